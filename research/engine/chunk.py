@@ -1,0 +1,65 @@
+"""A chunk: one row's ticks as a scan, its metrics folded over windows on the device.
+
+These functions are written for one row; `placement.py` gives them rows and devices.
+Dimensions: T ticks in a chunk, W windows in it (T / record_every).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from research.engine.experiment import Experiment, Ratio, Tick
+from research.engine.keys import at_tick, stream
+
+FINITE = "finite"
+
+
+def begin(experiment: Experiment) -> Callable[..., Any]:
+    """-> (seed u32[], hyper, data) -> state at tick 0."""
+    return lambda seed, hyper, data: experiment.init(stream(seed, "init"), hyper, data)
+
+
+def advance(experiment: Experiment, ticks: int, record_every: int) -> Callable[..., Any]:
+    """-> (state, seed u32[], hyper, data, first i32[], total i32[], feed [T,...] or None) -> (state, metrics [W]).
+
+    `first` is the index of the chunk's first tick. Metrics have a further entry `finite`, bool[W].
+    """
+
+    def chunk(state: Any, seed: Array, hyper: Any, data: Any, first: Array, total: Array, feed: Any) -> Any:
+        step_stream = stream(seed, "step")
+
+        def take(state: Any, moment: Any) -> Any:
+            index, slice_ = moment
+            tick = Tick(index, total, at_tick(step_stream, index), slice_)
+            state, metrics = experiment.step(state, hyper, data, tick)
+            return state, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), metrics)
+
+        def window(state: Any, moments: Any) -> Any:
+            state, metrics = lax.scan(take, state, moments)
+            return state, fold(metrics)
+
+        moments = (first + jnp.arange(ticks, dtype=jnp.int32), feed)
+        windows = jax.tree.map(lambda x: x.reshape(-1, record_every, *x.shape[1:]), moments)  # [W, record_every, ...]
+        return lax.scan(window, state, windows)
+
+    return chunk
+
+
+def fold(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Folds stacked metrics, dict of f32[T] or Ratio of f32[T], into one window: means, sums of Ratios, all finite."""
+
+    def over(metric: Array | Ratio) -> Array | Ratio:
+        return Ratio(metric.total.sum(), metric.count.sum()) if isinstance(metric, Ratio) else metric.mean()
+
+    finite = jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(metrics)]).all()
+    return {name: over(metric) for name, metric in metrics.items()} | {FINITE: finite}
+
+
+def judge(experiment: Experiment) -> Callable[..., Any]:
+    """-> (state, seed u32[], hyper, data, index i32[]) -> outputs. Its keys are shared with nothing in training."""
+    return lambda state, seed, hyper, data, index: experiment.evaluate(
+        at_tick(stream(seed, "evaluate"), index), state, hyper, data
+    )

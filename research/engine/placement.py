@@ -1,0 +1,153 @@
+"""Which devices work on what: the one file that names devices.
+
+Rows over devices: `jax.pmap` of the vmapped row function; the devices never talk to each other.
+One run's batch over devices: `jax.jit` under a mesh; a family marks what is divisible with `spread`.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+ROW, SHARED = 0, None  # how an argument of a row function is mapped, as in vmap's in_axes
+BATCH = "batch"
+
+
+def accelerator_installed() -> bool:
+    """True where a JAX plugin for GPU or TPU could be chosen; asks without starting JAX's backend."""
+    if os.environ.get("JAX_PLATFORMS", ""):
+        return "cpu" not in os.environ["JAX_PLATFORMS"]
+    return any(importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin", "libtpu"))
+
+
+def configure(rows: int, *, light: bool, device_count: int | None = None, fast: bool = False) -> None:
+    """Settings that JAX reads once, when its backend starts; call it before any array is made.
+
+    rows          rows of the plan; on CPU each core becomes a device as far as there are rows for them
+    light         ticks too small for threads inside one operation (measured in DESIGN 2.10)
+    device_count  overrides the number of devices
+    fast          lifts determinism on GPU
+    """
+    if not fast:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    if not accelerator_installed():
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        devices = device_count or min(rows, cores)
+        if devices > 1 or light:
+            os.environ.setdefault("NPROC", "1")  # one thread per device: XLA sizes its thread pool from this
+        if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+            jax.config.update("jax_num_cpu_devices", devices)
+    if not jax.config.jax_compilation_cache_dir:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(home, "research", "xla"))
+    # The default threshold of one second stores next to nothing of ours.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """`width` rows on `devices`; a single row on several devices spreads its batch instead."""
+
+    devices: tuple[jax.Device, ...]
+    width: int
+
+    @classmethod
+    def choose(cls, rows: int, device_count: int | None = None) -> "Placement":
+        """Fits `rows` rows onto the local devices, padded so that every device has equally many."""
+        local = jax.local_devices()
+        if device_count is not None and not 1 <= device_count <= len(local):
+            raise ValueError(
+                f"device_count={device_count} must be at least 1 and at most the {len(local)} devices here; "
+                f"try device_count={len(local)}"
+            )
+        count = device_count or (min(rows, len(local)) if rows > 1 else 1)
+        if rows > 1:
+            count = min(count, rows)
+            return cls(tuple(local[:count]), -(-rows // count) * count)
+        return cls(tuple(local[:count]), 1)
+
+    @property
+    def spreads_batch(self) -> bool:
+        return self.width == 1 and len(self.devices) > 1
+
+    @property
+    def maps_rows(self) -> bool:
+        return self.width > 1 and len(self.devices) > 1
+
+    @property
+    def mesh(self) -> Mesh:
+        return Mesh(np.array(self.devices), (BATCH,) if self.spreads_batch else ("rows",))
+
+    def put_rows(self, tree: Any) -> Any:
+        """Places NumPy arrays [width, ...] one block of rows per device."""
+        if not self.maps_rows:
+            return self.put_shared(tree)
+        shape = (len(self.devices), self.width // len(self.devices))
+        split = jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *np.shape(x)[1:]), tree)
+        return jax.device_put(split, NamedSharding(self.mesh, PartitionSpec("rows")))
+
+    def put_shared(self, tree: Any) -> Any:
+        """Places arrays whole on every device, once: passing them from one device costs a copy a call."""
+        if len(self.devices) == 1:
+            return jax.device_put(tree, self.devices[0])
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+
+    def get_rows(self, tree: Any) -> Any:
+        """The inverse of `put_rows`: NumPy arrays [width, ...] on the host."""
+        host = jax.device_get(tree)
+        return jax.tree.map(lambda x: x.reshape(self.width, *x.shape[2:]), host) if self.maps_rows else host
+
+    def compile(self, row: Callable[..., Any], axes: tuple[int | None, ...], args: tuple[Any, ...],
+                donate: bool = False) -> Callable[..., Any]:
+        """Compiles `row`, written for one row, for all rows; the first argument may be donated.
+
+        Ahead of time: the result refuses other shapes or types instead of compiling again.
+        """
+        per_device = self.width // len(self.devices) if self.maps_rows else self.width
+        # One row pays nothing: no batch dimension anywhere in its program.
+        lane = jax.vmap(row, in_axes=axes) if per_device > 1 else alone(row, axes)
+        donated = (0,) if donate else ()
+        if self.maps_rows:
+            mapped = jax.pmap(lane, in_axes=axes, devices=self.devices, donate_argnums=donated)
+            return mapped.lower(*args).compile()
+        if self.spreads_batch:
+            whole = NamedSharding(self.mesh, PartitionSpec())
+            with jax.set_mesh(self.mesh):
+                return jax.jit(lane, donate_argnums=donated, out_shardings=whole).lower(*args).compile()
+        return jax.jit(lane, donate_argnums=donated).lower(*args).compile()
+
+
+def alone(row: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:
+    """`jax.vmap(row, in_axes=axes)` for exactly one row, without a batch dimension inside."""
+
+    def lane(*args: Any) -> Any:
+        single = [jax.tree.map(lambda x: x[0], arg) if axis == ROW else arg for arg, axis in zip(args, axes, strict=True)]
+        return jax.tree.map(lambda x: x[None], row(*single))
+
+    return lane
+
+
+def spread(batch: Any) -> Any:
+    """Marks the leading axis of every array as divisible over the devices of a single run; elsewhere the identity.
+
+    batch: pytree of arrays [B, ...] -> the same. Raises ValueError where B does not divide.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if BATCH not in mesh.axis_names:
+        return batch
+    count = mesh.shape[BATCH]
+
+    def constrain(x: jax.Array) -> jax.Array:
+        if x.shape[0] % count:
+            below = x.shape[0] // count * count
+            raise ValueError(
+                f"a batch of {x.shape[0]} does not divide over {count} devices; nearest: {below or count} or {below + count}"
+            )
+        return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH))
+
+    return jax.tree.map(constrain, batch)
