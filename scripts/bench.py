@@ -1,0 +1,215 @@
+"""Measures our speed beside what a user would pick instead: `python scripts/bench.py classify --cores 1 --write`.
+
+Only ratios of alternating runs mean anything on a shared machine. So every contestant is a process of its own, started
+once, pinned to the same cores, warmed up, and then all are asked in turn, round after round; a round gives one ratio.
+
+A contestant is one file in `scripts/benches/`, registered in BENCHES below:
+- It says what it needs in a script header (PEP 723). The harness makes `.bench/<environment>` from it, so that peers
+  with clashing needs live apart. Without such a header it runs in the interpreter that runs this script.
+
+      # /// script
+      # dependencies = ["torch==2.13.0"]
+      # ///
+
+- It is started as `python FILE ARGUMENTS... --cores N` and ends with `serve(measure)` (benches/serve.py), where
+  `measure() -> {"rate": float, "unit": str, ...}` runs one repetition, 2 to 10 seconds long. The first call is the
+  warm-up and is thrown away, but for keys other than `rate`, which are kept as notes (versions, settings).
+- Ratios are the first contestant's rate (ours) / each one's rate.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent.parent
+console = Console()
+
+
+class Contestant(NamedTuple):
+    """One process of a bench.
+
+    file         name in scripts/benches/
+    arguments    command line of that file, before `--cores N`
+    environment  variables set for the process, where they must stand before a library is imported
+    cores        core counts at which it takes part
+    venv         folder under .bench/ for its requirements; by default the part of `file` after the last underscore
+    """
+
+    file: str
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = {}  # noqa: RUF012  never changed
+    cores: tuple[int, ...] = (1, 2)
+    venv: str = ""
+
+
+BENCHES: dict[str, dict[str, Contestant]] = {
+    "classify": {
+        "ours": Contestant("classify_ours.py", environment={"NPROC": "1"}),
+        "torch eager": Contestant("classify_torch.py", ("--mode", "eager")),
+        "torch.compile": Contestant("classify_torch.py", ("--mode", "compile")),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    bench: Annotated[str, tyro.conf.Positional]
+    """Which comparison to run: a name in BENCHES."""
+    cores: int = 1
+    """How many cores every contestant may use."""
+    first_core: int = 0
+    """The first of these cores."""
+    repetitions: int = 5
+    """Measured rounds; the median is reported."""
+    only: tuple[str, ...] = field(default=())
+    """Contestants to run, by name; all where empty."""
+    write: bool = False
+    """Write docs/results/bench-BENCH.json."""
+
+
+def requirements(file: Path) -> list[str]:
+    """Dependencies in a file's script header (PEP 723), or an empty list."""
+    _, _, rest = file.read_text().partition("# /// script\n")
+    header, _, _ = rest.partition("# ///\n")
+    return tomllib.loads(header.replace("# ", "")).get("dependencies", [])
+
+
+def interpreter(contestant: Contestant) -> str:
+    """The Python that runs a contestant; makes its environment on first use and when its needs change."""
+    file = ROOT / "scripts" / "benches" / contestant.file
+    needs = requirements(file)
+    if not needs:
+        return sys.executable
+    folder = ROOT / ".bench" / (contestant.venv or file.stem.rsplit("_", 1)[-1])
+    python, stamp = folder / "bin" / "python", folder / "requirements.json"
+    if not stamp.exists() or json.loads(stamp.read_text()) != needs:
+        console.print(f"making .bench/{folder.name}: {', '.join(needs)}")
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *needs], check=True)
+        stamp.write_text(json.dumps(needs))
+    return str(python)
+
+
+def start(contestant: Contestant, cores: range) -> subprocess.Popen[str]:
+    """Starts a contestant pinned to `cores`."""
+    file = ROOT / "scripts" / "benches" / contestant.file
+    return subprocess.Popen(
+        [interpreter(contestant), str(file), *contestant.arguments, "--cores", str(len(cores))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **contestant.environment},
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    )
+
+
+def ask(name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
+    """One repetition of a contestant. Raises RuntimeError where it died."""
+    assert process.stdin and process.stdout
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"contestant {name!r} ended with status {process.wait()}; its own message stands above")
+    return json.loads(line)
+
+
+def compare(contestants: dict[str, Contestant], cores: range, repetitions: int) -> dict[str, dict[str, Any]]:
+    """Asks all contestants in turn, `repetitions` times -> name -> notes and rates, one per round."""
+    processes = {name: start(contestant, cores) for name, contestant in contestants.items()}
+    try:
+        found = {}
+        for name, process in processes.items():
+            notes = ask(name, process)
+            found[name] = {**{key: value for key, value in notes.items() if key != "rate"}, "rates": []}
+        for repetition in range(repetitions):
+            for name, process in processes.items():
+                rate = ask(name, process)["rate"]
+                found[name]["rates"].append(rate)
+                console.print(f"  {repetition + 1}/{repetitions}  {name:<20} {rate:12,.0f} {found[name]['unit']}")
+        return found
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def summarize(found: dict[str, dict[str, Any]]) -> None:
+    """Adds to each contestant the summary of its rates, and of ours / theirs round by round."""
+    ours = next(iter(found.values()))["rates"]
+    for result in found.values():
+        result["rate"] = summary(result["rates"])
+        result["ratio"] = summary([mine / theirs for mine, theirs in zip(ours, result["rates"], strict=True)])
+
+
+def table(title: str, found: dict[str, dict[str, Any]]) -> Table:
+    result = Table(title=title)
+    first = f"{next(iter(found))} / this"
+    for heading in ("contestant", "median", "min to max", "unit", first, "min to max"):
+        result.add_column(heading, justify="left" if heading in ("contestant", "unit") else "right")
+    for name, entry in found.items():
+        rate, ratio = entry["rate"], entry["ratio"]
+        spread = f"{rate['min']:,.0f} to {rate['max']:,.0f}"
+        ratios = f"{ratio['min']:.2f} to {ratio['max']:.2f}"
+        result.add_row(name, f"{rate['median']:,.0f}", spread, entry["unit"], f"{ratio['median']:.2f}", ratios)
+    return result
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def write(bench: str, cores: int, found: dict[str, dict[str, Any]]) -> Path:
+    """Puts this result into docs/results/bench-<bench>.json, beside those at other core counts."""
+    path = ROOT / "docs" / "results" / f"bench-{bench}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = json.loads(path.read_text()) if path.exists() else {}
+    machine = {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()}
+    content[f"{cores} core" if cores == 1 else f"{cores} cores"] = {"machine": machine, "contestants": found}
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    return path.relative_to(ROOT)
+
+
+def main(arguments: Arguments) -> None:
+    if arguments.bench not in BENCHES:
+        sys.exit(f"bench={arguments.bench!r} must be one of {', '.join(BENCHES)}")
+    cores = range(arguments.first_core, arguments.first_core + arguments.cores)
+    if arguments.repetitions < 1 or not set(cores) or not set(cores) <= os.sched_getaffinity(0):
+        free = sorted(os.sched_getaffinity(0))
+        sys.exit(f"repetitions={arguments.repetitions} must be at least 1 and cores {list(cores)} among {free}")
+    contestants = {name: each for name, each in BENCHES[arguments.bench].items() if arguments.cores in each.cores}
+    unknown = set(arguments.only) - set(contestants)
+    if unknown:
+        sys.exit(f"only={unknown.pop()!r} must be one of {', '.join(contestants)}")
+    if arguments.only:
+        contestants = {name: contestants[name] for name in arguments.only}
+    found = compare(contestants, cores, arguments.repetitions)
+    summarize(found)
+    title = f"{arguments.bench}, cores {', '.join(map(str, cores))}, {arguments.repetitions} alternating rounds"
+    console.print(table(title, found))
+    if arguments.write:
+        console.print(f"written to {write(arguments.bench, arguments.cores, found)}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments, description=__doc__))
