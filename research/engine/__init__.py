@@ -1,0 +1,1 @@
+"""Time, breadth and disk for an experiment. Knows nothing of what an experiment does."""

@@ -3,15 +3,20 @@
 Everything a user can get wrong is checked here, before anything is compiled or written.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+import research as package
 from research.engine.experiment import Experiment, Inputs
 from research.engine.fields import check
+from research.engine.keys import SEEDS
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Recipe:
     best            evaluation figure whose best state is kept, '-' in front where smaller is better; None keeps none
     pictures        (outputs, inputs.data) -> dict[str, u8[H,W,3]] on the host, written at each evaluation; or None
     light           True where a tick is so small that threads inside one operation slow it down (DESIGN 2.10)
+    file            the user's own file that defines it, None for ours; its content is part of a run's name
     about           claim, result, cost, command: the text of `--help`
     """
 
@@ -79,4 +85,79 @@ class Recipe:
     best: str | None = None
     pictures: Callable[[Any, Any], dict[str, np.ndarray]] | None = None
     light: bool = False
+    file: Path | None = None
     about: str = ""
+
+
+class Row(NamedTuple):
+    """One run of a lane: a seed and one value of every hyper-parameter."""
+
+    seed: int
+    hyper: Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One lane: rows that share a Setup and so one program. Valid by construction."""
+
+    recipe: Recipe
+    setup: Any
+    rows: tuple[Row, ...]
+    budget: Budget
+
+    def __post_init__(self) -> None:
+        if not self.rows:
+            raise ValueError("seeds=0 must be at least 1; try seeds=1")
+        check(self.setup, self.recipe.setup)
+        for row in self.rows:
+            check(row.hyper, self.recipe.hyper)
+            if not 0 <= row.seed < SEEDS:
+                raise ValueError(f"seed={row.seed} must be at least 0 and below {SEEDS}; usual: 0")
+        self.recipe.make(self.setup)  # fields that do not fit each other are refused here
+        _ = self.ticks
+
+    @property
+    def ticks(self) -> int:
+        return self.budget.ticks(self.recipe.steps_per_tick(self.setup))
+
+    def stacked(self, width: int) -> tuple[np.ndarray, Any]:
+        """-> seeds u32[width], hyper with leaves f32[width]; the last row is repeated to fill the lane."""
+        rows = [*self.rows, *[self.rows[-1]] * (width - len(self.rows))]
+        hyper = jax.tree.map(lambda *values: np.array(values, np.float32), *[row.hyper for row in rows])
+        return np.array([row.seed for row in rows], np.uint32), hyper
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the result, apart from the machine; JSON."""
+        return json.loads(
+            json.dumps(
+                {
+                    "recipe": self.recipe.name,
+                    "setup": asdict(self.setup),
+                    "rows": [{"seed": row.seed, "hyper": row.hyper._asdict()} for row in self.rows],
+                    "budget": asdict(self.budget),
+                    "source": source_hash(self.recipe.file),
+                },
+                default=str,
+            )
+        )
+
+    @property
+    def name(self) -> str:
+        """The run's name: its recipe and a hash of what decides its result."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return f"{self.recipe.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def source_hash(file: Path | None = None) -> str:
+    """A hash of the package's source and of a user's own file: changed code is another run, never the old numbers."""
+    digest = hashlib.sha256()
+    for path in [*sorted(Path(package.__path__[0]).rglob("*.py")), *([file] if file else [])]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def pack(rows: Sequence[Row], width: int) -> list[tuple[Row, ...]]:
+    """Cuts a grid of rows into lanes of at most `width`; a lane's program has its width whatever it holds."""
+    if width < 1:
+        raise ValueError(f"width={width} must be at least 1; try width=1")
+    return [tuple(rows[start : start + width]) for start in range(0, len(rows), width)]
