@@ -1,0 +1,150 @@
+"""Public files, downloaded once, checked against a known SHA-256, kept under the data root."""
+
+import os
+import uuid
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import pooch
+import requests
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Remote(NamedTuple):
+    """A public file.
+
+    path    where it is kept, relative to the data root
+    urls    its homes, tried in this order
+    sha256  of its content
+    """
+
+    path: str
+    urls: tuple[str, ...]
+    sha256: str
+
+
+def _mnist(file: str, sha256: str) -> Remote:
+    homes = ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/")
+    return Remote(f"mnist/{file}", tuple(home + file for home in homes), sha256)
+
+
+REGISTRY: dict[str, tuple[Remote, ...]] = {
+    "mnist": (
+        _mnist("train-images-idx3-ubyte.gz", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+        _mnist("train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+        _mnist("t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+        _mnist("t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+    ),
+    "cifar10": (
+        Remote(
+            "cifar10/cifar-10-binary.tar.gz",
+            ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        ),
+    ),
+    "tinyshakespeare": (
+        Remote(
+            "text/tinyshakespeare.txt",
+            ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",),
+            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        ),
+    ),
+}
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder that holds the data: `root`, else $RESEARCH_DATA_DIR, else `research/data` in the user's cache folder.
+
+    A relative path counts from the working directory.
+    """
+    chosen = root or os.environ.get("RESEARCH_DATA_DIR") or pooch.os_cache("research") / "data"
+    return Path(chosen).expanduser().resolve()
+
+
+def fetch(name: str, root: str | Path | None = None) -> Path:
+    """Downloads what is missing of `name` and checks all of it. Returns the file, or the folder of several files.
+
+    Raises ValueError for an unknown name and for a file of the user's that is not the known one (it is left alone),
+    OSError where the network or the disk failed. A file under its final name is always whole.
+    """
+    if name not in REGISTRY:
+        raise ValueError(f"name={name!r} is not a known download; one of: {', '.join(REGISTRY)}")
+    for remote in REGISTRY[name]:
+        path = data_root(root) / remote.path
+        if path.exists():
+            verify(path, remote.sha256)
+        else:
+            download(remote, path)
+    return path if len(REGISTRY[name]) == 1 else path.parent
+
+
+def verify(path: Path, sha256: str) -> None:
+    """Raises ValueError unless the file has this checksum."""
+    found = pooch.file_hash(str(path), alg="sha256")
+    if found != sha256:
+        raise ValueError(
+            f"{path} has SHA-256 {found}, expected {sha256}; it is damaged or another file: "
+            "move it away and prepare the data again"
+        )
+
+
+def download(remote: Remote, path: Path) -> None:
+    """Brings a file from the first of its homes that has it. Raises OSError where none does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Unique, so that several processes may fetch the same file; beside `path`, so that the renaming is atomic.
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    failures = []
+    try:
+        for url in remote.urls:
+            try:
+                with _Bar(path.name) as bar:
+                    pooch.HTTPDownloader(progressbar=bar, timeout=30)(url, str(part), None)
+            except requests.RequestException as error:
+                failures.append(f"{url}: {error}")
+                continue
+            found = pooch.file_hash(str(part), alg="sha256")
+            if found == remote.sha256:
+                os.replace(part, path)
+                return
+            failures.append(f"{url}: the content has SHA-256 {found}, expected {remote.sha256}")
+    finally:
+        part.unlink(missing_ok=True)
+    raise ConnectionError(
+        f"{path} could not be downloaded: {'; '.join(failures)}. Try again with a connection that reaches one of these, "
+        f"or put the file there by hand (SHA-256 {remote.sha256})"
+    )
+
+
+class _Bar:
+    """A progress bar with the four methods that pooch calls."""
+
+    def __init__(self, file: str):
+        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+        console = Console(stderr=True)
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task = self.progress.add_task(file, total=None)
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    @property
+    def total(self) -> float | None:
+        return self.progress.tasks[self.task].total
+
+    @total.setter
+    def total(self, size: float) -> None:
+        self.progress.update(self.task, total=size or None)
+
+    def update(self, size: int) -> None:
+        self.progress.advance(self.task, size)
+
+    def reset(self) -> None:
+        self.progress.reset(self.task, total=self.total)
+
+    def close(self) -> None:
+        """Pooch is done; the bar goes at the end of the `with` block."""
