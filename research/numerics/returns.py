@@ -1,0 +1,67 @@
+"""Returns and advantages of stretches of experience that may contain the ends of several episodes.
+
+Everywhere, `terminated` says that nothing more can be earned after this step, and `ended` that the next step belongs
+to another episode (terminated, or truncated by a time limit).
+Dimensions: T steps in time order; `...` anything that runs beside time (environments).
+"""
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+
+def temporal_differences(rewards: Array, values: Array, next_values: Array, terminated: Array, discount: Array) -> Array:
+    """One-step errors r + discount * V(s') - V(s) (Sutton & Barto 2018, eq. 6.5).
+
+    rewards f32[T,...], values f32[T,...] of what the action answered, next_values f32[T,...] of what it led to before
+    any reset, terminated bool[T,...], discount f32[] -> f32[T,...]
+    """
+    # A time limit is not an ending: bootstrap through truncation (Pardo et al. 2018).
+    return rewards + discount * jnp.where(terminated, 0.0, next_values) - values
+
+
+def generalized_advantages(errors: Array, ended: Array, discount: Array, gae_lambda: Array) -> Array:
+    """Generalized advantage estimates (Schulman et al. 2016, eq. 16): sums of one-step errors decaying with distance.
+
+    errors f32[T,...] from `temporal_differences`, ended bool[T,...], discount f32[], gae_lambda f32[] -> f32[T,...]
+    """
+    return backward_sums(errors, discount * gae_lambda * (1.0 - ended.astype(errors.dtype)))
+
+
+def discounted_returns(rewards: Array, next_values: Array, terminated: Array, ended: Array, discount: Array) -> Array:
+    """Discounted rewards to the end of the episode, continued by the value of the state where the data stop.
+
+    rewards f32[T,...], next_values f32[T,...] (read at truncations and at the last step), terminated bool[T,...],
+    ended bool[T,...], discount f32[] -> f32[T,...]
+    """
+    last = jnp.arange(rewards.shape[0]) == rewards.shape[0] - 1
+    stops = ended | last.reshape(-1, *[1] * (rewards.ndim - 1))  # [T,...]
+    continued = rewards + discount * jnp.where(stops & ~terminated, next_values, 0.0)
+    return backward_sums(continued, jnp.where(stops, 0.0, discount))
+
+
+def backward_sums(terms: Array, decays: Array) -> Array:
+    """x[t] = terms[t] + decays[t] * x[t + 1], with x[T] = 0.
+
+    terms f32[T,...], decays f32[T,...] -> f32[T,...]
+    """
+
+    def back(after: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        term, decay = now
+        here = term + decay * after
+        return here, here
+
+    return lax.scan(back, jnp.zeros_like(terms[0]), (terms, decays), reverse=True, unroll=16)[1]
+
+
+def forward_sums(first: Array, terms: Array, decays: Array) -> tuple[Array, Array]:
+    """x[t] = terms[t] + decays[t] * x[t - 1], with x[-1] = first: a return that is watched as it grows.
+
+    first f32[...], terms f32[T,...], decays f32[T,...] -> (x[T - 1] f32[...], x f32[T,...])
+    """
+
+    def on(before: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        term, decay = now
+        here = term + decay * before
+        return here, here
+
+    return lax.scan(on, first, (terms, decays), unroll=16)

@@ -1,0 +1,375 @@
+"""Proximal policy optimisation (Schulman et al. 2017), in the form that Huang et al. 2022 found to matter.
+
+One tick is a rollout of T steps in B environments and several epochs of minibatch updates on it. With the ratio
+r = pi(a|s) / pi_old(a|s) and advantages A, a minibatch descends
+
+    -mean(min(r A, clip(r, 1 - c, 1 + c) A)) + value_coefficient * value_loss - entropy_coefficient * mean(entropy)
+
+Dimensions: T steps of a rollout, B environments, N = T * B, M samples of a minibatch, E evaluation episodes,
+A actions or action components, P parameters of the policy's distribution, O an observation's shape, D parameters in all.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+
+from research.engine.experiment import Experiment, Ratio, Tick
+from research.engine.fields import Count, Fraction, NonNegative, Positive
+from research.models.heads import CATEGORICAL, DIAGONAL_GAUSSIAN, Distribution, PolicyNetwork, ValueNetwork
+from research.models.mlp import Activation
+from research.numerics.moments import Moments, deviation, seen, standardize, unseen
+from research.numerics.returns import forward_sums, generalized_advantages, temporal_differences
+from research.rl import environments
+from research.rl.environments import Discrete, Environment, Episodes, Transition
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Static: a change compiles again."""
+
+    environment: str = "CartPole-v1"
+    """Name of a gymnax environment."""
+    environments: Count = 4
+    """Environments side by side."""
+    rollout_length: Count = 125
+    """Steps that each environment takes in a tick."""
+    epochs: Count = 4
+    """Passes over a rollout."""
+    minibatches: Count = 4
+    """Updates in a pass."""
+    widths: tuple[int, ...] = (64, 64)
+    """Hidden layers of policy and value network."""
+    activation: Activation = "tanh"
+    """Between the layers."""
+    normalize_observations: bool = False
+    """Standardise observations by their running moments."""
+    normalize_rewards: bool = False
+    """Divide rewards by the running deviation of discounted returns."""
+    normalize_advantages: bool = True
+    """Standardise advantages within a minibatch."""
+    clip_values: bool = True
+    """Hold a new value within `clip` of the old one, as the policy is."""
+    anneal_learning_rate: bool = True
+    """Lower the learning rate linearly to 0."""
+    evaluation_episodes: Count = 32
+    """Episodes in an evaluation."""
+    evaluation_actions: Literal["mode", "sample"] = "mode"
+    """Act by the policy's most likely action, or sample as in training."""
+
+
+class Hyper(NamedTuple):
+    """Traced: a change never compiles."""
+
+    learning_rate: Positive = 2.5e-4
+    discount: Fraction = 0.99
+    gae_lambda: Fraction = 0.95
+    clip: Positive = 0.2
+    entropy_coefficient: NonNegative = 0.01
+    value_coefficient: NonNegative = 0.5
+    max_gradient_norm: Positive = 0.5
+
+
+class State(NamedTuple):
+    """params of both networks; Adam's moments over them as one vector f32[D]; B episodes under way;
+    observation moments [O]; moments [] of the discounted returns under way, which are discounted f32[B]"""
+
+    params: dict[str, Any]
+    optimizer: optax.OptState
+    episodes: Episodes
+    observation_moments: Moments
+    return_moments: Moments
+    discounted: Array
+
+
+class Agent(NamedTuple):
+    """What acts and judges: the two networks and the distribution that the policy's outputs stand for."""
+
+    policy: PolicyNetwork
+    value: ValueNetwork
+    distribution: Distribution
+
+    def parameters(self, params: dict[str, Any], observation: Array) -> Array:
+        """observation f32[...,O flat] -> f32[...,P]"""
+        return self.policy.apply(params["policy"], observation)
+
+    def values(self, params: dict[str, Any], observation: Array) -> Array:
+        """observation f32[...,O flat] -> f32[...]"""
+        return self.value.apply(params["value"], observation)
+
+
+class Samples(NamedTuple):
+    """What an update learns from.
+
+    observation f32[N,O flat], action i32[N] or f32[N,A], log_probability f32[N] and value f32[N] before the first update,
+    advantage f32[N]
+    """
+
+    observation: Array
+    action: Array
+    log_probability: Array
+    value: Array
+    advantage: Array
+
+
+def make(setup: Setup, environment: Environment | None = None) -> Experiment:
+    """PPO as an experiment, in `setup.environment` or in an Environment of one's own."""
+    check(setup)
+    environment = environment or environments.make(setup.environment)
+    agent = make_agent(setup, environment)
+    return Experiment(
+        init=partial(init, setup, environment, agent),
+        step=partial(step, setup, environment, agent),
+        evaluate=partial(evaluate, setup, environment, agent),
+        score=score,
+    )
+
+
+def check(setup: Setup) -> None:
+    """Raises ValueError for fields that do not fit each other."""
+    samples = setup.environments * setup.rollout_length
+    if samples % setup.minibatches:
+        divisors = [n for n in range(1, samples + 1) if samples % n == 0]
+        nearest = min(divisors, key=lambda n: abs(n - setup.minibatches))
+        raise ValueError(
+            f"minibatches={setup.minibatches} does not divide environments * rollout_length = {samples}; nearest: {nearest}"
+        )
+    if setup.normalize_advantages and samples == setup.minibatches:
+        raise ValueError(
+            f"minibatches={setup.minibatches} leaves one sample each, which cannot be standardised; "
+            "use fewer, or normalize_advantages=False"
+        )
+    if any(width < 1 for width in setup.widths):
+        raise ValueError(f"widths={setup.widths} must all be at least 1; usual: (64, 64)")
+
+
+def make_agent(setup: Setup, environment: Environment) -> Agent:
+    actions = environment.actions
+    discrete = isinstance(actions, Discrete)
+    count = actions.count if discrete else len(actions.low)
+    return Agent(
+        PolicyNetwork(setup.widths, count, not discrete, setup.activation),
+        ValueNetwork(setup.widths, setup.activation),
+        CATEGORICAL if discrete else DIAGONAL_GAUSSIAN,
+    )
+
+
+def init(setup: Setup, environment: Environment, agent: Agent, key: Array, hyper: Hyper, data: Any) -> State:
+    policy_key, value_key, episode_key = jax.random.split(key, 3)
+    episodes = environments.start(environment, episode_key, setup.environments)
+    observation = flat(environment, episodes.observation)
+    params = {"policy": agent.policy.init(policy_key, observation), "value": agent.value.init(value_key, observation)}
+    return State(
+        params,
+        ADAM.init(ravel_pytree(params)[0]),
+        episodes,
+        unseen(environment.observation_shape),
+        unseen(()),
+        jnp.zeros(setup.environments),
+    )
+
+
+def step(
+    setup: Setup, environment: Environment, agent: Agent, state: State, hyper: Hyper, data: Any, tick: Tick
+) -> tuple[State, dict[str, Array | Ratio]]:
+    rollout_key, update_key = jax.random.split(tick.key)
+    see = partial(view, setup, environment, state.observation_moments)
+    episodes, path = rollout(
+        environment, agent, see, state.params, state.episodes, rollout_key, setup.rollout_length, sampled=True
+    )
+    transitions, actions, parameters = path
+    ended = transitions.ended
+    rewards, return_moments, discounted = scaled_rewards(setup, hyper, state, transitions)
+    observation = see(transitions.observation)
+    values = agent.values(state.params, observation)
+    next_values = agent.values(state.params, see(transitions.final_observation))
+    errors = temporal_differences(rewards, values, next_values, transitions.terminated, hyper.discount)
+    advantages = generalized_advantages(errors, ended, hyper.discount, hyper.gae_lambda)
+    log_probability = agent.distribution.log_probability(parameters, actions)
+    samples = jax.tree.map(
+        lambda x: x.reshape(-1, *x.shape[2:]),  # [T, B, ...] -> [N, ...]
+        Samples(observation, actions, log_probability, values, advantages),
+    )
+    remaining = 1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0
+    params, optimizer, losses = update(
+        setup, agent, hyper, hyper.learning_rate * remaining, state.params, state.optimizer, samples, update_key
+    )
+    moments = seen(state.observation_moments, transitions.observation)
+    count = ended.astype(jnp.float32).sum()
+    metrics = losses | {
+        "episode_return": Ratio(jnp.where(ended, transitions.total, 0.0).sum(), count),
+        "episode_length": Ratio(jnp.where(ended, transitions.length, 0).astype(jnp.float32).sum(), count),
+    }
+    return State(params, optimizer, episodes, moments, return_moments, discounted), metrics
+
+
+def flat(environment: Environment, observation: Array) -> Array:
+    """observation f32[...,O] -> f32[...,O flat]"""
+    shape = environment.observation_shape
+    return observation.reshape(*observation.shape[: observation.ndim - len(shape)], math.prod(shape))
+
+
+def view(setup: Setup, environment: Environment, moments: Moments, observation: Array) -> Array:
+    """What the networks see of observations f32[...,O]: f32[...,O flat], standardised where that is asked for."""
+    return flat(environment, standardize(moments, observation) if setup.normalize_observations else observation)
+
+
+def rollout(
+    environment: Environment,
+    agent: Agent,
+    see: Any,
+    params: Any,
+    episodes: Episodes,
+    key: Array,
+    length: int,
+    sampled: bool,
+) -> tuple[Episodes, tuple[Transition, Array, Array]]:
+    """T = length steps of B environments -> episodes, (transitions [T,B], actions [T,B], parameters f32[T,B,P])."""
+    act_key, step_key, fresh_key = jax.random.split(key, 3)
+    actions = environment.actions
+    count = actions.count if isinstance(actions, Discrete) else len(actions.low)
+    shape = (length, episodes.length.shape[0])
+    # All of a rollout's randomness is drawn before it begins: many small draws cost more than the environment.
+    noise = agent.distribution.noise(act_key, shape, count)
+    step_keys = jax.random.split(step_key, shape)
+    replacements = environments.fresh(environment, fresh_key, shape)
+
+    def act(episodes: Episodes, moment: Any) -> Any:
+        noise, keys, replacements = moment
+        parameters = agent.parameters(params, see(episodes.observation))
+        action = agent.distribution.sample(parameters, noise) if sampled else agent.distribution.mode(parameters)
+        episodes, transition = environments.advance(environment, keys, episodes, action, replacements)
+        return episodes, (transition, action, parameters)
+
+    return lax.scan(act, episodes, (noise, step_keys, replacements))
+
+
+def scaled_rewards(
+    setup: Setup, hyper: Hyper, state: State, transitions: Transition
+) -> tuple[Array, Moments, Array]:
+    """Rewards f32[T,B], divided by the running deviation of discounted returns where that is asked for."""
+    if not setup.normalize_rewards:
+        return transitions.reward, state.return_moments, state.discounted
+    before = jnp.concatenate([jnp.zeros_like(transitions.ended[:1]), transitions.ended[:-1]])  # [T, B]
+    decays = jnp.where(before, 0.0, hyper.discount)
+    last, discounted = forward_sums(state.discounted, transitions.reward, decays)
+    moments = seen(state.return_moments, discounted)
+    return transitions.reward / deviation(moments), moments, jnp.where(transitions.ended[-1], 0.0, last)
+
+
+ADAM = optax.scale_by_adam(eps=1e-5)
+
+
+def update(
+    setup: Setup,
+    agent: Agent,
+    hyper: Hyper,
+    learning_rate: Array,
+    params: Any,
+    optimizer: optax.OptState,
+    samples: Samples,
+    key: Array,
+) -> tuple[Any, optax.OptState, dict[str, Array]]:
+    """All epochs of a tick -> params, optimizer, metrics averaged over the updates."""
+    weights, unravel = ravel_pytree(params)
+    clip_norm = optax.clip_by_global_norm(hyper.max_gradient_norm)
+
+    def descend(carry: Any, minibatch: Samples) -> Any:
+        weights, optimizer = carry
+        gradient, losses = jax.grad(lambda w: objective(setup, agent, hyper, unravel(w), minibatch), has_aux=True)(weights)
+        gradient, _ = clip_norm.update(gradient, optax.EmptyState())
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power
+            direction, optimizer = ADAM.update(gradient, optimizer)
+        return (weights - learning_rate * direction, optimizer), losses
+
+    def epoch(carry: Any, key: Array) -> Any:
+        order = jax.random.permutation(key, samples.value.shape[0]).reshape(setup.minibatches, -1)  # [N] -> [_, M]
+        return lax.scan(descend, carry, jax.tree.map(lambda x: x[order], samples))
+
+    (weights, optimizer), losses = lax.scan(epoch, (weights, optimizer), jax.random.split(key, setup.epochs))
+    return unravel(weights), optimizer, jax.tree.map(jnp.mean, losses)
+
+
+def objective(setup: Setup, agent: Agent, hyper: Hyper, params: Any, samples: Samples) -> tuple[Array, dict[str, Array]]:
+    """What a minibatch descends, f32[], and its parts."""
+    parameters = agent.parameters(params, samples.observation)
+    log_ratio = agent.distribution.log_probability(parameters, samples.action) - samples.log_probability
+    advantage = standardized(samples.advantage) if setup.normalize_advantages else samples.advantage
+    policy_loss = -policy_objective(log_ratio, advantage, hyper.clip)
+    values = agent.values(params, samples.observation)
+    bound = hyper.clip if setup.clip_values else None
+    value_loss = value_objective(values, samples.value, samples.value + samples.advantage, bound)
+    entropy = agent.distribution.entropy(parameters).mean()
+    loss = policy_loss + hyper.value_coefficient * value_loss - hyper.entropy_coefficient * entropy
+    return loss, {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "divergence": divergence(log_ratio),
+    }
+
+
+def standardized(advantage: Array) -> Array:
+    """advantage f32[M] -> f32[M] of mean 0 and deviation 1"""
+    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+
+
+def policy_objective(log_ratio: Array, advantage: Array, clip: Array) -> Array:
+    """Clipped surrogate, to be ascended (Schulman et al. 2017, eq. 7): log_ratio f32[M], advantage f32[M] -> f32[]"""
+    ratio = jnp.exp(log_ratio)
+    return jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage).mean()
+
+
+def value_objective(values: Array, before: Array, targets: Array, bound: Array | None) -> Array:
+    """Half the mean squared error, or the larger one of `values` and of `values` held within `bound` of `before`.
+
+    values f32[M], before f32[M], targets f32[M] -> f32[]
+    """
+    error = (values - targets) ** 2
+    if bound is not None:
+        held = before + jnp.clip(values - before, -bound, bound)
+        error = jnp.maximum(error, (held - targets) ** 2)
+    return 0.5 * error.mean()
+
+
+def divergence(log_ratio: Array) -> Array:
+    """Estimate of KL(old, new) with little variance (Schulman 2020, 'Approximating KL divergence'), f32[M] -> f32[]"""
+    return (jnp.exp(log_ratio) - 1.0 - log_ratio).mean()
+
+
+class Evaluation(NamedTuple):
+    """The first episode in each of E environments: returns f32[E], lengths i32[E], finished bool[E]"""
+
+    returns: Array
+    lengths: Array
+    finished: Array
+
+
+def evaluate(
+    setup: Setup, environment: Environment, agent: Agent, key: Array, state: State, hyper: Hyper, data: Any
+) -> Evaluation:
+    """Plays E episodes from their start with frozen parameters and frozen observation moments."""
+    start_key, rollout_key = jax.random.split(key)
+    episodes = environments.start(environment, start_key, setup.evaluation_episodes)
+    see = partial(view, setup, environment, state.observation_moments)
+    sampled = setup.evaluation_actions == "sample"
+    _, (transitions, _, _) = rollout(
+        environment, agent, see, state.params, episodes, rollout_key, environment.time_limit, sampled
+    )
+    # Each environment starts over after its first episode; what follows is not counted.
+    end = jnp.where(transitions.ended.any(0), transitions.ended.argmax(0), environment.time_limit - 1)
+    first = partial(jnp.take_along_axis, indices=end[None], axis=0)
+    return Evaluation(first(transitions.total)[0], first(transitions.length)[0], transitions.ended.any(0))
+
+
+def score(outputs: Evaluation) -> dict[str, np.ndarray]:
+    """Means over the E episodes of each row, R rows."""
+    figures = {"episode_return": outputs.returns, "episode_length": outputs.lengths, "finished": outputs.finished}
+    return {name: np.asarray(x, np.float64).mean(-1) for name, x in figures.items()}
