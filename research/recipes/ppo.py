@@ -60,6 +60,7 @@ BREAKOUT = recipe(
         environments=64,
         rollout_length=128,
         minibatches=8,
+        activation="relu",
     ),
     ppo.Hyper(learning_rate=5e-3),
     # 122 ticks of 8,192 steps are what fits into a million.
