@@ -1,4 +1,4 @@
-"""A lane: the rows of a plan on their devices, compiled once.
+"""A lane: the rows of a plan on their devices.
 
 State and outputs go in and out as the placement holds them; ticks go in as plain ints.
 """
@@ -14,16 +14,19 @@ from research.engine.placement import ROW, SHARED, Placement
 from research.engine.plan import Plan
 
 
+# Programs compiled in this process. Lanes that differ in seeds, hyper-parameters or length share theirs.
+_programs: dict[Any, Any] = {}
+
+
 class Lane:
     """Places what does not change (data, seeds, hyper) once; holds no state."""
 
-    def __init__(self, plan: Plan, experiment: Experiment, inputs: Inputs, placement: Placement) -> None:
-        self.plan, self.experiment, self.inputs, self.placement = plan, experiment, inputs, placement
+    def __init__(self, plan: Plan, inputs: Inputs, placement: Placement) -> None:
+        self.plan, self.inputs, self.placement = plan, inputs, placement
+        self.experiment: Experiment = plan.recipe.make(plan.setup)
         self.seeds, self.hyper = map(placement.put_rows, plan.stacked(placement.width))
         self.data = placement.put_shared(inputs.data)
         self.total = placement.put_shared(np.int32(plan.ticks))
-        self._advance: Any = None
-        self._judges: dict[Any, Any] = {}
 
     def template(self) -> Any:
         """NumPy zeros [width, ...] in the state's structure, shapes and dtypes; nothing is compiled."""
@@ -33,39 +36,47 @@ class Lane:
 
     def start(self) -> Any:
         """State at tick 0."""
-        args = (self.seeds, self.hyper, self.data)
-        return self.placement.compile(begin(self.experiment), (ROW, ROW, SHARED), args)(*args)
+        return self._run(begin, (), (ROW, ROW, SHARED), self.seeds, self.hyper, self.data)
 
     def compile(self, state: Any) -> None:
         """Compiles the chunk and the evaluation, so that what is wrong shows before anything is written."""
-        budget = self.plan.budget
-        args = (state, self.seeds, self.hyper, self.data, self.total, self.total, self.feed(0))
-        row = advance(self.experiment, budget.chunk, budget.record_every)
-        self._advance = self.placement.compile(row, (ROW,) * 3 + (SHARED,) * 4, args, donate=True)
-        self._judge(state, self.data)
+        self._program(*self._chunk(state, self.total, self.feed(0)), donate=True)
+        self._program(*self._judge(state, self.data, self.total))
 
     def feed(self, tick: int) -> Any:
         """What the chunk that begins at `tick` streams in, placed; or None."""
         feed = self.inputs.feed
         return None if feed is None else self.placement.put_shared(feed(tick, self.plan.budget.chunk))
 
-    def advance(self, state: Any, tick: int, feed: Any) -> tuple[Any, Any]:
+    def advance(self, state: Any, tick: int, feed: Any = None) -> tuple[Any, Any]:
         """One chunk from `tick`. Consumes the state -> (state, metrics [width, W])."""
-        at = self.placement.put_shared(np.int32(tick))
-        return self._advance(state, self.seeds, self.hyper, self.data, at, self.total, feed)
+        return self._run(*self._chunk(state, self.placement.put_shared(np.int32(tick)), feed), donate=True)
 
-    def evaluate(self, state: Any, tick: int, final: bool = False) -> dict[str, np.ndarray] | Any:
+    def evaluate(self, state: Any, tick: int, final: bool = False) -> Any:
         """Outputs of `evaluate` as NumPy [width, ...], on `inputs.data` or on `inputs.final`."""
         data = self._placed_final() if final else self.data
         at = self.placement.put_shared(np.int32(tick))
-        return self.placement.get_rows(self._judge(state, data)(state, self.seeds, self.hyper, data, at))
+        return self.placement.get_rows(self._run(*self._judge(state, data, at)))
 
-    def _judge(self, state: Any, data: Any) -> Any:
-        shapes = tuple((x.shape, x.dtype) for x in jax.tree.leaves(data))
-        if shapes not in self._judges:
-            args = (state, self.seeds, self.hyper, data, self.total)
-            self._judges[shapes] = self.placement.compile(judge(self.experiment), (ROW,) * 3 + (SHARED,) * 2, args)
-        return self._judges[shapes]
+    def _chunk(self, state: Any, at: Any, feed: Any) -> tuple[Any, ...]:
+        budget = self.plan.budget
+        args = (state, self.seeds, self.hyper, self.data, at, self.total, feed)
+        return advance, (budget.chunk, budget.record_every), (ROW,) * 3 + (SHARED,) * 4, *args
+
+    def _judge(self, state: Any, data: Any, at: Any) -> tuple[Any, ...]:
+        return judge, (), (ROW,) * 3 + (SHARED,) * 2, state, self.seeds, self.hyper, data, at
+
+    def _program(self, builder: Any, numbers: tuple[int, ...], axes: Any, *args: Any, donate: bool = False) -> Any:
+        """The program of `builder(experiment, *numbers)` for arguments of these shapes, compiled at most once."""
+        leaves, treedef = jax.tree.flatten(args)
+        shapes = tuple((x.shape, x.dtype, x.sharding) for x in leaves)
+        key = (builder, self.plan.recipe.make, self.plan.setup, *numbers, self.placement, donate, treedef, shapes)
+        if key not in _programs:
+            _programs[key] = self.placement.compile(builder(self.experiment, *numbers), axes, args, donate)
+        return _programs[key]
+
+    def _run(self, *request: Any, donate: bool = False) -> Any:
+        return self._program(*request, donate=donate)(*request[3:])
 
     def _placed_final(self) -> Any:
         """`inputs.final` on the devices; arrays that it shares with `inputs.data` are not placed again."""

@@ -113,13 +113,38 @@ class Placement:
         lane = jax.vmap(row, in_axes=axes) if per_device > 1 else alone(row, axes)
         donated = (0,) if donate else ()
         if self.maps_rows:
-            mapped = jax.pmap(lane, in_axes=axes, devices=self.devices, donate_argnums=donated)
-            return mapped.lower(*args).compile()
+            return compile_mapped(lane, axes, args, donated, self.devices)
         if self.spreads_batch:
             whole = NamedSharding(self.mesh, PartitionSpec())
             with jax.set_mesh(self.mesh):
                 return jax.jit(lane, donate_argnums=donated, out_shardings=whole).lower(*args).compile()
         return jax.jit(lane, donate_argnums=donated).lower(*args).compile()
+
+
+def compile_mapped(
+    lane: Callable[..., Any],
+    axes: tuple[int | None, ...],
+    args: tuple[Any, ...],
+    donated: tuple[int, ...],
+    devices: tuple[jax.Device, ...],
+) -> Callable[..., Any]:
+    """`jax.pmap` of `lane` over single leaves, compiled.
+
+    Leaves, because pmap (jax 0.10.2) reads `in_axes` as one entry per leaf wherever an argument list happens to have
+    as many leaves as arguments, and so takes a (two leaves, ..., no leaf) list amiss without an error.
+    """
+    leaves, treedef = jax.tree.flatten(args)
+    owners = [i for i, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
+    mapped = jax.pmap(
+        lambda *flat: lane(*jax.tree.unflatten(treedef, flat)),
+        in_axes=tuple(axes[i] for i in owners),
+        devices=devices,
+        donate_argnums=tuple(n for n, i in enumerate(owners) if i in donated),
+    )
+    program = mapped.lower(*leaves).compile()
+    call = lambda *args: program(*jax.tree.leaves(args))  # noqa: E731
+    call.as_text = program.as_text
+    return call
 
 
 def alone(row: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:

@@ -106,7 +106,7 @@ def run(
         stack.enter_context(progress)
         stop = stack.enter_context(signals())
         progress.stage("loading")
-        lane = Lane(plan, plan.recipe.make(plan.setup), plan.recipe.load(plan.setup), placement)
+        lane = Lane(plan, plan.recipe.load(plan.setup), placement)
         checkpoints = open_folder(folder, stack) if resuming else None
         tick = (checkpoints.latest() or 0) if checkpoints else 0
         progress.stage("compiling")

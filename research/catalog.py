@@ -1,0 +1,45 @@
+"""Every recipe by name. An explicit dictionary, so that grep finds everything; modules are imported when asked for."""
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from research.engine.plan import Recipe
+
+RECIPES = {
+    "classify": "research.recipes.classify:classify",
+    "ppo": "research.recipes.ppo:ppo",
+    "ppo-cartpole": "research.recipes.ppo:ppo_cartpole",
+    "ppo-breakout": "research.recipes.ppo:ppo_breakout",
+}
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name in the catalog, or the object `recipe` of a user's own file 'PATH.py'."""
+    if name.endswith(".py"):
+        return from_file(Path(name))
+    if name not in RECIPES:
+        close = difflib.get_close_matches(name, RECIPES, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(RECIPES)};"
+        raise ValueError(f"recipe={name!r} is not in the catalog; {hint} your own file is named by a path ending in .py")
+    module, attribute = RECIPES[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def from_file(path: Path) -> Recipe:
+    """Runs a user's file as a module and takes its `recipe`. What that file raises is the user's to see."""
+    if not path.is_file():
+        raise ValueError(f"recipe file {str(path)!r} does not exist; give the path of a Python file that defines `recipe`")
+    name = f"own_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up by name
+    spec.loader.exec_module(module)
+    recipe = getattr(module, "recipe", None)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"{path} defines no `recipe`; end it with `recipe = Recipe(name=..., make=make, ...)`")
+    return replace(recipe, file=path)

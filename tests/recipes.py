@@ -1,0 +1,31 @@
+"""Every recipe of the catalog, and every probe, cut to a size that the contract suite runs in seconds."""
+
+from dataclasses import replace
+
+from probes import PROBES
+
+from research.catalog import RECIPES, find
+from research.engine.plan import Budget, Plan, Recipe, Row
+
+SMALL = Budget(steps=20, chunk=10, record_every=5, evaluate_every=10)
+
+# What makes each recipe tiny; a recipe missing here fails the suite, so that none escapes it.
+TINY: dict[str, dict] = {}
+
+
+def tiny(name: str) -> Recipe:
+    """The recipe or probe of that name with a tiny Setup and twenty ticks."""
+    if name in PROBES:
+        return PROBES[name]
+    recipe = find(name)
+    setup = replace(recipe.setup, **TINY[name])
+    return replace(recipe, setup=setup, budget=replace(SMALL, steps=20 * recipe.steps_per_tick(setup)))
+
+
+NAMES = [*PROBES]
+
+
+def plan_of(recipe: Recipe, seeds: int = 3, chunk: int | None = None, **hyper: float) -> Plan:
+    budget = recipe.budget if chunk is None else replace(recipe.budget, chunk=chunk, record_every=1)
+    rows = tuple(Row(seed, recipe.hyper._replace(**hyper)) for seed in range(seeds))
+    return Plan(recipe, recipe.setup, rows, budget)

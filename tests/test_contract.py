@@ -1,0 +1,213 @@
+"""The contract that every recipe and every probe keeps: what the engine promises holds for all of them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from recipes import NAMES, plan_of, tiny
+
+from research.engine.chunk import advance, begin
+from research.engine.lane import Lane
+from research.engine.placement import Placement
+from research.engine.plan import Plan, Row
+from research.engine.run import run
+
+every_recipe = pytest.mark.parametrize("name", NAMES)
+
+
+def one_device(rows: int) -> Placement:
+    return Placement.choose(rows, 1)
+
+
+def lane_of(plan: Plan, placement: Placement | None = None) -> Lane:
+    return Lane(plan, plan.recipe.load(plan.setup), placement or one_device(len(plan.rows)))
+
+
+def go(lane: Lane, state=None, first: int = 0, ticks: int = 20):
+    """-> (state as NumPy [width,...], metrics as NumPy [width, windows]) after `ticks` ticks."""
+    state = lane.start() if state is None else state
+    chunks = []
+    for tick in range(first, first + ticks, lane.plan.budget.chunk):
+        state, metrics = lane.advance(state, tick, lane.feed(tick))
+        chunks.append(lane.placement.get_rows(metrics))
+    return lane.placement.get_rows(state), jax.tree.map(lambda *x: np.concatenate(x, 1), *chunks)
+
+
+def assert_same_bits(left, right):
+    assert jax.tree.structure(left) == jax.tree.structure(right)
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(left), jax.tree.leaves(right), strict=True):
+        assert a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), jax.tree_util.keystr(path)
+
+
+def assert_close(left, right, tolerance: float = 1e-4):
+    """Equal up to rounding that a few dozen updates may grow: `tolerance` of the leaf's largest value."""
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(left), jax.tree.leaves(right), strict=True):
+        scale = max(1.0, float(np.abs(np.asarray(a, np.float64)).max(initial=0)))
+        error = float(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)).max(initial=0))
+        assert error <= tolerance * scale, f"{jax.tree_util.keystr(path)}: {error:g} of {scale:g}"
+
+
+@every_recipe
+def test_step_keeps_structure_shapes_and_dtypes(name):
+    plan = plan_of(tiny(name), seeds=1)
+    lane = lane_of(plan)
+    seed, hyper = jax.tree.map(lambda x: x[0], plan.stacked(1))
+    state = jax.eval_shape(begin(lane.experiment), seed, hyper, lane.data)
+    row = advance(lane.experiment, 1, 1)
+    feed = None if lane.inputs.feed is None else lane.inputs.feed(0, 1)
+    after, metrics = jax.eval_shape(row, state, seed, hyper, lane.data, np.int32(0), np.int32(20), feed)
+    assert jax.tree.structure(state) == jax.tree.structure(after)
+    for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(after), strict=True):
+        where = jax.tree_util.keystr(path)
+        assert (old.shape, old.dtype) == (new.shape, new.dtype), where
+        assert not jnp.issubdtype(old.dtype, jax.dtypes.prng_key), f"{where}: a key in the state"
+        assert not old.weak_type and not new.weak_type, f"{where}: a weak type"
+    assert all(x.shape == (1,) for x in jax.tree.leaves(metrics)), "metrics are scalars"
+
+
+@every_recipe
+def test_second_chunk_new_hyper_and_new_length_do_not_compile(name, tmp_path):
+    recipe = tiny(name)
+    run(plan_of(recipe), tmp_path, device_count=1)
+    compilations = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compilations.append(event) if event.endswith("backend_compile_duration") else None
+    )
+    first = next(iter(recipe.hyper._asdict()))
+    value = getattr(recipe.hyper, first)
+    run(plan_of(recipe, **{first: value * 0.5}), tmp_path, device_count=1)
+    listening = list(compilations)
+    jax.jit(lambda x: x + 17)(1.0)
+    assert len(compilations) > len(listening), "the listener hears compilations"
+    assert not listening
+
+
+@every_recipe
+def test_chunk_length_does_not_change_bits(name):
+    """The state's bits; a metric is folded after its tick, where one window's program may round another way."""
+    (state, metrics), *others = [go(lane_of(plan_of(tiny(name), chunk=chunk))) for chunk in (1, 5, 10)]
+    for other_state, other_metrics in others:
+        assert_same_bits(state, other_state)
+        assert_close(metrics, other_metrics, 1e-6)
+
+
+@every_recipe
+def test_a_row_equals_its_solo_run(name):
+    recipe = tiny(name)
+    together, _ = go(lane_of(plan_of(recipe, seeds=3)))
+    alone, _ = go(lane_of(plan_of(recipe, seeds=1)))
+    assert_close(jax.tree.map(lambda x: x[:1], together), alone)
+
+
+@every_recipe
+def test_nan_stays_in_its_row(name):
+    recipe = tiny(name)
+    lane = lane_of(plan_of(recipe, seeds=3))
+    clean, _ = go(lane)
+    first = next(iter(lane.hyper._asdict()))
+    poisoned = lane.hyper._asdict() | {first: lane.hyper._asdict()[first].at[1].set(jnp.nan)}
+    lane.hyper = type(recipe.hyper)(**poisoned)
+    dirty, metrics = go(lane)
+    assert any(np.isnan(x[1]).any() for x in jax.tree.leaves(dirty) if x.dtype.kind == "f"), "the poison works"
+    keep = np.array([0, 2])
+    assert_same_bits(jax.tree.map(lambda x: x[keep], clean), jax.tree.map(lambda x: x[keep], dirty))
+    assert metrics["finite"][keep].all()
+
+
+def conds(jaxpr) -> int:
+    """Branches in a program, at any depth."""
+    inner = [x for e in jaxpr.eqns for x in jax.tree.leaves(list(e.params.values()), is_leaf=is_jaxpr) if is_jaxpr(x)]
+    return sum(e.primitive.name == "cond" for e in jaxpr.eqns) + sum(conds(getattr(x, "jaxpr", x)) for x in inner)
+
+
+def is_jaxpr(x) -> bool:
+    return hasattr(x, "eqns") or hasattr(x, "jaxpr")
+
+
+@every_recipe
+def test_branches_survive_the_rows(name):
+    plan = plan_of(tiny(name), seeds=3)
+    lane = lane_of(plan)
+    row = advance(lane.experiment, 10, 5)
+    args = (lane.seeds, lane.hyper, lane.data, np.int32(0), np.int32(20), lane.feed(0))
+    state = lane.start()
+    rows = jax.make_jaxpr(jax.vmap(row, in_axes=(0, 0, 0, None, None, None, None)))(state, *args)
+    single = jax.make_jaxpr(row)(*jax.tree.map(lambda x: x[0], (state, *args[:2])), *args[2:])
+    assert conds(rows.jaxpr) == conds(single.jaxpr)
+    if name == "replay":
+        assert conds(single.jaxpr) == 1
+
+
+@every_recipe
+def test_a_chunk_moves_nothing_between_host_and_device(name):
+    lane = lane_of(plan_of(tiny(name)))
+    state, feed = lane.start(), lane.feed(0)
+    lane.compile(state)
+    with jax.transfer_guard("disallow"):
+        state, metrics = lane.advance(state, 0, feed)
+        jax.block_until_ready(metrics)
+
+
+@every_recipe
+def test_rows_over_eight_devices_equal_rows_on_one_and_never_talk(name):
+    """Every row with another value of its first hyper-parameter, so that a misplaced row shows."""
+    recipe = tiny(name)
+    first = next(iter(recipe.hyper._asdict()))
+    value = getattr(recipe.hyper, first)
+    rows = tuple(Row(seed, recipe.hyper._replace(**{first: value * (1 - seed / 10)})) for seed in range(8))
+    plan = Plan(recipe, recipe.setup, rows, recipe.budget)
+    spread_out = lane_of(plan, Placement.choose(8, 8))
+    assert spread_out.placement.maps_rows
+    one, _ = go(lane_of(plan))
+    eight, _ = go(spread_out)
+    assert_close(one, eight)
+    program = spread_out._program(*spread_out._chunk(spread_out.start(), spread_out.total, spread_out.feed(0)), donate=True)
+    for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
+        assert word not in program.as_text()
+
+
+@every_recipe
+def test_one_runs_batch_over_devices_equals_one_device(name):
+    plan = plan_of(tiny(name), seeds=1)
+    placement = Placement.choose(1, 2)
+    assert placement.spreads_batch
+    assert_close(go(lane_of(plan))[0], go(lane_of(plan, placement))[0])
+
+
+def lines(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in ("metrics.jsonl", "evaluations.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def resumed_elsewhere(tmp_path_factory):
+    """Every recipe's first chunk saved here, and the rest run by a fresh process. -> (whole, resumed) out folders."""
+    whole, resumed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("resumed")
+    command = [sys.executable, str(Path(__file__).with_name("stop_and_resume.py")), str(resumed)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([*command, "stop"], check=True, env=environment)
+    subprocess.run([*command, "resume"], check=True, env=environment)
+    return whole, resumed
+
+
+@every_recipe
+def test_saved_and_resumed_in_a_fresh_process_gives_the_same_bits(name, resumed_elsewhere):
+    whole, resumed = resumed_elsewhere
+    folder = run(plan_of(tiny(name)), whole, device_count=1)
+    assert lines(folder) == lines(resumed / folder.name)
+    lane = lane_of(plan_of(tiny(name)))
+    assert_same_bits(saved(lane, folder), saved(lane, resumed / folder.name))
+
+
+def saved(lane: Lane, folder: Path):
+    from research.engine.checkpoint import Checkpoints
+    from research.engine.run import saved_tree
+
+    checkpoints = Checkpoints(folder / "checkpoints")
+    tree = checkpoints.restore(20, saved_tree(lane.plan, lane.template(), None))
+    checkpoints.close()
+    return tree
