@@ -1,6 +1,20 @@
 """A run is four pure functions; a small engine gives it time, breadth and disk."""
 
-from research.engine.experiment import Experiment, Inputs, Ratio, Tick
-from research.engine.plan import Budget, Plan, Recipe, Row
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from research.engine.experiment import Experiment, Inputs, Ratio, Tick
+    from research.engine.plan import Budget, Plan, Recipe, Row
 
 __all__ = ["Budget", "Experiment", "Inputs", "Plan", "Ratio", "Recipe", "Row", "Tick"]
+
+_HOMES = {name: "research.engine.experiment" for name in ("Experiment", "Inputs", "Ratio", "Tick")}
+_HOMES |= {name: "research.engine.plan" for name in ("Budget", "Plan", "Recipe", "Row")}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for, so that `research.report` reads run folders without loading JAX.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)

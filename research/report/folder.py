@@ -1,0 +1,120 @@
+"""Reads a run folder: the one file of the report that knows how a run lies on disk. Loads no JAX.
+
+manifest.json      what the run is and what it ran on; `complete: true` once it has ended
+metrics.jsonl      {tick, row, finite, <name>, <name>.count where <name> is a ratio} for each window and row
+evaluations.jsonl  {tick, row, <name>} for each evaluation and row; `final: true` marks the test set's
+timings.jsonl      {tick, seconds} for each chunk
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+METRICS, EVALUATIONS, TIMINGS = "metrics.jsonl", "evaluations.jsonl", "timings.jsonl"
+COUNT = ".count"
+MARKS = ("tick", "row", "final", "finite")
+
+
+class Run(NamedTuple):
+    """What a run folder holds, as it was read; `tick` is the last one recorded, 0 where nothing is."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+    timings: list[dict[str, Any]]
+    tick: int
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.manifest.get("complete"))
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Each row's {seed, hyper}."""
+        return self.manifest["rows"]
+
+    @property
+    def watch(self) -> tuple[str, ...]:
+        """The figures that the recipe watches, most important first; empty where the manifest does not say."""
+        return tuple(self.manifest.get("watch", ()))
+
+    def in_order(self, named: dict[str, Any]) -> dict[str, Any]:
+        """The same figures, those that are watched first."""
+        return {name: named[name] for name in dict.fromkeys([*self.watch, *named]) if name in named}
+
+    @property
+    def steps_per_tick(self) -> int | None:
+        """Steps of the recipe's unit that a tick counts for; None where the folder does not say."""
+        if "steps_per_tick" in self.manifest:
+            return self.manifest["steps_per_tick"]
+        # A complete run's last tick is the budget's end; before that, only the manifest could know.
+        return self.manifest["budget"]["steps"] // self.tick if self.complete and self.tick else None
+
+
+def read(folder: Path) -> Run:
+    """Reads a run folder, complete or not. Raises ValueError for a folder that holds no run, or a damaged line."""
+    folder = Path(folder)
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise ValueError(f"{folder} holds no manifest.json, so it is not a run folder; give a folder such as runs/NAME")
+    try:
+        manifest = json.loads(path.read_text())
+        _ = manifest["rows"], manifest["budget"]["steps"], manifest["recipe"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not a run's manifest ({error!r}); restore it, or start over with --fresh"
+        ) from error
+    metrics, evaluations, timings = (read_lines(folder / name) for name in (METRICS, EVALUATIONS, TIMINGS))
+    tick = max((line["tick"] for line in [*metrics[-1:], *evaluations[-1:], *timings[-1:]]), default=0)
+    return Run(folder, manifest, metrics, evaluations, timings, tick)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a record; a last line that is being written, or was cut by a crash, is none."""
+    if not path.exists():
+        return []
+    lines = []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            line = json.loads(text)
+            line["tick"] = int(line["tick"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} line {number} is not a record ({error}): {text[:60]!r}; "
+                "restore that line, or start over with --fresh"
+            ) from error
+        lines.append(line)
+    return lines
+
+
+def figures(line: dict[str, Any]) -> dict[str, float | None]:
+    """A line's figures by name, without its marks and the counts of ratios."""
+    return {name: x for name, x in line.items() if name not in MARKS and not name.endswith(COUNT)}
+
+
+def cells(rows: list[dict[str, Any]]) -> list[list[int]]:
+    """Rows grouped by hyper, as indices: each cell holds the seeds of one setting, in the order of first sight."""
+    groups: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(json.dumps(row["hyper"], sort_keys=True), []).append(index)
+    return list(groups.values())
+
+
+def varied(rows: list[dict[str, Any]]) -> list[str]:
+    """The hyper-parameters in which rows differ."""
+    names = dict.fromkeys(name for row in rows for name in row["hyper"])
+    return [name for name in names if len({row["hyper"].get(name) for row in rows}) > 1]
+
+
+def label(row: dict[str, Any], names: list[str]) -> str:
+    """'learning_rate=0.001, clip=0.2': what tells a row's cell from the others."""
+    return ", ".join(f"{name}={row['hyper'][name]:g}" for name in names)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file whole: a reader sees the old one or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    os.replace(part, path)
