@@ -21,9 +21,9 @@ def table(summary: dict[str, Any]) -> Table:
     names = varied(summary["rows"])
     built = Table(title=title(summary), caption="\n".join(notes(summary)), title_justify="left", caption_justify="left")
     if names:
-        built.add_column("cell", no_wrap=True)
-    built.add_column("figure", no_wrap=True)
-    for heading in ("mean", f"{summary['level']:.0%} interval", "min", "max", "n"):
+        built.add_column("cell", overflow="fold")
+    built.add_column("figure", overflow="fold")
+    for heading in ("mean", f"{100 * summary['level']:g} % interval", "min", "max", "n"):
         built.add_column(heading, justify="right", no_wrap=True)
     for cell in cells:
         figures = list(cell["interval"])
@@ -82,5 +82,7 @@ def alike(values: list[float | None]) -> list[str]:
     apart, largest = max(known, default=0) - min(known, default=0), max(map(abs, known), default=0)
     if largest and not 1e-3 <= largest < 1e7:
         return [MISSING if x is None else f"{x:.3g}" for x in values]
-    decimals = min(max(2 - math.floor(math.log10(apart)), 0), 5) if apart else 4
+    if not apart:
+        return [MISSING if x is None else f"{x:.5g}" for x in values]
+    decimals = min(max(2 - math.floor(math.log10(apart)), 0), 5)
     return [MISSING if x is None else f"{x:,.{decimals}f}" for x in values]
