@@ -10,6 +10,8 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+PATIENCE = 30  # seconds without a byte before a server is given up
+
 
 class Remote(NamedTuple):
     """A public file.
@@ -62,14 +64,23 @@ def data_root(root: str | Path | None = None) -> Path:
     return Path(chosen).expanduser().resolve()
 
 
+def known(*names: str) -> None:
+    """Raises ValueError for the first name that is not in the registry, and where there is none."""
+    choice = f"one of: {', '.join(REGISTRY)}"
+    if not names:
+        raise ValueError(f"names=() says nothing to fetch; give {choice}")
+    for name in names:
+        if name not in REGISTRY:
+            raise ValueError(f"name={name!r} is not a known download; {choice}")
+
+
 def fetch(name: str, root: str | Path | None = None) -> Path:
     """Downloads what is missing of `name` and checks all of it. Returns the file, or the folder of several files.
 
     Raises ValueError for an unknown name and for a file of the user's that is not the known one (it is left alone),
     OSError where the network or the disk failed. A file under its final name is always whole.
     """
-    if name not in REGISTRY:
-        raise ValueError(f"name={name!r} is not a known download; one of: {', '.join(REGISTRY)}")
+    known(name)
     for remote in REGISTRY[name]:
         path = data_root(root) / remote.path
         if path.exists():
@@ -90,30 +101,44 @@ def verify(path: Path, sha256: str) -> None:
 
 
 def download(remote: Remote, path: Path) -> None:
-    """Brings a file from the first of its homes that has it. Raises OSError where none does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Brings a file from the first of its homes that has it. Raises OSError where none does or the disk refuses it."""
     # Unique, so that several processes may fetch the same file; beside `path`, so that the renaming is atomic.
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     failures = []
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         for url in remote.urls:
-            try:
-                with _Bar(path.name) as bar:
-                    pooch.HTTPDownloader(progressbar=bar, timeout=30)(url, str(part), None)
-            except requests.RequestException as error:
-                failures.append(f"{url}: {error}")
-                continue
-            found = pooch.file_hash(str(part), alg="sha256")
-            if found == remote.sha256:
+            failure = _attempt(url, part, remote.sha256)
+            if failure is None:
                 os.replace(part, path)
                 return
-            failures.append(f"{url}: the content has SHA-256 {found}, expected {remote.sha256}")
+            failures.append(f"{url}: {failure}")
+    except OSError as error:
+        raise OSError(f"{path} could not be written: {error}; make room or choose another data root") from error
     finally:
-        part.unlink(missing_ok=True)
+        if path.parent.exists():
+            part.unlink(missing_ok=True)
     raise ConnectionError(
-        f"{path} could not be downloaded: {'; '.join(failures)}. Try again with a connection that reaches one of these, "
-        f"or put the file there by hand (SHA-256 {remote.sha256})"
+        f"{path} could not be downloaded from {'; '.join(failures)}. Try again with a connection that reaches one of "
+        f"these, or put the file there by hand (SHA-256 {remote.sha256})"
     )
+
+
+def _attempt(url: str, part: Path, sha256: str) -> str | None:
+    """Downloads to `part`. Returns what went wrong on the other side, or None. Raises OSError for the disk."""
+    try:
+        with _Bar(url) as bar:
+            pooch.HTTPDownloader(progressbar=bar, timeout=PATIENCE)(url, str(part), None)
+    except requests.HTTPError as error:
+        return f"status {error.response.status_code}"
+    except requests.Timeout:
+        return f"no answer in {PATIENCE} s"
+    except requests.ConnectionError:
+        return "no connection"
+    except requests.RequestException as error:
+        return f"broken off ({error})"
+    found = pooch.file_hash(str(part), alg="sha256")
+    return None if found == sha256 else f"the content has SHA-256 {found}, expected {sha256}"
 
 
 class _Bar:

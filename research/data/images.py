@@ -8,11 +8,13 @@ import hashlib
 import io
 import logging
 import os
+import re
 import tarfile
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +23,7 @@ import pooch
 from rich.console import Console
 from rich.progress import track
 
-from research.data.fetch import REGISTRY, data_root, verify
+from research.data.fetch import REGISTRY, data_root, fetch, verify
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +97,30 @@ def load_images(name: str, validation: float, root: str | Path | None = None) ->
     return Images(train, held_out, test, facts.classes, *moments(train.images), note)
 
 
+def prepare(name: str, root: str | Path | None = None) -> Path:
+    """Puts a set under the data root from its public home, unless it is there. Returns the folder that holds it.
+
+    With TensorFlow (the extra `prepare`) through tensorflow-datasets, else as the publisher's own files; the arrays
+    that come of it are the same. Raises OSError where the network or the disk failed.
+    """
+    root = data_root(root)
+    try:
+        files, _ = _find(name, root)
+        return files[0].parent
+    except ValueError:
+        if find_spec("tensorflow") is None:
+            return fetch(name, root)
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name, data_dir=root / "tfds")
+    try:
+        builder.download_and_prepare(file_format="array_record")
+    # Not every error of a failed download is an OSError there.
+    except Exception as error:
+        raise OSError(f"{root / 'tfds' / name} could not be prepared: {error}; mend that and try again") from error
+    return Path(builder.data_path)
+
+
 def by_content(split: Split) -> Split:
     """The same records in the order of a hash of their pixels: arbitrary, but the same for every source."""
     digests = np.array([hashlib.sha256(image).hexdigest() for image in split.images])
@@ -158,9 +184,9 @@ def _find(name: str, root: Path) -> tuple[list[Path], Callable[[str, list[Path]]
     originals = [root / remote.path for remote in REGISTRY[name]]
     if all(path.exists() for path in originals):
         return originals, read_original
-    versions = sorted((root / "tfds" / name).glob("*/dataset_info.json"), key=lambda path: _version(path.parent.name))
-    if versions:
-        return sorted(path for path in versions[-1].parent.iterdir() if path.is_file()), read_prepared
+    prepared = [path.parent for path in (root / "tfds" / name).glob("*/dataset_info.json") if _version(path.parent)]
+    if prepared:
+        return sorted(path for path in max(prepared, key=_version).iterdir() if path.is_file()), read_prepared
     missing = next(path for path in originals if not path.exists())
     raise ValueError(
         f"data={name!r} is missing: there is neither {missing} nor {root / 'tfds' / name}; one must be there. "
@@ -168,8 +194,9 @@ def _find(name: str, root: Path) -> tuple[list[Path], Callable[[str, list[Path]]
     )
 
 
-def _version(text: str) -> list[int]:
-    return [int(part) for part in text.split(".") if part.isdigit()]
+def _version(folder: Path) -> tuple[int, ...]:
+    """(3, 0, 1) of a folder 3.0.1; nothing of any other, such as the 3.0.1.incompleteXYZ of a preparation under way."""
+    return tuple(map(int, folder.name.split("."))) if re.fullmatch(r"\d+(\.\d+)*", folder.name) else ()
 
 
 def read_original(name: str, files: list[Path]) -> list[Split]:
@@ -261,7 +288,7 @@ def _check(name: str, splits: list[Split], files: list[Path]) -> None:
 def _note(files: list[Path]) -> str:
     """What to say of images that are not the published ones."""
     features = [path for path in files if path.name == "features.json"]
-    if features and '"encodingFormat": "jpeg"' in features[0].read_text():
+    if features and re.search(r'"encodingFormat":\s*"jpeg"', features[0].read_text()):
         return (
             "these images were re-encoded as JPEG, so they are not the published ones: "
             "no published figure may be called reproduced on them"
