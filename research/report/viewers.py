@@ -8,6 +8,7 @@ may join a run that began without it.
 
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -92,6 +93,8 @@ class EventFile:
         self._write(0, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     def scalars(self, step: int, named: dict[str, float]) -> None:
+        if not named:
+            return
         values = [self._summary.Value(tag=tag, simple_value=float(x)) for tag, x in named.items()]
         self._write(step, summary=self._summary(value=values))
 
@@ -120,7 +123,7 @@ class WeightsAndBiases:
         home.mkdir(exist_ok=True)
         identity = home / "id"
         if not identity.exists():
-            run_folder.write_text(identity, wandb.util.generate_id() + "\n")
+            run_folder.write_text(identity, secrets.token_hex(4) + "\n")
         base = identity.read_text().strip()
         # Unsent files of this very run, which the record replaces whole.
         for older in home.glob(f"offline-run-*-{base}-*"):

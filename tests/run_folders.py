@@ -1,0 +1,31 @@
+"""Run folders written by hand, as the engine writes them, so that the report is tested without training anything."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def write(
+    folder: Path,
+    rows: Iterable[tuple[int, dict[str, float]]],
+    metrics: Iterable[dict[str, Any]] = (),
+    evaluations: Iterable[dict[str, Any]] = (),
+    timings: Iterable[dict[str, Any]] = (),
+    **manifest: Any,
+) -> Path:
+    """rows are (seed, hyper); lines go into the folder as they are -> the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "recipe": "toy",
+        "setup": {"width": 8},
+        "rows": [{"seed": seed, "hyper": hyper} for seed, hyper in rows],
+        "budget": {"steps": 1000, "chunk": 10, "record_every": 5, "evaluate_every": 50},
+        "machine": {"device_kind": "cpu", "device_count": 1},
+        "unit": "updates",
+        "complete": True,
+    }
+    (folder / "manifest.json").write_text(json.dumps(content | manifest))
+    for name, lines in (("metrics", metrics), ("evaluations", evaluations), ("timings", timings)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
