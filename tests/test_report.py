@@ -192,7 +192,9 @@ def test_series_keep_rows_and_kinds_apart(tmp_path):
 
 def test_long_records_are_folded_to_what_a_picture_can_show(tmp_path):
     metrics = [{"tick": tick, "row": 0, "finite": True, "loss": float(tick)} for tick in range(1, 1001)]
-    (series,) = read_series(read(run_folders.write(tmp_path, SEEDS[:1], metrics)))
+    evaluations = [{"tick": tick, "row": 0, "error": float(tick)} for tick in range(1, 202)]
+    series, evaluated = read_series(read(run_folders.write(tmp_path, SEEDS[:1], metrics, evaluations)))
+    assert evaluated.values.tolist() == [[float(tick) for tick in range(1, 202)]], "an evaluation is shown as it is"
     assert series.ticks[:2].tolist() == [10, 20] and series.ticks[-1] == 1000
     np.testing.assert_allclose(series.values[0, :2], [5.5, 15.5])
 

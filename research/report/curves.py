@@ -99,7 +99,7 @@ def read_series(run: Run) -> list[Series]:
                 if name in counts:
                     counts[name][at] = line[name + COUNT] or 0.0
         for name in names:
-            every = math.ceil(len(ticks) / POINTS)
+            every = math.ceil(len(ticks) / POINTS) if kind == METRIC else 1
             found.append(Series(name, kind, ticks[every - 1 :: every], fold(values[name], counts.get(name), every)))
     return found
 
