@@ -1,0 +1,56 @@
+"""The classic small convolutional nets, by name.
+
+Dimensions: B images, H rows, W columns, C channels, N classes.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from research.models.conv import Conv
+
+
+class Stage(NamedTuple):
+    """A convolution with its ReLU, and max-pooling over `pool` by `pool` pixels (1: none)."""
+
+    features: int
+    kernel: int = 3
+    pool: int = 2
+
+
+class ConvNet(nn.Module):
+    """Stages of convolution, then dense layers with ReLU, then one logit per class. Nothing random, no statistics.
+
+    dtype  of the computation; parameters and logits are float32
+    """
+
+    stages: tuple[Stage, ...]
+    dense: tuple[int, ...]
+    classes: int = 10
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Array) -> Array:
+        """images f[B,H,W,C] -> logits f32[B,N]. Pooling must divide the image: two stages need H and W by fours."""
+        x = images
+        for stage in self.stages:
+            conv = Conv(stage.features, (stage.kernel, stage.kernel), stage.pool, dtype=self.dtype)
+            x = nn.relu(conv(x))
+        x = x.reshape(x.shape[0], -1)  # [B, H/4 * W/4 * features]
+        for features in self.dense:
+            x = nn.relu(nn.Dense(features, dtype=self.dtype)(x))
+        return nn.Dense(self.classes, dtype=self.dtype)(x).astype(jnp.float32)
+
+
+# conv32-conv64-dense128: the net of most MNIST tutorials.
+# lenet: after LeNet-5 (LeCun et al. 1998), with ReLU, max-pooling and padded convolutions, so that 8x8 images fit too.
+# conv32: the net of TensorFlow's CIFAR-10 tutorial, padded likewise.
+NETS: dict[str, Callable[..., ConvNet]] = {
+    "conv32-conv64-dense128": partial(ConvNet, stages=(Stage(32), Stage(64)), dense=(128,)),
+    "lenet": partial(ConvNet, stages=(Stage(6, 5), Stage(16, 5)), dense=(120, 84)),
+    "conv32": partial(ConvNet, stages=(Stage(32), Stage(64), Stage(64, pool=1)), dense=(64,)),
+}

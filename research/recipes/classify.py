@@ -1,0 +1,47 @@
+"""Image classification: scikit-learn's digits by default, MNIST by `--setup.data mnist`, CIFAR-10 with its own preset."""
+
+import numpy as np
+
+from research.data.images import Split, load_images
+from research.engine.experiment import Inputs
+from research.engine.plan import Budget, Recipe
+from research.vision import classify
+from research.vision.classify import Data, Outputs
+
+SAMPLES = 8  # rows and columns of a grid of pictures
+
+
+def load(setup: classify.Setup) -> Inputs:
+    """Training and validation images; the test images only for the end."""
+    images = load_images(setup.data, setup.validation)
+    data = Data(images.train, images.validation, images.mean, images.std)
+    return Inputs(data, final=data._replace(held_out=images.test))
+
+
+def pictures(outputs: Outputs, data: Data) -> dict[str, np.ndarray]:
+    """The first held-out images, and the first that row 0 gets wrong (white where there are fewer) -> u8[H,W,3] each."""
+    wrong = np.flatnonzero(~outputs.correct[0])
+    return {"samples": grid(data.held_out.images), "misclassified": grid(data.held_out.images[wrong])}
+
+
+def grid(images: np.ndarray) -> np.ndarray:
+    """Images u8[N,H,W,C] side by side, SAMPLES in a row, a white line between them -> u8[H',W',3]"""
+    count, height, width, channels = images.shape
+    canvas = np.full((SAMPLES * SAMPLES, height + 1, width + 1, channels), 255, np.uint8)
+    canvas[:count, :height, :width] = images[: SAMPLES * SAMPLES]
+    rows = canvas.reshape(SAMPLES, SAMPLES, height + 1, width + 1, channels).transpose(0, 2, 1, 3, 4)
+    whole = rows.reshape(SAMPLES * (height + 1), SAMPLES * (width + 1), channels)  # [rows * H, columns * W, C]
+    return np.repeat(whole, 3 // channels, axis=2)
+
+
+CLASSIFY = Recipe(
+    name="classify",
+    make=classify.make,
+    setup=classify.Setup(),
+    hyper=classify.Hyper(),
+    load=load,
+    budget=Budget(steps=4000, chunk=100, record_every=50, evaluate_every=500),
+    watch=("accuracy", "loss"),
+    pictures=pictures,
+    about="TODO",
+)

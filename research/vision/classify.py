@@ -1,0 +1,197 @@
+"""Image classification by minimising cross-entropy, with Adam or momentum and decoupled weight decay.
+
+One tick is one update. With the direction u that the optimizer makes of the gradient, the weights w of kernels change by
+
+    -learning_rate * schedule * (u + weight_decay * w)
+
+(Loshchilov and Hutter 2019), and biases by the same without decay. Every image is seen once in an epoch.
+
+Dimensions: B images in a batch, N images in all, M held out, H rows, W columns, C channels.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax
+
+from research.data.augment import cutout, flip, shift
+from research.data.images import Split
+from research.engine.experiment import Experiment, Tick
+from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, Positive
+from research.engine.placement import spread
+from research.models.cnn import NETS, ConvNet
+from research.numerics import schedules
+from research.numerics.objectives import cross_entropy
+from research.numerics.shuffle import epoch_indices, name_order
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Static: a change compiles again."""
+
+    data: Literal["digits", "mnist", "cifar10"] = "digits"
+    """Images to classify."""
+    validation: Annotated[float, Interval(0, 0.5, above=True)] = 0.1
+    """Share of the training images that is held out for validation."""
+    net: Literal["conv32-conv64-dense128", "lenet", "conv32"] = "conv32-conv64-dense128"
+    """Network, by its name in research/models/cnn.py."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of activations and of their products; parameters and their updates are float32."""
+    batch_size: Count = 128
+    """Images in an update."""
+    shift: Natural = 1
+    """Augmentation: move each image by up to so many pixels."""
+    flip: bool = False
+    """Augmentation: mirror half of the images left to right."""
+    cutout: Natural = 0
+    """Augmentation: blank a square of so many pixels a side."""
+    optimizer: Literal["adam", "momentum"] = "adam"
+    """Adam (0.9, 0.999) or Nesterov momentum (0.9)."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning rate after the warm-up."""
+    evaluation_batch: Count = 500
+    """Held-out images that are evaluated at a time."""
+
+
+class Hyper(NamedTuple):
+    """Traced: a change never compiles."""
+
+    learning_rate: Positive = 2e-3
+    """Highest learning rate of the schedule."""
+    weight_decay: NonNegative = 1e-2
+    """Decoupled decay of kernels."""
+    label_smoothing: Fraction = 0.05
+    """Share of the target that is spread over all classes."""
+    warmup: Fraction = 0.05
+    """Share of the run over which the learning rate rises."""
+
+
+class State(NamedTuple):
+    """params f32, the optimizer's moments, order u32[] which names this row's order of the images in each epoch"""
+
+    params: Any
+    optimizer: optax.OptState
+    order: Array
+
+
+class Data(NamedTuple):
+    """train u8[N,H,W,C] and its labels, held_out u8[M,H,W,C] and its labels, mean and std f32[C] of pixels from 0 to 1"""
+
+    train: Split
+    held_out: Split
+    mean: Array
+    std: Array
+
+
+class Outputs(NamedTuple):
+    """Of each held-out image: logits' highest class i32[M], whether it is right bool[M], cross-entropy f32[M]"""
+
+    prediction: Array
+    correct: Array
+    loss: Array
+
+
+def make(setup: Setup) -> Experiment:
+    """Classification as an experiment."""
+    net = NETS[setup.net](classes=10, dtype=jnp.dtype(setup.compute_dtype))
+    optimizer = {"adam": optax.scale_by_adam(), "momentum": optax.trace(0.9, nesterov=True)}[setup.optimizer]
+    return Experiment(
+        init=partial(init, net, optimizer),
+        step=partial(step, setup, net, optimizer),
+        evaluate=partial(evaluate, setup, net),
+        score=score,
+    )
+
+
+def init(net: ConvNet, optimizer: optax.GradientTransformation, key: Array, hyper: Hyper, data: Data) -> State:
+    net_key, order_key = jax.random.split(key)
+    params = net.init(net_key, normalize(data.train.images[:1], data))
+    return State(params, optimizer.init(params), name_order(order_key))
+
+
+def step(
+    setup: Setup, net: ConvNet, optimizer: optax.GradientTransformation, state: State, hyper: Hyper, data: Data, tick: Tick
+) -> tuple[State, dict[str, Array]]:
+    chosen = spread(epoch_indices(state.order, tick.index, setup.batch_size, data.train.labels.shape[0]))
+    images, labels = data.train.images[chosen], data.train.labels[chosen]
+    images = augment(setup, tick.key, normalize(images, data))
+    (_, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, net, images, labels, hyper)
+    rate = hyper.learning_rate * getattr(schedules, SCHEDULES[setup.schedule])(tick.index, tick.total, hyper.warmup)
+    params, moments = update(optimizer, state.params, state.optimizer, gradient, rate, hyper.weight_decay)
+    return State(params, moments, state.order), metrics
+
+
+SCHEDULES = {"cosine": "cosine", "constant": "warmup"}
+
+
+def normalize(images: Array, data: Data) -> Array:
+    """images u8[B,H,W,C] -> f32[B,H,W,C] with mean 0 and deviation 1 over the training images, channel by channel"""
+    pixels = images.astype(jnp.float32) / 255.0
+    return (pixels - data.mean.reshape(1, 1, 1, -1)) / data.std.reshape(1, 1, 1, -1)
+
+
+def augment(setup: Setup, key: Array, images: Array) -> Array:
+    """images f32[B,H,W,C] -> the same shape, each image changed by chance"""
+    shift_key, flip_key, cutout_key = jax.random.split(key, 3)
+    if setup.shift:
+        images = shift(shift_key, images, setup.shift)
+    if setup.flip:
+        images = flip(flip_key, images)
+    if setup.cutout:
+        images = cutout(cutout_key, images, setup.cutout)
+    return images
+
+
+def objective(params: Any, net: ConvNet, images: Array, labels: Array, hyper: Hyper) -> tuple[Array, dict[str, Array]]:
+    """images f32[B,H,W,C], labels i32[B] -> mean smoothed cross-entropy f32[], metrics"""
+    logits = net.apply(params, images)
+    loss = cross_entropy(logits, labels, hyper.label_smoothing).mean()
+    return loss, {"loss": loss, "accuracy": (logits.argmax(1) == labels).mean()}
+
+
+def update(
+    optimizer: optax.GradientTransformation, params: Any, moments: Any, gradient: Any, rate: Array, weight_decay: Array
+) -> tuple[Any, Any]:
+    """One step of the optimizer at learning rate `rate` f32[]; kernels decay, biases do not."""
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes Python floats and i32 counts
+        direction, moments = optimizer.update(gradient, moments, params)
+
+    def move(weight: Array, direction: Array) -> Array:
+        # Kernels have an input and an output dimension; biases and scales of a normalisation have one.
+        decay = weight_decay * weight if weight.ndim > 1 else 0.0
+        return weight - rate * (direction + decay)
+
+    return jax.tree.map(move, params, direction), moments
+
+
+def evaluate(setup: Setup, net: ConvNet, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
+    """All held-out images, batch by batch; the last batch is filled up with images that count for nothing."""
+    count = data.held_out.labels.shape[0]
+    batch = min(setup.evaluation_batch, count)
+    batches = jax.tree.map(partial(in_batches, size=batch), data.held_out)
+
+    def judge(split: Split) -> Outputs:
+        logits = net.apply(state.params, normalize(split.images, data))
+        prediction = logits.argmax(1).astype(jnp.int32)
+        return Outputs(prediction, prediction == split.labels, cross_entropy(logits, split.labels))
+
+    return jax.tree.map(lambda x: x.reshape(-1)[:count], lax.map(judge, batches))
+
+
+def in_batches(x: Array, size: int) -> Array:
+    """x [M,...] -> [batches,size,...], filled up with zeros"""
+    padding = -x.shape[0] % size
+    return jnp.pad(x, ((0, padding), *[(0, 0)] * (x.ndim - 1))).reshape(-1, size, *x.shape[1:])
+
+
+def score(outputs: Outputs) -> dict[str, np.ndarray]:
+    """Outputs with a leading R axis -> accuracy f64[R] between 0 and 1, and mean cross-entropy f64[R] in nats"""
+    return {
+        "accuracy": outputs.correct.mean(axis=1, dtype=np.float64),
+        "loss": outputs.loss.mean(axis=1, dtype=np.float64),
+    }
