@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -116,8 +117,8 @@ def download(remote: Remote, path: Path) -> None:
     except OSError as error:
         raise OSError(f"{path} could not be written: {error}; make room or choose another data root") from error
     finally:
-        if path.parent.exists():
-            part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     raise ConnectionError(
         f"{path} could not be downloaded from {'; '.join(failures)}. Try again with a connection that reaches one of "
         f"these, or put the file there by hand (SHA-256 {remote.sha256})"

@@ -13,6 +13,7 @@ import tarfile
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -310,7 +311,7 @@ def _restore(path: Path) -> list[Split] | None:
     except FileNotFoundError:
         return None
     except (OSError, EOFError, KeyError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        logger.warning(f"{path} is damaged ({error}); decoding again")
+        logger.warning(f"{path} cannot be used ({error}); decoding again")
         return None
 
 
@@ -332,4 +333,5 @@ def _store(path: Path, splits: list[Split]) -> None:
     except OSError as error:
         logger.warning(f"{path} could not be written ({error}); the images will be decoded again next time")
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
