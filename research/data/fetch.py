@@ -131,7 +131,7 @@ def _attempt(url: str, part: Path, sha256: str) -> str | None:
         with _Bar(url) as bar:
             pooch.HTTPDownloader(progressbar=bar, timeout=PATIENCE)(url, str(part), None)
     except requests.HTTPError as error:
-        return f"status {error.response.status_code}"
+        return f"status {error.response.status_code}" if error.response is not None else "bad status"
     except requests.Timeout:
         return f"no answer in {PATIENCE} s"
     except requests.ConnectionError:

@@ -254,7 +254,7 @@ def _decode(name: str, source: Any, part: str) -> Split:
     from PIL import Image
 
     starts = range(0, len(source), 1000)
-    # Pillow directly: a third faster than the library's own decoding, which also asks for OpenCV.
+    # Pillow directly takes two thirds of the time of the library's own decoding, which also asks for OpenCV.
     images = np.empty((len(source), *FACTS[name].shape), np.uint8)
     labels = np.empty(len(source), np.int32)
     for start in _progress(starts, f"decoding {name} {part}: {len(source)} images"):
