@@ -14,7 +14,8 @@ A contestant is one file in `scripts/benches/`, registered in BENCHES below:
 - It is started as `python FILE ARGUMENTS... --cores N` and ends with `serve(measure)` (benches/serve.py), where
   `measure() -> {"rate": float, "unit": str, ...}` runs one repetition, 2 to 10 seconds long. The first call is the
   warm-up and is thrown away, but for keys other than `rate`, which are kept as notes (versions, settings).
-- Ratios are the first contestant's rate (ours) / each one's rate.
+- Ratios are the first contestant's rate (ours) / each one's rate: by the clock, and by the processor time that each
+  really got (`busy`), which on one core tells how much of a ratio is only other people's work on this machine.
 """
 
 import json
@@ -56,7 +57,9 @@ class Contestant(NamedTuple):
 BENCHES: dict[str, dict[str, Contestant]] = {
     "classify": {
         "ours": Contestant("classify_ours.py", environment={"NPROC": "1"}),
+        "ours, one run on all cores": Contestant("classify_ours.py", ("--rows", "1"), cores=(2,)),
         "torch eager": Contestant("classify_torch.py", ("--mode", "eager")),
+        "torch eager, channels last": Contestant("classify_torch.py", ("--layout", "channels_last")),
         "torch.compile": Contestant("classify_torch.py", ("--mode", "compile")),
     },
 }
@@ -104,14 +107,15 @@ def interpreter(contestant: Contestant) -> str:
 def start(contestant: Contestant, cores: range) -> subprocess.Popen[str]:
     """Starts a contestant pinned to `cores`."""
     file = ROOT / "scripts" / "benches" / contestant.file
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [interpreter(contestant), str(file), *contestant.arguments, "--cores", str(len(cores))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **contestant.environment},
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
+    os.sched_setaffinity(process.pid, cores)  # before it has loaded anything that counts cores or starts threads
+    return process
 
 
 def ask(name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -132,12 +136,14 @@ def compare(contestants: dict[str, Contestant], cores: range, repetitions: int) 
         found = {}
         for name, process in processes.items():
             notes = ask(name, process)
-            found[name] = {**{key: value for key, value in notes.items() if key != "rate"}, "rates": []}
+            found[name] = {**{k: v for k, v in notes.items() if k not in ("rate", "busy")}, "rates": [], "busy": []}
         for repetition in range(repetitions):
             for name, process in processes.items():
-                rate = ask(name, process)["rate"]
+                answer = ask(name, process)
+                rate, busy, unit = answer["rate"], answer["busy"], found[name]["unit"]
                 found[name]["rates"].append(rate)
-                console.print(f"  {repetition + 1}/{repetitions}  {name:<20} {rate:12,.0f} {found[name]['unit']}")
+                found[name]["busy"].append(busy)
+                console.print(f"  {repetition + 1}/{repetitions}  {name:<28} {rate:12,.0f} {unit}, {busy:.2f} cores busy")
         return found
     finally:
         for process in processes.values():
@@ -150,24 +156,39 @@ def summary(values: list[float]) -> dict[str, float]:
 
 
 def summarize(found: dict[str, dict[str, Any]]) -> None:
-    """Adds to each contestant the summary of its rates, and of ours / theirs round by round."""
-    ours = next(iter(found.values()))["rates"]
+    """Adds to each contestant the summary of its rates, and of ours / this round by round."""
+    ours = next(iter(found.values()))
+    ours_by_processor = by_processor(ours)
     for result in found.values():
         result["rate"] = summary(result["rates"])
-        result["ratio"] = summary([mine / theirs for mine, theirs in zip(ours, result["rates"], strict=True)])
+        result["ratio"] = ratios(ours["rates"], result["rates"])
+        result["ratio_by_processor"] = ratios(ours_by_processor, by_processor(result))
+
+
+def by_processor(result: dict[str, Any]) -> list[float]:
+    """Rates per second of processor time instead of per second."""
+    return [rate / busy for rate, busy in zip(result["rates"], result["busy"], strict=True)]
+
+
+def ratios(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    return summary([mine / other for mine, other in zip(ours, theirs, strict=True)])
 
 
 def table(title: str, found: dict[str, dict[str, Any]]) -> Table:
     result = Table(title=title)
-    first = f"{next(iter(found))} / this"
-    for heading in ("contestant", "median", "min to max", "unit", first, "min to max"):
-        result.add_column(heading, justify="left" if heading in ("contestant", "unit") else "right")
+    first = next(iter(found))
+    result.add_column("contestant")
+    for heading in ("median (min to max)", f"{first} / this", "by processor time"):
+        result.add_column(heading, justify="right")
     for name, entry in found.items():
-        rate, ratio = entry["rate"], entry["ratio"]
-        spread = f"{rate['min']:,.0f} to {rate['max']:,.0f}"
-        ratios = f"{ratio['min']:.2f} to {ratio['max']:.2f}"
-        result.add_row(name, f"{rate['median']:,.0f}", spread, entry["unit"], f"{ratio['median']:.2f}", ratios)
+        spreads = entry["rate"], entry["ratio"], entry["ratio_by_processor"]
+        digits = ",.0f", ".2f", ".2f"
+        result.add_row(name, *[show(spread, digit) for spread, digit in zip(spreads, digits, strict=True)])
     return result
+
+
+def show(spread: dict[str, float], digits: str) -> str:
+    return f"{spread['median']:{digits}} ({spread['min']:{digits}} to {spread['max']:{digits}})"
 
 
 def processor() -> str:
@@ -205,7 +226,8 @@ def main(arguments: Arguments) -> None:
         contestants = {name: contestants[name] for name in arguments.only}
     found = compare(contestants, cores, arguments.repetitions)
     summarize(found)
-    title = f"{arguments.bench}, cores {', '.join(map(str, cores))}, {arguments.repetitions} alternating rounds"
+    unit = next(iter(found.values()))["unit"]
+    title = f"{arguments.bench}, cores {', '.join(map(str, cores))}, {arguments.repetitions} alternating rounds, {unit}"
     console.print(table(title, found))
     if arguments.write:
         console.print(f"written to {write(arguments.bench, arguments.cores, found)}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from research.data.images import Split, load_images
+from research.data.images import load_images
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.vision import classify

@@ -3,14 +3,21 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 
 def serve(measure: Callable[[], dict[str, Any]]) -> None:
-    """Answers every line on stdin with `measure()`; whatever a library prints goes to stderr."""
+    """Answers every line on stdin with `measure()`; whatever a library prints goes to stderr.
+
+    Adds `busy`, the cores' worth of time that the process got: less than it may use where others took theirs.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for _ in sys.stdin:
-        answers.write(json.dumps(measure()) + "\n")
+        wall, used = time.perf_counter(), time.process_time()
+        answer = measure()
+        busy = (time.process_time() - used) / (time.perf_counter() - wall)
+        answers.write(json.dumps({**answer, "busy": busy}) + "\n")
         answers.flush()
