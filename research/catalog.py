@@ -10,10 +10,10 @@ from pathlib import Path
 from research.engine.plan import Recipe
 
 RECIPES = {
-    "classify": "research.recipes.classify:classify",
-    "ppo": "research.recipes.ppo:ppo",
-    "ppo-cartpole": "research.recipes.ppo:ppo_cartpole",
-    "ppo-breakout": "research.recipes.ppo:ppo_breakout",
+    "classify": "research.recipes.classify:CLASSIFY",
+    "ppo": "research.recipes.ppo:PPO",
+    "ppo-cartpole": "research.recipes.ppo:CARTPOLE",
+    "ppo-breakout": "research.recipes.ppo:BREAKOUT",
 }
 
 

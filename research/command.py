@@ -16,8 +16,8 @@ def command(main: Callable[[list[str]], Any]) -> None:
 
     Errors that are nobody's input (a bug, or a user's own code) keep their traceback.
     """
-    from research.engine.checkpoint import Damaged
-    from research.engine.run import Diverged, Interrupted
+    from research.engine.files import Damaged
+    from research.engine.session import Diverged, Interrupted
 
     try:
         sys.exit(main(sys.argv[1:]))

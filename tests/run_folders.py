@@ -23,6 +23,8 @@ def write(
         "budget": {"steps": 1000, "chunk": 10, "record_every": 5, "evaluate_every": 50},
         "machine": {"device_kind": "cpu", "device_count": 1},
         "unit": "updates",
+        "steps_per_tick": 10,
+        "watch": [],
         "complete": True,
     }
     (folder / "manifest.json").write_text(json.dumps(content | manifest))

@@ -9,7 +9,8 @@ import conftest  # noqa: F401  the same settings as the tests
 from recipes import NAMES, plan_of, tiny
 
 from research.engine.lane import Lane
-from research.engine.run import Interrupted, run
+from research.engine.run import run
+from research.engine.session import Interrupted
 
 out, what = Path(sys.argv[1]), sys.argv[2]
 advance = Lane.advance

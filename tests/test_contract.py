@@ -205,7 +205,7 @@ def test_saved_and_resumed_in_a_fresh_process_gives_the_same_bits(name, resumed_
 
 def saved(lane: Lane, folder: Path):
     from research.engine.checkpoint import Checkpoints
-    from research.engine.run import saved_tree
+    from research.engine.session import saved_tree
 
     checkpoints = Checkpoints(folder / "checkpoints")
     tree = checkpoints.restore(20, saved_tree(lane.plan, lane.template(), None))

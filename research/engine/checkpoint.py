@@ -8,9 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-
-class Damaged(Exception):
-    """A file of a run folder does not hold what was written to it."""
+from research.engine.files import Damaged
 
 
 class Checkpoints:

@@ -13,7 +13,6 @@ from research.engine.experiment import Experiment, Inputs
 from research.engine.placement import ROW, SHARED, Placement
 from research.engine.plan import Plan
 
-
 # Programs compiled in this process. Lanes that differ in seeds, hyper-parameters or length share theirs.
 _programs: dict[Any, Any] = {}
 
@@ -35,8 +34,9 @@ class Lane:
         return jax.tree.map(lambda x: np.zeros((self.placement.width, *x.shape), x.dtype), shapes)
 
     def start(self) -> Any:
-        """State at tick 0."""
-        return self._run(begin, (), (ROW, ROW, SHARED), self.seeds, self.hyper, self.data)
+        """State at tick 0. Rows begin in turn: a batched LAPACK call (the QR of an orthogonal initializer) waits on
+        the thread pool that it runs in, and hangs where that is small (jaxlib 0.10.2)."""
+        return self._run(begin, (), (ROW, ROW, SHARED), self.seeds, self.hyper, self.data, in_turn=True)
 
     def compile(self, state: Any) -> None:
         """Compiles the chunk and the evaluation, so that what is wrong shows before anything is written."""
@@ -66,17 +66,17 @@ class Lane:
     def _judge(self, state: Any, data: Any, at: Any) -> tuple[Any, ...]:
         return judge, (), (ROW,) * 3 + (SHARED,) * 2, state, self.seeds, self.hyper, data, at
 
-    def _program(self, builder: Any, numbers: tuple[int, ...], axes: Any, *args: Any, donate: bool = False) -> Any:
+    def _program(self, builder: Any, numbers: tuple[int, ...], axes: Any, *args: Any, **how: bool) -> Any:
         """The program of `builder(experiment, *numbers)` for arguments of these shapes, compiled at most once."""
         leaves, treedef = jax.tree.flatten(args)
         shapes = tuple((x.shape, x.dtype, x.sharding) for x in leaves)
-        key = (builder, self.plan.recipe.make, self.plan.setup, *numbers, self.placement, donate, treedef, shapes)
+        key = (builder, self.plan.recipe.make, self.plan.setup, *numbers, self.placement, treedef, shapes)
         if key not in _programs:
-            _programs[key] = self.placement.compile(builder(self.experiment, *numbers), axes, args, donate)
+            _programs[key] = self.placement.compile(builder(self.experiment, *numbers), axes, args, **how)
         return _programs[key]
 
-    def _run(self, *request: Any, donate: bool = False) -> Any:
-        return self._program(*request, donate=donate)(*request[3:])
+    def _run(self, *request: Any, **how: bool) -> Any:
+        return self._program(*request, **how)(*request[3:])
 
     def _placed_final(self) -> Any:
         """`inputs.final` on the devices; arrays that it shares with `inputs.data` are not placed again."""

@@ -6,6 +6,7 @@ One run's batch over devices: `jax.jit` under a mesh; a family marks what is div
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,9 @@ def accelerator_installed() -> bool:
 
 
 def configure(rows: int, *, light: bool, device_count: int | None = None, fast: bool = False) -> None:
-    """Settings that JAX reads once, when its backend starts; call it before any array is made.
+    """Settings that JAX reads once, when its backend starts; for scripts, before any array is made.
+
+    Where a module has started the backend while it was imported, the process starts itself again with the settings.
 
     rows          rows of the plan; on CPU each core becomes a device as far as there are rows for them
     light         ticks too small for threads inside one operation (measured in DESIGN 2.10)
@@ -40,8 +43,13 @@ def configure(rows: int, *, light: bool, device_count: int | None = None, fast: 
         devices = device_count or min(rows, cores)
         if devices > 1 or light:
             os.environ.setdefault("NPROC", "1")  # one thread per device: XLA sizes its thread pool from this
-        if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-            jax.config.update("jax_num_cpu_devices", devices)
+        forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+        if not forced and jax.config.jax_num_cpu_devices != devices:
+            try:
+                jax.config.update("jax_num_cpu_devices", devices)
+            except RuntimeError:
+                os.environ["JAX_NUM_CPU_DEVICES"] = str(devices)
+                os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     if not jax.config.jax_compilation_cache_dir:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(home, "research", "xla"))
@@ -102,15 +110,22 @@ class Placement:
         host = jax.device_get(tree)
         return jax.tree.map(lambda x: x.reshape(self.width, *x.shape[2:]), host) if self.maps_rows else host
 
-    def compile(self, row: Callable[..., Any], axes: tuple[int | None, ...], args: tuple[Any, ...],
-                donate: bool = False) -> Callable[..., Any]:
+    def compile(
+        self,
+        row: Callable[..., Any],
+        axes: tuple[int | None, ...],
+        args: tuple[Any, ...],
+        donate: bool = False,
+        in_turn: bool = False,
+    ) -> Callable[..., Any]:
         """Compiles `row`, written for one row, for all rows; the first argument may be donated.
 
-        Ahead of time: the result refuses other shapes or types instead of compiling again.
+        Ahead of time: the result refuses other shapes or types instead of compiling again. With `in_turn` a device
+        takes its rows one after another instead of all at once.
         """
         per_device = self.width // len(self.devices) if self.maps_rows else self.width
         # One row pays nothing: no batch dimension anywhere in its program.
-        lane = jax.vmap(row, in_axes=axes) if per_device > 1 else alone(row, axes)
+        lane = alone(row, axes) if per_device == 1 else (one_by_one if in_turn else jax.vmap)(row, in_axes=axes)
         donated = (0,) if donate else ()
         if self.maps_rows:
             return compile_mapped(lane, axes, args, donated, self.devices)
@@ -153,6 +168,19 @@ def alone(row: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[...
     def lane(*args: Any) -> Any:
         single = [jax.tree.map(lambda x: x[0], arg) if axis == ROW else arg for arg, axis in zip(args, axes, strict=True)]
         return jax.tree.map(lambda x: x[None], row(*single))
+
+    return lane
+
+
+def one_by_one(row: Callable[..., Any], in_axes: tuple[int | None, ...]) -> Callable[..., Any]:
+    """`jax.vmap(row, in_axes)` as a loop: no operation sees a batch of rows."""
+
+    def lane(*args: Any) -> Any:
+        def single(rows: Any) -> Any:
+            rows = iter(rows)
+            return row(*[next(rows) if axis == ROW else arg for arg, axis in zip(args, in_axes, strict=True)])
+
+        return jax.lax.map(single, [arg for arg, axis in zip(args, in_axes, strict=True) if axis == ROW])
 
     return lane
 

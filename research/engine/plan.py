@@ -65,7 +65,7 @@ class Recipe:
     budget          the preset's Budget
     steps_per_tick  setup -> steps that one tick counts for
     unit            what a step is called
-    watch           figures shown in the progress line, the summary's table and the curve, most important first
+    watch           metrics and scores shown in the progress line, the table and the curve, most important first
     best            evaluation figure whose best state is kept, '-' in front where smaller is better; None keeps none
     pictures        (outputs, inputs.data) -> dict[str, u8[H,W,3]] on the host, written at each evaluation; or None
     light           True where a tick is so small that threads inside one operation slow it down (DESIGN 2.10)
@@ -126,6 +126,12 @@ class Plan:
         hyper = jax.tree.map(lambda *values: np.array(values, np.float32), *[row.hyper for row in rows])
         return np.array([row.seed for row in rows], np.uint32), hyper
 
+    def manifest(self) -> dict[str, Any]:
+        """What a run folder says of its plan: its identity, and how to read its figures; JSON."""
+        recipe = self.recipe
+        reading = {"unit": recipe.unit, "watch": list(recipe.watch), "steps_per_tick": self.budget.steps // self.ticks}
+        return self.identity() | reading
+
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result, apart from the machine; JSON."""
         return json.loads(
@@ -149,9 +155,14 @@ class Plan:
 
 
 def source_hash(file: Path | None = None) -> str:
-    """A hash of the package's source and of a user's own file: changed code is another run, never the old numbers."""
+    """A hash of the package's source and of a user's own file: changed code is another run, never the old numbers.
+
+    The report is left out: it reads what a run has written and decides nothing.
+    """
+    root = Path(package.__path__[0])
+    ours = [path for path in sorted(root.rglob("*.py")) if path.parent != root / "report"]
     digest = hashlib.sha256()
-    for path in [*sorted(Path(package.__path__[0]).rglob("*.py")), *([file] if file else [])]:
+    for path in [*ours, *([file] if file else [])]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 

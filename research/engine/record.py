@@ -6,13 +6,11 @@
     timings.jsonl      {tick, seconds} for each chunk: the only lines that differ between equal runs
 """
 
-import fcntl
 import json
 import math
 import os
 import platform
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -22,11 +20,9 @@ import jax
 import numpy as np
 
 import research as package
-from research.engine.checkpoint import Damaged
 from research.engine.experiment import Ratio
+from research.engine.files import EVALUATIONS, METRICS, TIMINGS, read_lines, write_text
 from research.engine.placement import Placement
-
-METRICS, EVALUATIONS, TIMINGS = "metrics.jsonl", "evaluations.jsonl", "timings.jsonl"
 
 
 def machine(placement: Placement) -> dict[str, Any]:
@@ -65,53 +61,6 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {json.dumps(old)} -> {json.dumps(new)}"
 
 
-def claim(folder: Path) -> int:
-    """Locks a run folder for this process, until it ends. Raises ValueError where another process holds it."""
-    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise ValueError(
-            f"run folder {folder} is in use: one process at a time may write there; wait for it, or give another --out"
-        ) from None
-    return handle
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Replaces a file whole: a reader sees the old one or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, path)
-
-
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise Damaged(f"{path} is not JSON ({error}); restore it, or start over with --fresh") from error
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a record. A last line cut off by a crash is not one; any other bad line raises Damaged."""
-    if not path.exists():
-        return []
-    lines = []
-    *whole, _torn = path.read_bytes().split(b"\n")
-    for number, text in enumerate(whole, 1):
-        try:
-            line = json.loads(text)
-            if not isinstance(line.get("tick"), int):
-                raise ValueError("no tick")
-        except (ValueError, AttributeError) as error:
-            raise Damaged(
-                f"{path} line {number} is not a record ({error}): {text[:60]!r}; "
-                "restore that line, or start over with --fresh"
-            ) from error
-        lines.append(line)
-    return lines
-
-
 class Record:
     """Appends lines to a run folder's files and hands them to its viewers. The lines are the truth."""
 
@@ -119,11 +68,9 @@ class Record:
         """Opens the record at `tick`: what was written past it (and will be written again) is cut."""
         self.folder = folder
         for name in (METRICS, EVALUATIONS, TIMINGS):
-            path = folder / name
-            kept = [line for line in read_lines(path) if line["tick"] <= tick and not line.get("final")]
-            part = path.with_name(name + ".part")
-            part.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            os.replace(part, path)
+            lines = read_lines(folder / name)
+            kept = [line for line in lines if line["tick"] <= tick and not line.get("final")]
+            write_text(folder / name, "".join(json.dumps(line) + "\n" for line in kept))
 
     def append(self, name: str, lines: list[dict[str, Any]]) -> None:
         """Appends all lines with one write, and waits until they are on disk."""
@@ -156,12 +103,3 @@ def number(value: Any) -> Any:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     return float(str(value)) if math.isfinite(value) else None
-
-
-def stopwatch() -> Iterator[float]:
-    """Yields the seconds since it was last asked."""
-    last = time.perf_counter()
-    while True:
-        now = time.perf_counter()
-        yield now - last
-        last = now

@@ -7,11 +7,11 @@ timings.jsonl      {tick, seconds} for each chunk
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-METRICS, EVALUATIONS, TIMINGS = "metrics.jsonl", "evaluations.jsonl", "timings.jsonl"
+from research.engine.files import EVALUATIONS, MANIFEST, METRICS, TIMINGS, Damaged, read_json, read_lines
+
 COUNT = ".count"
 MARKS = ("tick", "row", "final", "finite")
 
@@ -47,46 +47,23 @@ class Run(NamedTuple):
     @property
     def steps_per_tick(self) -> int | None:
         """Steps of the recipe's unit that a tick counts for; None where the folder does not say."""
-        if "steps_per_tick" in self.manifest:
-            return self.manifest["steps_per_tick"]
-        # A complete run's last tick is the budget's end; before that, only the manifest could know.
-        return self.manifest["budget"]["steps"] // self.tick if self.complete and self.tick else None
+        return self.manifest.get("steps_per_tick")
 
 
 def read(folder: Path) -> Run:
-    """Reads a run folder, complete or not. Raises ValueError for a folder that holds no run, or a damaged line."""
+    """Reads a run folder, complete or not. Raises ValueError where there is none, Damaged for a bad line."""
     folder = Path(folder)
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not path.exists():
         raise ValueError(f"{folder} holds no manifest.json, so it is not a run folder; give a folder such as runs/NAME")
+    manifest = read_json(path)
     try:
-        manifest = json.loads(path.read_text())
         _ = manifest["rows"], manifest["budget"]["steps"], manifest["recipe"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not a run's manifest ({error!r}); restore it, or start over with --fresh"
-        ) from error
+    except (KeyError, TypeError) as error:
+        raise Damaged(f"{path} is not a run's manifest ({error!r}); restore it, or start over with --fresh") from error
     metrics, evaluations, timings = (read_lines(folder / name) for name in (METRICS, EVALUATIONS, TIMINGS))
     tick = max((line["tick"] for line in [*metrics[-1:], *evaluations[-1:], *timings[-1:]]), default=0)
     return Run(folder, manifest, metrics, evaluations, timings, tick)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a record; a last line that is being written, or was cut by a crash, is none."""
-    if not path.exists():
-        return []
-    lines = []
-    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        try:
-            line = json.loads(text)
-            line["tick"] = int(line["tick"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} line {number} is not a record ({error}): {text[:60]!r}; "
-                "restore that line, or start over with --fresh"
-            ) from error
-        lines.append(line)
-    return lines
 
 
 def figures(line: dict[str, Any]) -> dict[str, float | None]:
@@ -111,10 +88,3 @@ def varied(rows: list[dict[str, Any]]) -> list[str]:
 def label(row: dict[str, Any], names: list[str]) -> str:
     """'learning_rate=0.001, clip=0.2': what tells a row's cell from the others."""
     return ", ".join(f"{name}={row['hyper'][name]:g}" for name in names)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file whole: a reader sees the old one or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from research.engine.files import write_text
 from research.report import folder as run_folder
 from research.report.folder import Run
 from research.report.stats import LEVEL, mean_interval
@@ -62,7 +63,7 @@ def summarize(folder: Path) -> dict[str, Any]:
         summary |= {"n": len(rows), "seeds": list(dict.fromkeys(row["seed"] for row in rows))}
         summary["cells"] = [{"hyper": rows[cell[0]]["hyper"]} | pool([rows[i] for i in cell]) for cell in cells]
     summary["rows"] = rows
-    run_folder.write_text(run.folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_text(run.folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
 
 

@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from research.engine.files import EVALUATIONS, METRICS, TIMINGS, write_text
 from research.report import folder as run_folder
-from research.report.folder import EVALUATIONS, METRICS, TIMINGS
 
 # Each row holds a file (TensorBoard) or a run with its own threads (Weights & Biases) open.
 MOST_FILES, MOST_RUNS = 256, 64
@@ -123,7 +123,7 @@ class WeightsAndBiases:
         home.mkdir(exist_ok=True)
         identity = home / "id"
         if not identity.exists():
-            run_folder.write_text(identity, secrets.token_hex(4) + "\n")
+            write_text(identity, secrets.token_hex(4) + "\n")
         base = identity.read_text().strip()
         # Unsent files of this very run, which the record replaces whole.
         for older in home.glob(f"offline-run-*-{base}-*"):

@@ -1,0 +1,211 @@
+"""One process's work on a run: chunks, record, evaluations and checkpoints, until the end or a signal."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from PIL import Image
+
+from research.engine.checkpoint import Checkpoints
+from research.engine.chunk import FINITE
+from research.engine.experiment import Ratio
+from research.engine.files import EVALUATIONS, MANIFEST, METRICS, TIMINGS, write_json
+from research.engine.lane import Lane
+from research.engine.plan import Plan
+from research.engine.progress import Progress
+from research.engine.record import Record, metric_lines, number
+
+
+class Diverged(Exception):
+    """No row's metrics are finite any more."""
+
+
+class Interrupted(Exception):
+    """A signal came; the run is saved and goes on when it is started again."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class Viewer(Protocol):
+    """Mirrors the record elsewhere (TensorBoard, Weights & Biases); never read back."""
+
+    def lines(self, name: str, lines: list[dict[str, Any]]) -> None: ...
+    def pictures(self, tick: int, pictures: dict[str, np.ndarray]) -> None: ...
+    def close(self) -> None: ...
+
+
+class Best(NamedTuple):
+    """Each row's best state so far: value f64[R], tick i64[R], state [R, ...]."""
+
+    value: np.ndarray
+    tick: np.ndarray
+    state: Any
+
+
+def saved_tree(plan: Plan, state: Any, best: Best | None) -> dict[str, Any]:
+    """What a checkpoint holds: the state, and where the recipe asks for it each row's best."""
+    if plan.recipe.best is None:
+        return {"state": state}
+    return {"state": state, "best": (best or no_best(state))._asdict()}
+
+
+def no_best(state: Any) -> Best:
+    width = jax.tree.leaves(state)[0].shape[0]
+    return Best(np.full(width, -np.inf), np.zeros(width, np.int64), state)
+
+
+class Session(NamedTuple):
+    """One process's work on a run: from an open folder to the run's end or to a signal."""
+
+    plan: Plan
+    lane: Lane
+    folder: Path
+    manifest: dict[str, Any]
+    checkpoints: Checkpoints
+    record: Record
+    progress: Progress
+    viewers: list[Viewer]
+
+    def go(self, state: Any, best: Best | None, tick: int, stop: "Stop", save_seconds: float, profile: bool) -> None:
+        plan, lane, total = self.plan, self.lane, self.plan.ticks
+        steps_per_tick = plan.budget.steps // total * len(plan.rows)
+        self.progress.begin(tick * steps_per_tick)
+        first, saved_at, feed = tick, time.perf_counter(), lane.feed(tick) if tick < total else None
+        while tick < total:
+            begun = time.perf_counter()
+            traced = profile and tick == min(first + plan.budget.chunk, total - plan.budget.chunk)
+            with jax.profiler.trace(str(self.folder / "profile")) if traced else contextlib.nullcontext():
+                state, metrics = lane.advance(state, tick, feed)
+                # The next feed is read while the devices work.
+                feed = lane.feed(tick + plan.budget.chunk) if tick + plan.budget.chunk < total else None
+                metrics = lane.placement.get_rows(metrics)
+            tick += plan.budget.chunk
+            self.note_metrics(metrics, tick, time.perf_counter() - begun)
+            if tick % plan.budget.evaluate_every == 0 or tick == total:
+                best = self.evaluate(state, tick, best)
+            self.progress.advance(tick * steps_per_tick)
+            if tick == total or stop.signal or time.perf_counter() - saved_at >= save_seconds:
+                self.checkpoints.save(tick, saved_tree(plan, lane.placement.get_rows(state), best))
+                saved_at = time.perf_counter()
+            if stop.signal and tick < total:
+                raise Interrupted(
+                    f"stopped by {signal.Signals(stop.signal).name} at tick {tick} of {total}, saved in {self.folder}; "
+                    "the same command goes on from there",
+                    stop.signal,
+                )
+        if lane.inputs.final is not None:
+            self.score(state, total, final=True)
+        write_json(self.folder / MANIFEST, self.manifest | {"complete": True})
+
+    def note_metrics(self, metrics: dict[str, Any], tick: int, seconds: float) -> None:
+        """Records a chunk's windows [R,W]. Raises Diverged where no row is finite any more."""
+        every, chunk = self.plan.budget.record_every, self.plan.budget.chunk
+        ticks = np.arange(tick - chunk + every, tick + 1, every)
+        rows = len(self.plan.rows)
+        self.append(METRICS, metric_lines(metrics, ticks, rows))
+        self.append(TIMINGS, [{"tick": tick, "seconds": round(seconds, 6)}])
+        self.progress.note({name: pooled(metrics[name], rows) for name in self.plan.recipe.watch if name in metrics})
+        if not metrics[FINITE][:rows, -1].any():
+            window = next(w for w in range(len(ticks)) if not metrics[FINITE][0, w])
+            row = self.plan.rows[0]
+            bad = [name for name, m in metrics.items() if not all(np.isfinite(x[0, window]) for x in jax.tree.leaves(m))]
+            raise Diverged(
+                f"{', '.join(bad) or 'a metric'} not finite in {'any row' if rows > 1 else 'the run'} by tick {ticks[window]} "
+                f"(row 0: seed {row.seed}, {describe(row.hyper)}); find the operation with --debug, or lower the step size"
+            )
+
+    def evaluate(self, state: Any, tick: int, best: Best | None) -> Best | None:
+        """Records an evaluation; keeps the rows of `state`, the very state evaluated, that are the best so far."""
+        figures = self.score(state, tick, final=False)
+        if self.plan.recipe.best is None:
+            return None
+        name = self.plan.recipe.best
+        value = -figures[name[1:]] if name.startswith("-") else figures[name]
+        padding = self.lane.placement.width - len(value)
+        value = np.concatenate([np.where(np.isnan(value), -np.inf, value), np.full(padding, -np.inf)])
+        now = self.lane.placement.get_rows(state)
+        best = best or no_best(now)
+        better = value > best.value
+        chosen = jax.tree.map(lambda new, old: np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), now, best.state)
+        return Best(np.where(better, value, best.value), np.where(better, tick, best.tick), chosen)
+
+    def score(self, state: Any, tick: int, final: bool) -> dict[str, np.ndarray]:
+        """Evaluates every row and records its figures -> dict of f64[R], named as the recipe names them."""
+        rows, inputs = len(self.plan.rows), self.lane.inputs
+        outputs = jax.tree.map(lambda x: x[:rows], self.lane.evaluate(state, tick, final))
+        figures = {name: np.asarray(x, np.float64) for name, x in self.lane.experiment.score(outputs).items()}
+        prefix = "" if inputs.final is None else "test_" if final else "validation_"
+        mark = {"final": True} if final else {}
+        self.append(
+            EVALUATIONS,
+            [
+                {"tick": tick, "row": row} | mark | {prefix + name: number(x[row]) for name, x in figures.items()}
+                for row in range(rows)
+            ],
+        )
+        self.progress.note(
+            {prefix + name: float(x.mean()) for name, x in figures.items() if name in self.plan.recipe.watch}
+        )
+        if self.plan.recipe.pictures:
+            self.save_pictures(self.plan.recipe.pictures(outputs, inputs.final if final else inputs.data), prefix, tick)
+        return figures
+
+    def save_pictures(self, pictures: dict[str, np.ndarray], prefix: str, tick: int) -> None:
+        (self.folder / "pictures").mkdir(exist_ok=True)
+        for name, pixels in pictures.items():
+            Image.fromarray(pixels).save(self.folder / "pictures" / f"{prefix}{name}-{tick:08}.png")
+        for viewer in self.viewers:
+            viewer.pictures(tick, {prefix + name: pixels for name, pixels in pictures.items()})
+
+    def append(self, name: str, lines: list[dict[str, Any]]) -> None:
+        self.record.append(name, lines)
+        for viewer in self.viewers:
+            viewer.lines(name, lines)
+
+
+def pooled(metric: Any, rows: int) -> float:
+    """One number for the progress line: over all rows, in the newest window; a Ratio over the whole chunk."""
+    if isinstance(metric, Ratio):
+        count = metric.count[:rows].sum()
+        return float(metric.total[:rows].sum() / count) if count else float("nan")
+    return float(metric[:rows, -1].mean())
+
+
+def describe(hyper: Any) -> str:
+    """'learning_rate=0.001, clip=0.2'."""
+    return ", ".join(f"{name}={value:g}" for name, value in hyper._asdict().items())
+
+
+class Stop:
+    """The first signal that asked to stop, or None."""
+
+    signal: int | None = None
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[Stop]:
+    """Turns the first SIGTERM or SIGINT into a wish to stop after the chunk; a second SIGINT stops at once."""
+    stop = Stop()
+
+    def heed(number_: int, frame: Any) -> None:
+        if stop.signal is not None:
+            raise KeyboardInterrupt
+        stop.signal = number_
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number_: signal.signal(number_, heed) for number_ in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number_, handler in before.items():
+            signal.signal(number_, handler)
