@@ -110,14 +110,14 @@ def write_prepared(root: Path, train: Split, test: Split, version: str = "3.0.1"
 
 
 def test_cut_takes_the_first_of_every_class_in_proportion():
-    # Class 0 has four records, class 1 two. Places within the class: 1/8 3/8 5/8 7/8 and 1/4 3/4.
-    # The three smallest are 1/8 (class 0), 1/4 (class 1), 3/8 (class 0).
-    labels = np.array([0, 0, 1, 0, 0, 1], np.int32)
-    split = Split(np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1), labels)
-    rest, part = cut(split, 3)
-    assert part.images.ravel().tolist() == [0, 1, 2]
-    assert rest.images.ravel().tolist() == [3, 4, 5]
-    assert part.labels.tolist() == [0, 0, 1]
+    # Class 0 has six records, class 1 two. Places within the class: 1/12 3/12 5/12 ... and 1/4 3/4.
+    # The four smallest are 1/12, 3/12, 5/12 (class 0) and 1/4 (class 1).
+    labels = np.array([0, 0, 1, 0, 0, 1, 0, 0], np.int32)
+    split = Split(np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), labels)
+    rest, part = cut(split, 4)
+    assert part.images.ravel().tolist() == [0, 1, 2, 3]
+    assert rest.images.ravel().tolist() == [4, 5, 6, 7]
+    assert part.labels.tolist() == [0, 0, 1, 0]
 
 
 def test_the_order_depends_on_content_alone():
@@ -263,6 +263,13 @@ def test_the_newest_whole_version_is_read(small, tmp_path):
     under_way.mkdir()
     (under_way / "dataset_info.json").write_text("{}")
     assert same(load_images("mnist", 0, tmp_path).train, by_content(train))
+
+
+def test_a_preparation_under_way_counts_as_missing(small, tmp_path):
+    whole = write_prepared(tmp_path, *small)
+    whole.rename(whole.with_name("incomplete.ABCDEF_3.0.1"))
+    with pytest.raises(ValueError, match="data='mnist' is missing"):
+        load_images("mnist", 0, tmp_path)
 
 
 def test_images_encoded_again_as_jpeg_say_so_once(small, tmp_path, caplog):
