@@ -181,7 +181,7 @@ def _cached(name: str, root: Path) -> tuple[Split, Split, str]:
 
 
 def _find(name: str, root: Path) -> tuple[list[Path], Callable[[str, list[Path]], list[Split]]]:
-    """The set's files under the data root and what reads them. The publisher's own files go before a prepared folder."""
+    """The set's files under the data root and what reads them. The publisher's own go before a prepared folder."""
     originals = [root / remote.path for remote in REGISTRY[name]]
     if all(path.exists() for path in originals):
         return originals, read_original
