@@ -49,7 +49,7 @@ class Contestant(NamedTuple):
 
     file: str
     arguments: tuple[str, ...] = ()
-    environment: dict[str, str] = {}  # noqa: RUF012  never changed
+    environment: dict[str, str] = {}
     cores: tuple[int, ...] = (1, 2)
     venv: str = ""
 
@@ -61,6 +61,14 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "torch eager": Contestant("classify_torch.py", ("--mode", "eager")),
         "torch eager, channels last": Contestant("classify_torch.py", ("--layout", "channels_last")),
         "torch.compile": Contestant("classify_torch.py", ("--mode", "compile")),
+    },
+    "ppo": {
+        "ours": Contestant("ppo_ours.py", ("--seeds", "1"), cores=(1,)),
+        "rejax": Contestant("ppo_rejax.py", ("--seeds", "1"), cores=(1,)),
+    },
+    "ppo-16": {
+        "ours": Contestant("ppo_ours.py", ("--seeds", "16", "--steps", "51200")),
+        "rejax": Contestant("ppo_rejax.py", ("--seeds", "16", "--steps", "51200")),
     },
 }
 
