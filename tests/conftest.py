@@ -1,12 +1,16 @@
-"""Settings for every test: eight simulated devices, strict ranks and dtypes, no compile cache."""
+"""Settings for every test: eight simulated devices, strict ranks and dtypes, a compile cache of this test run alone."""
 
 import os
+import tempfile
 
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"research-tests-{RUN}"))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ.setdefault("WANDB_MODE", "offline")
 
-import jax
+import jax  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -19,7 +19,7 @@ class Tick(NamedTuple):
     feed         this tick's slice of a streamed input, or None
     """
 
-    index: Array
+    index: Array  # type: ignore[assignment]  # the field's name, not tuple.index
     total: Array
     key: Array
     feed: Any = None
@@ -32,7 +32,7 @@ class Ratio(NamedTuple):
     """
 
     total: Array
-    count: Array
+    count: Array  # type: ignore[assignment]  # the field's name, not tuple.count
 
 
 class Experiment(NamedTuple):

@@ -66,7 +66,7 @@ class Lane:
     def _judge(self, state: Any, data: Any, at: Any) -> tuple[Any, ...]:
         return judge, (), (ROW,) * 3 + (SHARED,) * 2, state, self.seeds, self.hyper, data, at
 
-    def _program(self, builder: Any, numbers: tuple[int, ...], axes: Any, *args: Any, **how: bool) -> Any:
+    def _program(self, builder: Any, numbers: tuple[int, ...], axes: Any, *args: Any, **how: Any) -> Any:
         """The program of `builder(experiment, *numbers)` for arguments of these shapes, compiled at most once."""
         leaves, treedef = jax.tree.flatten(args)
         shapes = tuple((x.shape, x.dtype, x.sharding) for x in leaves)
@@ -75,7 +75,7 @@ class Lane:
             _programs[key] = self.placement.compile(builder(self.experiment, *numbers), axes, args, **how)
         return _programs[key]
 
-    def _run(self, *request: Any, **how: bool) -> Any:
+    def _run(self, *request: Any, **how: Any) -> Any:
         return self._program(*request, **how)(*request[3:])
 
     def _placed_final(self) -> Any:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -44,13 +44,13 @@ def configure(rows: int, *, light: bool, device_count: int | None = None, fast: 
         if devices > 1 or light:
             os.environ.setdefault("NPROC", "1")  # one thread per device: XLA sizes its thread pool from this
         forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-        if not forced and jax.config.jax_num_cpu_devices != devices:
+        if not forced and jax.config.jax_num_cpu_devices != devices:  # type: ignore[attr-defined]
             try:
                 jax.config.update("jax_num_cpu_devices", devices)
             except RuntimeError:
                 os.environ["JAX_NUM_CPU_DEVICES"] = str(devices)
                 os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    if not jax.config.jax_compilation_cache_dir:
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(home, "research", "xla"))
     # The default threshold of one second stores next to nothing of ours.
@@ -117,7 +117,7 @@ class Placement:
         args: tuple[Any, ...],
         donate: bool = False,
         in_turn: bool = False,
-    ) -> Callable[..., Any]:
+    ) -> Any:
         """Compiles `row`, written for one row, for all rows; the first argument may be donated.
 
         Ahead of time: the result refuses other shapes or types instead of compiling again. With `in_turn` a device
@@ -142,7 +142,7 @@ def compile_mapped(
     args: tuple[Any, ...],
     donated: tuple[int, ...],
     devices: tuple[jax.Device, ...],
-) -> Callable[..., Any]:
+) -> "Mapped":
     """`jax.pmap` of `lane` over single leaves, compiled.
 
     Leaves, because pmap (jax 0.10.2) reads `in_axes` as one entry per leaf wherever an argument list happens to have
@@ -156,10 +156,19 @@ def compile_mapped(
         devices=devices,
         donate_argnums=tuple(n for n, i in enumerate(owners) if i in donated),
     )
-    program = mapped.lower(*leaves).compile()
-    call = lambda *args: program(*jax.tree.leaves(args))  # noqa: E731
-    call.as_text = program.as_text
-    return call
+    return Mapped(mapped.lower(*leaves).compile())
+
+
+class Mapped(NamedTuple):
+    """A compiled program over leaves, called with trees."""
+
+    program: Any
+
+    def __call__(self, *args: Any) -> Any:
+        return self.program(*jax.tree.leaves(args))
+
+    def as_text(self) -> str:
+        return self.program.as_text()
 
 
 def alone(row: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:

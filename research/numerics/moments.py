@@ -13,7 +13,7 @@ from jax import Array
 class Moments(NamedTuple):
     """count f32[] items seen, mean f32[...], squares f32[...] sum of squared distances from the mean"""
 
-    count: Array
+    count: Array  # type: ignore[assignment]  # not tuple.count
     mean: Array
     squares: Array
 

@@ -23,7 +23,7 @@ from jax import Array, lax
 class Discrete(NamedTuple):
     """Actions i32[] from 0 to count - 1."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # not tuple.count
 
 
 class Box(NamedTuple):

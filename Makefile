@@ -1,0 +1,31 @@
+# Two commands: `make demo` trains PPO on CartPole with 16 seeds, `make test` checks everything. Both need Python 3.11+.
+
+PYTHON ?= python3
+RUN = .venv/bin/python
+
+.PHONY: demo test test-slow lint
+
+demo: .venv/installed
+	$(RUN) scripts/train.py ppo-cartpole --seeds 16
+
+test: .venv/installed lint
+	$(RUN) -m pytest -n 2 --dist loadgroup
+
+test-slow: .venv/installed
+	$(RUN) -m pytest -m slow --durations=0
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+# The environment, from the versions that were tested.
+.venv: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,354 @@
+"""The engine piece by piece: budgets, keys, folding, lanes, the record, best states, divergence, debugging."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from own import linear
+
+from research.engine import chunk, session
+from research.engine.checkpoint import Checkpoints
+from research.engine.debug import debug
+from research.engine.experiment import Experiment, Inputs, Ratio, Tick
+from research.engine.fields import Fraction, Interval, Positive, check
+from research.engine.files import Damaged, read_lines
+from research.engine.keys import at_tick, stream
+from research.engine.placement import Placement
+from research.engine.plan import Budget, Plan, Row, pack
+from research.engine.record import Record, differences, metric_lines, number
+from research.engine.run import run
+from research.engine.session import Diverged
+
+RECIPE = replace(linear.recipe, budget=Budget(40, chunk=10, record_every=5, evaluate_every=20))
+
+
+def plan(seeds: int = 2, recipe=RECIPE, **hyper: float) -> Plan:
+    return Plan(
+        recipe, recipe.setup, tuple(Row(seed, recipe.hyper._replace(**hyper)) for seed in range(seeds)), recipe.budget
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps_per_tick", "message"),
+    [
+        (Budget(1000, chunk=64, record_every=64, evaluate_every=64), 1, "steps=1000 is not a multiple of chunk=64; nearest: 960 or 1024"),
+        (Budget(30, chunk=64, record_every=64, evaluate_every=64), 1, "steps=30 is not a multiple of chunk=64; nearest: 64"),
+        (Budget(100, chunk=10, record_every=3), 1, "chunk=10 is not a multiple of record_every=3; nearest: 9 or 12"),
+        (Budget(100, chunk=10, evaluate_every=25), 1, "evaluate_every=25 is not a multiple of chunk=10; nearest: 20 or 30"),
+        (Budget(500, chunk=2, record_every=1, evaluate_every=2), 512, "steps=500 is not a multiple of chunk=2 ticks of 512 steps=1024; nearest: 1024"),
+        (Budget(0), 1, "steps=0 must be at least 1"),
+    ],
+)  # fmt: skip
+def test_a_budget_that_does_not_divide_is_refused(budget, steps_per_tick, message):
+    with pytest.raises(ValueError) as error:
+        budget.ticks(steps_per_tick)
+    assert message in str(error.value)
+
+
+def test_a_budget_counts_ticks():
+    assert Budget(5120, chunk=5, record_every=5, evaluate_every=10).ticks(512) == 10
+
+
+class Ranges(NamedTuple):
+    rate: Positive = 0.1
+    share: Fraction = 0.5
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (Ranges(rate=0.0), "rate=0.0 must be above 0; usual: 0.1"),
+        (Ranges(rate=-1.0), "rate=-1.0 must be above 0"),
+        (Ranges(rate=float("nan")), "rate=nan must be above 0"),
+        (Ranges(rate=float("inf")), "rate=inf must be above 0"),
+        (Ranges(share=1.5), "share=1.5 must be at least 0 and at most 1; usual: 0.5"),
+        (Ranges(share="x"), "share='x' must be of type float"),
+        (Ranges(rate=True), "rate=True must be of type float"),
+    ],
+)
+def test_values_outside_their_interval_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        check(values, Ranges())
+
+
+def test_an_interval_holds_its_ends_where_it_says_so():
+    assert Interval(0, 1).holds(0) and Interval(0, 1).holds(1)
+    assert not Interval(0, 1, above=True).holds(0) and not Interval(0, 1, below=True).holds(1)
+
+
+def test_training_and_evaluation_share_no_key():
+    """split(k, 128)[:2] == split(k, 2): keys cut from one key collide, so purposes have streams of their own."""
+    data = [jax.random.key_data(at_tick(stream(jnp.uint32(seed), purpose), jnp.int32(tick))).tolist()
+            for seed in range(3) for purpose in ("init", "step", "evaluate") for tick in range(20)]  # fmt: skip
+    assert len({tuple(key) for key in data}) == len(data)
+
+
+def test_metrics_fold_to_means_and_sums_of_ratios():
+    # means 2 and (1 + 4) / (1 + 3); one tick that is not finite marks its window
+    folded = chunk.fold({"loss": jnp.array([1.0, 3.0]), "returned": Ratio(jnp.array([1.0, 4.0]), jnp.array([1.0, 3.0]))})
+    assert folded["loss"] == 2 and folded["finite"]
+    assert folded["returned"].total / folded["returned"].count == 1.25
+    assert not chunk.fold({"loss": jnp.array([1.0, jnp.nan])})["finite"]
+
+
+def test_ratios_are_recorded_with_their_counts_and_nothing_ended_is_null():
+    ratio = Ratio(np.array([[6.0, 0.0]], np.float32), np.array([[4.0, 0.0]], np.float32))
+    lines = metric_lines({"returned": ratio}, np.array([5, 10]), rows=1)
+    assert lines == [
+        {"tick": 5, "row": 0, "returned": 1.5, "returned.count": 4.0},
+        {"tick": 10, "row": 0, "returned": None, "returned.count": 0.0},
+    ]
+    # Over rows: 6 from 4 episodes and 2 from 1 make 8 / 5, not the mean of 1.5 and 2.
+    two = Ratio(np.array([[6.0], [2.0]]), np.array([[4.0], [1.0]]))
+    assert session.pooled(two, rows=2) == 1.6
+
+
+def test_numbers_are_written_short_and_exactly():
+    assert number(np.float32(0.1)) == 0.1 and number(np.float32(np.nan)) is None and number(np.bool_(True)) is True
+    assert np.float32(number(np.float32(1 / 3))) == np.float32(1 / 3)
+
+
+def test_rows_are_packed_into_lanes_of_one_width():
+    rows = [Row(seed, linear.Hyper()) for seed in range(5)]
+    assert [len(lane) for lane in pack(rows, 2)] == [2, 2, 1]
+    lane = Plan(RECIPE, RECIPE.setup, tuple(rows[4:]), RECIPE.budget)
+    seeds, hyper = lane.stacked(2)
+    assert seeds.tolist() == [4, 4] and hyper.learning_rate.shape == (2,)
+    assert Placement.choose(5, 2).width == 6 and len(Placement.choose(3, None).devices) == 3
+    with pytest.raises(ValueError, match="width=0 must be at least 1"):
+        pack(rows, 0)
+
+
+def test_padding_never_reaches_the_record(tmp_path):
+    folder = run(plan(3), tmp_path, device_count=2)
+    assert {line["row"] for line in read_lines(folder / "metrics.jsonl")} == {0, 1, 2}
+
+
+def test_more_devices_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="device_count=9 must be at least 1 and at most the 8 devices here"):
+        Placement.choose(9, 9)
+
+
+def test_differences_name_the_field():
+    assert list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})) == ["a.b: 1 -> 3"]
+
+
+def test_a_record_opens_at_a_tick_and_drops_what_is_past_it(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"tick": 5, "row": 0}\n{"tick": 10, "row": 0}\n{"tick": 15, "row"')
+    Record(tmp_path, 5)
+    assert path.read_text() == '{"tick": 5, "row": 0}\n'
+    path.write_text('{"tick": 5, "r\n{"tick": 10, "row": 0}\n')
+    with pytest.raises(Damaged, match="metrics.jsonl line 1 is not a record"):
+        Record(tmp_path, 5)
+
+
+def test_every_window_is_recorded_once_for_each_row(tmp_path):
+    folder = run(plan(2), tmp_path)
+    lines = read_lines(folder / "metrics.jsonl")
+    assert [(line["tick"], line["row"]) for line in lines] == [(t, r) for t in range(5, 41, 5) for r in range(2)]
+    assert [line["tick"] for line in read_lines(folder / "evaluations.jsonl")] == [20, 20, 40, 40]
+
+
+def nan_above(limit: float):
+    """The linear experiment, whose loss is NaN from tick 12 on where the learning rate is above `limit`."""
+
+    def make(setup):
+        whole = linear.make(setup)
+
+        def step(state, hyper, data, tick):
+            state, metrics = whole.step(state, hyper, data, tick)
+            bad = (hyper.learning_rate > limit) & (tick.index >= 12)
+            return state, {"loss": metrics["loss"] + jnp.log(jnp.where(bad, -1.0, 1.0))}
+
+        return whole._replace(step=step)
+
+    return replace(RECIPE, make=make)
+
+
+def test_a_single_run_that_diverges_stops_and_says_where(tmp_path):
+    with pytest.raises(Diverged, match=r"loss not finite in the run by tick 15 \(row 0: seed 0, learning_rate=0.1\)"):
+        run(plan(1, nan_above(0.05)), tmp_path)
+
+
+def test_a_row_that_diverges_is_a_result(tmp_path):
+    recipe = nan_above(0.05)
+    rows = (Row(0, linear.Hyper(0.1)), Row(1, linear.Hyper(0.01)))
+    folder = run(Plan(recipe, recipe.setup, rows, recipe.budget), tmp_path)
+    last = read_lines(folder / "metrics.jsonl")[-2:]
+    assert [(line["finite"], line["loss"] is None) for line in last] == [(False, True), (True, False)]
+
+
+def counter(key, hyper, data):
+    return {"count": jnp.zeros((), jnp.int32)}
+
+
+def counting(best: str):
+    """State counts ticks; the figure falls after tick 20, so that the best state is the one of tick 20."""
+
+    def step(state, hyper, data, tick: Tick):
+        return {"count": state["count"] + 1}, {"index": tick.index.astype(jnp.float32)}
+
+    def evaluate(key, state, hyper, data):
+        return -jnp.abs(state["count"] - 20).astype(jnp.float32)
+
+    experiment = Experiment(counter, step, evaluate, lambda outputs: {"figure": outputs})
+    return replace(
+        RECIPE, make=lambda setup: experiment, load=lambda setup: Inputs(()), best=best,
+        budget=Budget(40, chunk=10, record_every=10, evaluate_every=10),
+    )  # fmt: skip
+
+
+def test_the_best_state_is_the_one_that_was_evaluated(tmp_path):
+    """Not the one from before the chunk."""
+    folder = run(plan(2, counting("figure")), tmp_path)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state = {"count": np.zeros(2, np.int32)}
+    saved = checkpoints.restore(40, {"state": state, "best": session.no_best(state)._asdict()})
+    checkpoints.close()
+    assert saved["best"]["tick"].tolist() == [20, 20]
+    assert saved["best"]["state"]["count"].tolist() == [20, 20]
+    assert saved["state"]["count"].tolist() == [40, 40]
+
+
+def test_the_test_set_is_scored_once_at_the_end(tmp_path):
+    seen = []
+
+    def make(setup):
+        whole = linear.make(setup)
+        return whole._replace(score=lambda outputs: seen.append(outputs.shape) or {"error": outputs})
+
+    def load(setup):
+        data = linear.load(setup).data
+        return Inputs(data, final={"x": data["x"][:7], "y": data["y"][:7]})
+
+    folder = run(plan(2, replace(RECIPE, make=make, load=load)), tmp_path)
+    lines = read_lines(folder / "evaluations.jsonl")
+    assert [sorted(set(line) - {"tick", "row"}) for line in lines[::2]] == [
+        ["validation_error"], ["validation_error"], ["final", "test_error"]
+    ]  # fmt: skip
+    assert len(seen) == 3
+
+
+def test_fresh_sets_the_older_folder_aside(tmp_path):
+    folder = run(plan(1), tmp_path)
+    before = (folder / "metrics.jsonl").read_bytes()
+    assert run(plan(1), tmp_path, fresh=True) == folder
+    assert (tmp_path / f"{folder.name}.old-1" / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_is_named_by_what_decides_it(tmp_path):
+    names = {
+        plan(1).name, plan(2).name, plan(1, learning_rate=0.2).name,
+        plan(1, replace(RECIPE, budget=replace(RECIPE.budget, steps=80))).name,
+        replace(plan(1), setup=linear.Setup(batch_size=16)).name,
+        plan(1, replace(RECIPE, file=Path(linear.__file__))).name,
+    }  # fmt: skip
+    assert len(names) == 6
+    assert plan(1).name == plan(1).name
+
+
+def half_done(tmp_path, monkeypatch) -> Path:
+    """A run folder whose run was stopped after its first chunk."""
+    whole = session.Session.note_metrics
+
+    def stop_after_the_first(self, metrics, tick, seconds):
+        whole(self, metrics, tick, seconds)
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Session, "note_metrics", stop_after_the_first)
+        with pytest.raises(session.Interrupted, match="stopped by SIGTERM at tick 10 of 40, saved in .*; the same command"):
+            run(plan(1), tmp_path)
+    return tmp_path / plan(1).name
+
+
+def test_a_folder_of_another_run_is_refused_with_the_fields_named(tmp_path, monkeypatch):
+    folder = half_done(tmp_path, monkeypatch)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["budget"]["steps"] = 80
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"holds another run \(budget.steps: 80 -> 40\).*--fresh"):
+        run(plan(1), tmp_path)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_another_machine_is_refused_unless_asked_for(tmp_path, monkeypatch):
+    folder = half_done(tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match=r"another machine \(device_count: 1 -> 2\).*--other-machine"):
+        run(plan(1), tmp_path, device_count=2)
+    run(plan(1), tmp_path, device_count=2, other_machine=True)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["machine"]["device_count"] == 2 and manifest["earlier_machines"][0]["device_count"] == 1
+
+
+def test_a_truncated_checkpoint_is_named_and_nothing_else_is_touched(tmp_path, monkeypatch):
+    folder = half_done(tmp_path, monkeypatch)
+    parts = [path for path in (folder / "checkpoints" / "10").rglob("*") if path.is_file() and path.parent.name == "d"]
+    for part in parts:
+        part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    with pytest.raises(Damaged, match="checkpoint .*10 .*start over with --fresh"):
+        run(plan(1), tmp_path)
+
+
+def test_changed_bytes_in_a_checkpoint_are_noticed(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"x": np.arange(4, dtype=np.float32)})
+    with pytest.raises(Damaged, match="does not hold the bytes that were saved"):
+        checkpoints.restore(1, {"x": np.zeros(4, np.float64)})
+    assert checkpoints.restore(1, {"x": np.zeros(4, np.float32)})["x"].tolist() == [0, 1, 2, 3]
+    checkpoints.close()
+
+
+def test_two_processes_never_write_one_folder(tmp_path):
+    from research.engine.files import claim
+
+    handle = claim(tmp_path)
+    with pytest.raises(ValueError, match="is in use"):
+        claim(tmp_path)
+    import os
+
+    os.close(handle)
+    os.close(claim(tmp_path))
+
+
+def test_debug_names_row_seed_hyper_parameters_and_tick():
+    recipe = nan_above(0.05)
+    rows = (Row(7, linear.Hyper(0.01)), Row(8, linear.Hyper(0.1)))
+    with pytest.raises(FloatingPointError) as error:
+        debug(Plan(recipe, recipe.setup, rows, replace(recipe.budget, steps=20)))
+    assert "in row 1 (seed 8, learning_rate=0.1) at tick 12" in "".join(error.value.__notes__)
+
+
+def test_schedules_read_the_length_of_the_run_from_the_tick(tmp_path):
+    """A run twice as long reuses the program and still ends its schedule at its own end."""
+
+    def make(setup):
+        def step(state, hyper, data, tick):
+            return state, {"progress": tick.index.astype(jnp.float32) / tick.total.astype(jnp.float32)}
+
+        return linear.make(setup)._replace(step=step)
+
+    for steps in (40, 80):
+        recipe = replace(RECIPE, make=make, budget=replace(RECIPE.budget, steps=steps, record_every=1))
+        folder = run(plan(1, recipe), tmp_path)
+        assert read_lines(folder / "metrics.jsonl")[-1]["progress"] == pytest.approx(1 - 1 / steps)
+
+
+def test_memory_of_metrics_does_not_grow_with_the_run():
+    """What a chunk hands to the host has one entry a window, however many ticks a window folds."""
+    experiment = linear.make(linear.Setup())
+    data = linear.load(linear.Setup()).data
+    args = (jnp.uint32(0), linear.Hyper(jnp.float32(0.1)), data)
+    state = chunk.begin(experiment)(*args)
+    _, metrics = jax.eval_shape(chunk.advance(experiment, 1000, 500), state, *args, jnp.int32(0), jnp.int32(1000), None)
+    assert metrics["loss"].shape == (2,)
