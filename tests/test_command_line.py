@@ -1,0 +1,158 @@
+"""What a user types: good input leaves a run folder, bad input one message with value, rule and repair, and no trace."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from research.catalog import RECIPES
+
+ROOT = Path(__file__).resolve().parent.parent
+OWN = str(ROOT / "tests" / "own" / "linear.py")
+SMALL = ["--steps", "200", "--seeds", "2", "--device-count", "1"]
+
+
+def train(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    """Runs scripts/train.py in this process -> (exit code, what it printed, what it printed on stderr)."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "scripts" / "train.py"), run_name="__main__")
+    printed = capsys.readouterr()
+    return int(stop.value.code or 0), printed.out, " ".join(printed.err.replace("│", " ").split())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+BAD_INPUT = {
+    "unknown recipe": (["clasify"], "recipe='clasify' is not in the catalog; did you mean 'classify'?"),
+    "missing recipe file": (["./nowhere.py"], "recipe file 'nowhere.py' does not exist; give the path of a Python file"),
+    "unknown field": ([OWN, "--setup.batch-sise", "8"], "--setup.batch-size"),
+    "unknown option": ([OWN, "--sedes", "8"], "--seeds"),
+    "wrong type": ([OWN, "--setup.batch-size", "many"], "invalid literal for int() with base 10: 'many'"),
+    "below its rule": ([OWN, "--setup.batch-size", "0"], "batch_size=0 must be at least 1; usual: 32"),
+    "negative": ([OWN, "--hyper.learning-rate", "-1"], "learning_rate=-1.0 must be above 0; usual: 0.1"),
+    "nan": ([OWN, "--hyper.learning-rate", "nan"], "learning_rate=nan must be above 0; usual: 0.1"),
+    "no seeds": ([OWN, "--seeds", "0"], "seeds=0 must be at least 1"),
+    "negative seed": ([OWN, "--first-seed", "-1"], "seed=-1 must be at least 0"),
+    "steps that do not divide": ([OWN, "--steps", "250"], "steps=250 is not a multiple of chunk=100; nearest: 200 or 300"),
+    "chunks that do not divide": ([OWN, "--record-every", "7"], "chunk=100 is not a multiple of record_every=7"),
+    "too many devices": ([OWN, "--device-count", "99"], "device_count=99 must be at least 1 and at most"),
+    "no devices": ([OWN, "--device-count", "0"], "device_count=0 must be at least 1"),
+    "unknown choice": (["classify", "--setup.data", "imagenet"], "invalid choice 'imagenet'"),
+    "unknown environment": (["ppo", "--setup.environment", "CartPole"], "CartPole-v1"),
+    "minibatches that do not divide": (["ppo-cartpole", "--setup.minibatches", "7"], "minibatches=7"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_exits_with_2_and_says_value_rule_and_repair(case, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    arguments, message = BAD_INPUT[case]
+    code, _, said = train(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert message in said, said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir()), "nothing is written"
+
+
+def test_missing_data_names_the_place_and_the_command(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RESEARCH_DATA_DIR", str(tmp_path / "empty"))
+    code, _, said = train(monkeypatch, capsys, "classify", "--setup.data", "mnist", "--device-count", "1")
+    assert code == 2 and "prepare_data.py mnist" in said and "empty" in said.replace(" ", "")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_written_exits_with_1(monkeypatch, capsys, tmp_path):
+    (tmp_path / "runs").write_text("a file where a folder should be")
+    code, _, said = train(monkeypatch, capsys, OWN, *SMALL, "--out", str(tmp_path / "runs"))
+    assert code == 1 and "runs" in said and "Traceback" not in said
+    assert (tmp_path / "runs").read_text() == "a file where a folder should be"
+
+
+def test_a_full_disk_exits_with_1_and_keeps_what_was_committed(monkeypatch, capsys, tmp_path):
+    """A limit on the size of files stands for a full disk: both fail inside a write."""
+    out = str(tmp_path / "runs")
+    limit = "import resource, sys, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); sys.argv = sys.argv[1:]; "
+    code = limit + "runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [OWN, "--steps", "100000", "--record-every", "10", "--save-seconds", "0", "--out", out]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT / "scripts" / "train.py"), *command], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr and "failed" in done.stderr
+    (folder,) = Path(out).iterdir()
+    assert any(path.name.isdigit() for path in (folder / "checkpoints").iterdir())
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "train.py"), *command], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder / "summary.json").read_text())["complete"]
+
+
+def test_a_corrupt_line_exits_with_1_and_changes_nothing(monkeypatch, capsys, tmp_path):
+    out = str(tmp_path)
+    train(monkeypatch, capsys, OWN, *SMALL, "--out", out)
+    (folder,) = tmp_path.iterdir()
+    path = folder / "metrics.jsonl"
+    path.write_text("{broken\n" + path.read_text())
+    before = files(folder)
+    code, _, said = train(monkeypatch, capsys, OWN, *SMALL, "--out", out)
+    assert code == 1 and "metrics.jsonl line 1 is not a record" in said and "--fresh" in said
+    assert files(folder) == before
+
+
+def test_a_run_leaves_its_folder_and_is_complete(monkeypatch, capsys, tmp_path):
+    arguments = [OWN, *SMALL, "--out", str(tmp_path), "--tensorboard"]
+    code, printed, _ = train(monkeypatch, capsys, *arguments)
+    assert code == 0
+    (folder,) = tmp_path.iterdir()
+    names = {path.name for path in folder.iterdir()}
+    assert {"manifest.json", "metrics.jsonl", "evaluations.jsonl", "summary.json", "curve.png", "tensorboard"} <= names
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["n"] == 2 and 0 < summary["error"] and summary["complete"]
+    assert printed.strip().splitlines()[-1] == str(folder)
+    before = files(folder)
+    code, printed, _ = train(monkeypatch, capsys, *arguments[:-1])
+    assert code == 0 and files(folder).keys() == before.keys()
+    assert files(folder)["metrics.jsonl"] == before["metrics.jsonl"]
+
+
+def test_debug_and_profile(monkeypatch, capsys, tmp_path):
+    code, printed, _ = train(monkeypatch, capsys, OWN, "--steps", "100", "--debug", "--out", str(tmp_path))
+    assert code == 0 and "no failure in 100 ticks of 1 rows" in printed
+    assert not list(tmp_path.iterdir())
+    train(monkeypatch, capsys, OWN, *SMALL, "--profile", "--out", str(tmp_path))
+    (folder,) = tmp_path.iterdir()
+    assert list((folder / "profile").rglob("*.xplane.pb"))
+
+
+@pytest.mark.parametrize("name", [*RECIPES, OWN])
+def test_help_documents_every_field(name, monkeypatch, capsys):
+    import dataclasses
+
+    from research.catalog import find
+
+    code, printed, _ = train(monkeypatch, capsys, name, "--help")
+    assert code == 0
+    recipe = find(name)
+    names = [f"--setup.{field.name}" for field in dataclasses.fields(recipe.setup)]
+    names += [f"--hyper.{field}" for field in recipe.hyper._fields]
+    text = " ".join(printed.split("options ─")[1:]).replace("│", " ")
+    for name_ in names:
+        option = name_.replace("_", "-")
+        # A flag that is on by default is documented as the one that turns it off.
+        spelled = option if option in text else option.replace(".", ".no-", 1)
+        documented = " ".join(text.split(spelled + " ", 1)[1].split()).split("--", 1)[0]
+        words, default, _ = documented.partition("(default:")
+        assert default and len(words.split()) > 2, f"{option} has no text: {documented!r}"
+
+
+def test_the_list_of_recipes_names_all(monkeypatch, capsys):
+    code, printed, _ = train(monkeypatch, capsys, "--help")
+    assert code == 0 and all(name in printed for name in RECIPES)
