@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 
-def temporal_differences(rewards: Array, values: Array, next_values: Array, terminated: Array, discount: Array) -> Array:
+def temporal_differences(
+    rewards: Array, values: Array, next_values: Array, terminated: Array, discount: Array
+) -> Array:
     """One-step errors r + discount * V(s') - V(s) (Sutton & Barto 2018, eq. 6.5).
 
     rewards f32[T,...], values f32[T,...] of what the action answered, next_values f32[T,...] of what it led to before

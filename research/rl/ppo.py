@@ -252,9 +252,7 @@ def rollout(
     return lax.scan(act, episodes, (noise, step_keys, replacements))
 
 
-def scaled_rewards(
-    setup: Setup, hyper: Hyper, state: State, transitions: Transition
-) -> tuple[Array, Moments, Array]:
+def scaled_rewards(setup: Setup, hyper: Hyper, state: State, transitions: Transition) -> tuple[Array, Moments, Array]:
     """Rewards f32[T,B], divided by the running deviation of discounted returns where that is asked for."""
     if not setup.normalize_rewards:
         return transitions.reward, state.return_moments, state.discounted
@@ -289,7 +287,9 @@ def update(
 
     def descend(carry: Any, minibatch: Samples) -> Any:
         weights, optimizer = carry
-        gradient, losses = jax.grad(lambda w: objective(setup, agent, hyper, unravel(w), minibatch), has_aux=True)(weights)
+        gradient, losses = jax.grad(lambda w: objective(setup, agent, hyper, unravel(w), minibatch), has_aux=True)(
+            weights
+        )
         gradient, _ = clip_norm.update(gradient, optax.EmptyState())
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power
             direction, optimizer = ADAM.update(gradient, optimizer)
@@ -305,7 +305,9 @@ def update(
     return unravel(weights), optimizer, jax.tree.map(jnp.mean, losses)
 
 
-def objective(setup: Setup, agent: Agent, hyper: Hyper, params: Any, samples: Samples) -> tuple[Array, dict[str, Array]]:
+def objective(
+    setup: Setup, agent: Agent, hyper: Hyper, params: Any, samples: Samples
+) -> tuple[Array, dict[str, Array]]:
     """What a minibatch descends, f32[], and its parts."""
     parameters = agent.parameters(params, samples.observation)
     log_ratio = agent.distribution.log_probability(parameters, samples.action) - samples.log_probability

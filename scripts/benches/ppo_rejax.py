@@ -19,24 +19,28 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=1)
     options = parser.parse_args()
     # The callback that it calls between stretches of training plays 128 episodes; an empty one measures training alone.
-    algorithm = rejax.get_algo("ppo").create(
-        env="CartPole-v1",
-        agent_kwargs={"activation": "tanh", "hidden_layer_sizes": (64, 64)},
-        num_envs=4,
-        num_steps=128,
-        num_epochs=4,
-        num_minibatches=4,
-        learning_rate=2.5e-4,
-        gamma=0.99,
-        gae_lambda=0.95,
-        clip_eps=0.2,
-        ent_coef=0.01,
-        vf_coef=0.5,
-        max_grad_norm=0.5,
-        total_timesteps=options.steps,
-        eval_freq=options.steps,
-        skip_initial_evaluation=True,
-    ).replace(eval_callback=lambda algorithm, state, key: ())
+    algorithm = (
+        rejax.get_algo("ppo")
+        .create(
+            env="CartPole-v1",
+            agent_kwargs={"activation": "tanh", "hidden_layer_sizes": (64, 64)},
+            num_envs=4,
+            num_steps=128,
+            num_epochs=4,
+            num_minibatches=4,
+            learning_rate=2.5e-4,
+            gamma=0.99,
+            gae_lambda=0.95,
+            clip_eps=0.2,
+            ent_coef=0.01,
+            vf_coef=0.5,
+            max_grad_norm=0.5,
+            total_timesteps=options.steps,
+            eval_freq=options.steps,
+            skip_initial_evaluation=True,
+        )
+        .replace(eval_callback=lambda algorithm, state, key: ())
+    )
     train = jax.jit(jax.vmap(algorithm.train))
     keys = jax.random.split(jax.random.key(0), options.seeds)
 

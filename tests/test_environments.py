@@ -1,0 +1,144 @@
+"""Environments: what gymnax's own step gives, endings told apart, auto-reset, accounts of returns, clear refusals."""
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from research.rl import environments
+from research.rl.environments import Box, Discrete, Environment, Outcome
+
+KEY = jax.random.key(0)
+
+
+def countdown(terminates_at: int = 10, time_limit: int = 3) -> Environment:
+    """The observation counts steps from 0; each step earns its number."""
+
+    def step(key, state, action):
+        state = state + 1
+        seen = state.astype(jnp.float32)
+        return Outcome(state, seen[None], seen, state >= terminates_at, state >= time_limit)
+
+    return Environment("countdown", (1,), Discrete(2), time_limit, lambda key: (jnp.int32(0), jnp.zeros(1)), step)
+
+
+def play(environment: Environment, actions, key=KEY):
+    """Takes the actions [T,B] -> episodes, transitions [T,B]."""
+    steps, count = actions.shape[:2]
+
+    def act(episodes, moment):
+        key, action = moment
+        keys = jax.random.split(key, count)
+        return environments.advance(environment, keys, episodes, action, environments.fresh(environment, key, (count,)))
+
+    start = environments.start(environment, key, count)
+    return jax.lax.scan(act, start, (jax.random.split(key, steps), actions))
+
+
+def test_a_time_limit_truncates_and_the_final_observation_survives_the_reset():
+    # Limit 3: observations 0 1 2 | 0 1, final observations 1 2 3 1 2, the third of them truncated, none terminated.
+    episodes, transitions = play(countdown(), jnp.zeros((5, 2), jnp.int32))
+    assert transitions.observation[:, 0, 0].tolist() == [0, 1, 2, 0, 1]
+    assert transitions.final_observation[:, 0, 0].tolist() == [1, 2, 3, 1, 2]
+    assert transitions.truncated[:, 0].tolist() == [False, False, True, False, False]
+    assert not transitions.terminated.any()
+    assert episodes.observation[:, 0].tolist() == [2, 2]
+
+
+def test_an_ending_of_the_task_is_terminated_and_not_truncated():
+    _, transitions = play(countdown(terminates_at=2), jnp.zeros((4, 1), jnp.int32))
+    assert transitions.terminated[:, 0].tolist() == [False, True, False, True]
+    assert not transitions.truncated.any()
+    assert transitions.ended.tolist() == transitions.terminated.tolist()
+
+
+def test_returns_and_lengths_are_of_whole_episodes():
+    # Rewards 1 2 3 | 1 2: running totals 1 3 6 | 1 3.
+    episodes, transitions = play(countdown(), jnp.zeros((5, 2), jnp.int32))
+    assert transitions.total[:, 1].tolist() == [1, 3, 6, 1, 3]
+    assert transitions.length[:, 1].tolist() == [1, 2, 3, 1, 2]
+    assert episodes.total.tolist() == [3, 3] and episodes.length.tolist() == [2, 2]
+
+
+def test_episodes_end_apart():
+    # Action 1 terminates at once, action 0 goes on.
+    def step(key, state, action):
+        return Outcome(state + 1, jnp.zeros(1), jnp.float32(1), action == 1, state + 1 >= 9)
+
+    environment = Environment("exit", (1,), Discrete(2), 9, lambda key: (jnp.int32(0), jnp.zeros(1)), step)
+    episodes, _ = play(environment, jnp.array([[0, 1], [0, 0]]))
+    assert episodes.length.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1", "Breakout-MinAtar"])
+def test_steps_are_gymnax_steps(name):
+    """Our step and gymnax's own from the same state agree in all but the reset that gymnax mixes in."""
+    environment = environments.make(name)
+    discrete = isinstance(environment.actions, Discrete)
+    action = jnp.int32(1) if discrete else jnp.full(len(environment.actions.low), 0.5)
+    state, observation = environment.reset(KEY)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        theirs, params = gymnax.make(name)
+        expected_observation, expected_state = theirs.reset(KEY, params)
+        for index in range(20):
+            np.testing.assert_allclose(observation, expected_observation, atol=1e-5)
+            key = jax.random.fold_in(KEY, index)
+            raw = action if discrete else action * environment.actions.high
+            expected_observation, expected_state, reward, terminated, truncated, info = theirs.step(
+                key, expected_state, raw, params
+            )
+            outcome = environment.step(jax.random.split(key)[0], state, action)
+            np.testing.assert_allclose(outcome.observation, info["final_observation"], atol=1e-5)
+            np.testing.assert_allclose(outcome.reward, reward, atol=1e-5)
+            assert bool(outcome.terminated) == bool(terminated) and bool(outcome.truncated) == bool(truncated)
+            if terminated or truncated:
+                break
+            state, observation = outcome.state, outcome.observation
+
+
+def test_cartpole_at_its_limit_is_truncated_not_terminated():
+    environment = environments.make("CartPole-v1")
+    state, _ = environment.reset(KEY)
+    still = jax.tree.map(jnp.zeros_like, state).replace(time=jnp.int32(499))
+    outcome = environment.step(KEY, still, jnp.int32(0))
+    assert bool(outcome.truncated) and not bool(outcome.terminated)
+    fallen = still.replace(theta=jnp.float32(1.0), time=jnp.int32(3))
+    outcome = environment.step(KEY, fallen, jnp.int32(0))
+    assert bool(outcome.terminated) and not bool(outcome.truncated)
+
+
+@pytest.mark.parametrize(
+    "name", ["Acrobot-v1", "Pendulum-v1", "Asterix-MinAtar", "FrozenLake-misc", "MemoryChain-bsuite"]
+)
+def test_states_keep_their_types_and_have_no_weak_ones(name):
+    environment = environments.make(name)
+    actions = environment.actions
+    action = jnp.zeros((3,), jnp.int32) if isinstance(actions, Discrete) else jnp.zeros((3, len(actions.low)))
+    before = environments.start(environment, KEY, 3)
+    after, _ = play(environment, action[None])
+    assert [(x.shape, x.dtype) for x in jax.tree.leaves(before)] == [(x.shape, x.dtype) for x in jax.tree.leaves(after)]
+    assert not any(x.weak_type for x in jax.tree.leaves((before, after)))
+    assert before.observation.shape == (3, *environment.observation_shape)
+
+
+def test_actions_are_stretched_to_the_box_and_held_in_it():
+    # Pendulum's torque lies in [-2, 2]: 1/2 is a torque of 1, and anything above 1 is one of 2.
+    environment = environments.make("Pendulum-v1")
+    assert isinstance(environment.actions, Box) and environment.actions.high.tolist() == [2.0]
+    state, _ = environment.reset(KEY)
+    torque = [float(environment.step(KEY, state, jnp.array([a])).state.last_u.squeeze()) for a in (0.5, 1.0, 7.0, -7.0)]
+    assert torque == [1.0, 2.0, 2.0, -2.0]
+
+
+def test_fresh_episodes_differ_and_repeat_by_key():
+    environment = environments.make("CartPole-v1")
+    first, again = (environments.fresh(environment, KEY, (2, 3)).observation for _ in range(2))
+    assert first.shape == (2, 3, 4)
+    assert len(np.unique(np.asarray(first).reshape(6, 4), axis=0)) == 6
+    assert first.tolist() == again.tolist()
+
+
+def test_an_unknown_name_is_refused_with_close_ones():
+    with pytest.raises(ValueError, match=r"environment='Cartpole-v2' .*close to it: .*CartPole-v1"):
+        environments.make("Cartpole-v2")
