@@ -151,7 +151,9 @@ def compare(contestants: dict[str, Contestant], cores: range, repetitions: int) 
                 rate, busy, unit = answer["rate"], answer["busy"], found[name]["unit"]
                 found[name]["rates"].append(rate)
                 found[name]["busy"].append(busy)
-                console.print(f"  {repetition + 1}/{repetitions}  {name:<28} {rate:12,.0f} {unit}, {busy:.2f} cores busy")
+                console.print(
+                    f"  {repetition + 1}/{repetitions}  {name:<28} {rate:12,.0f} {unit}, {busy:.2f} cores busy"
+                )
         return found
     finally:
         for process in processes.values():

@@ -75,7 +75,9 @@ def max_pool(images: Array, size: int = 2) -> Array:
 
 def _forward(images: Array, kernel: Array, pool: int, padding: Padding) -> tuple[Array, Any]:
     rows, columns = _borders(kernel, padding)
-    _check((images.shape[1] + sum(rows) - kernel.shape[0] + 1, images.shape[2] + sum(columns) - kernel.shape[1] + 1), pool)
+    _check(
+        (images.shape[1] + sum(rows) - kernel.shape[0] + 1, images.shape[2] + sum(columns) - kernel.shape[1] + 1), pool
+    )
 
     def native(images: Array, kernel: Array) -> tuple[Array, Array | None]:
         return _pool(_native(images, kernel, padding), pool)
@@ -109,7 +111,7 @@ def _backward(pool: int, padding: Padding, saved: Any, gradient: Array) -> tuple
             total = total + _gram(patches, gradient)
             return total, gather(_product(gradient, weights.T))[0]
 
-        start = jnp.zeros(weights.shape, jnp.promote_types(kernel.dtype, jnp.float32))
+        start = jnp.zeros(weights.shape, _sum_type(kernel))
         total, images_gradient = lax.scan(block, start, jax.tree.map(blocks, (images, where, gradient)))
         return _unblock(images_gradient), total.reshape(kernel.shape).astype(kernel.dtype)
 
@@ -148,12 +150,16 @@ def _product(x: Array, weights: Array) -> Array:
 def _gram(patches: Array, gradient: Array) -> Array:
     """The kernel's gradient, patches f[B,H,W,K], gradient f[B,H,W,O] -> f32[K,O], f64 for f64"""
     x, y = patches.reshape(-1, patches.shape[-1]), gradient.reshape(-1, gradient.shape[-1])  # [B*H*W, K], [B*H*W, O]
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
     over_pixels = (((0,), (0,)), ((), ()))
     # A product that runs over rows transposes its first operand: let that be the narrow one.
     if x.shape[1] <= y.shape[1]:
-        return lax.dot_general(x, y, over_pixels, preferred_element_type=dtype)
-    return lax.dot_general(y, x, over_pixels, preferred_element_type=dtype).T
+        return lax.dot_general(x, y, over_pixels, preferred_element_type=_sum_type(x))
+    return lax.dot_general(y, x, over_pixels, preferred_element_type=_sum_type(x)).T
+
+
+def _sum_type(x: Array) -> Any:
+    """In what a sum over a batch of `x` is kept: float32 at least."""
+    return jnp.float32 if x.dtype.itemsize < 4 else x.dtype
 
 
 def _block_count(images: Array, kernel: Array) -> int:

@@ -115,7 +115,13 @@ def init(net: ConvNet, optimizer: optax.GradientTransformation, key: Array, hype
 
 
 def step(
-    setup: Setup, net: ConvNet, optimizer: optax.GradientTransformation, state: State, hyper: Hyper, data: Data, tick: Tick
+    setup: Setup,
+    net: ConvNet,
+    optimizer: optax.GradientTransformation,
+    state: State,
+    hyper: Hyper,
+    data: Data,
+    tick: Tick,
 ) -> tuple[State, dict[str, Array]]:
     chosen = spread(epoch_indices(state.order, tick.index, setup.batch_size, data.train.labels.shape[0]))
     images, labels = data.train.images[chosen], data.train.labels[chosen]

@@ -31,7 +31,9 @@ def main() -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (EXAMPLES, 28, 28, 1), np.uint8)
     train = Split(images, random.integers(0, 10, EXAMPLES, np.int32))
-    data = placement.put_shared(Data(train, Split(*(x[:1] for x in train)), np.zeros(1, np.float32), np.ones(1, np.float32)))
+    data = placement.put_shared(
+        Data(train, Split(*(x[:1] for x in train)), np.zeros(1, np.float32), np.ones(1, np.float32))
+    )
     experiment = make(Setup(batch_size=BATCH, shift=0))
     plain = Hyper(learning_rate=1e-3, weight_decay=0.0, label_smoothing=0.0, warmup=0.0)
     hyper = placement.put_rows(jax.tree.map(lambda value: np.full(rows, value, np.float32), plain))
@@ -42,9 +44,7 @@ def main() -> None:
     state = placement.compile(begin(experiment), axes, (seeds, hyper, data))(seeds, hyper, data)
     arguments = (seeds, hyper, data, first, total, None)
     axes = (ROW, ROW, ROW, SHARED, SHARED, SHARED, SHARED)
-    chunk = placement.compile(
-        advance(experiment, options.steps, options.steps), axes, (state, *arguments), donate=True
-    )
+    chunk = placement.compile(advance(experiment, options.steps, options.steps), axes, (state, *arguments), donate=True)
 
     def measure() -> dict[str, object]:
         nonlocal state

@@ -1,0 +1,136 @@
+"""Convolution and pooling beside Flax's own, values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from research.models import conv
+from research.models.conv import Conv, convolve, max_pool
+
+# channels in and out, kernel, pool, padding: a first layer, a later one, the classic 5x5, an even kernel, a pool of 3
+CASES = [
+    (1, 32, (3, 3), 2, "SAME"),
+    (32, 16, (3, 3), 2, "SAME"),
+    (3, 6, (5, 5), 1, "SAME"),
+    (4, 8, (5, 5), 4, "VALID"),
+    (2, 4, (4, 2), 3, "SAME"),
+]
+
+
+def beside(case, dtype=jnp.float32):
+    """-> ours, Flax's, parameters, images f[6,12,12,C]"""
+    channels, features, kernel, pool, padding = case
+    ours = Conv(features, kernel, pool, padding, dtype=dtype, bias_init=nn.initializers.normal())
+    flax = nn.Conv(features, kernel, padding=padding, dtype=dtype, bias_init=nn.initializers.normal())
+
+    def reference(params, images):
+        return nn.max_pool(flax.apply(params, images), (pool, pool), (pool, pool))
+
+    images = jax.random.normal(jax.random.key(0), (6, 12, 12, channels))
+    params = ours.init(jax.random.key(1), images)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, flax.init(jax.random.key(1), images))
+    return ours.apply, reference, params, images
+
+
+def gradients(apply):
+    """Of a sum that weights every output differently."""
+
+    def total(params, images):
+        outputs = apply(params, images)
+        return (outputs * jnp.cos(jnp.arange(outputs.size, dtype=jnp.float32)).reshape(outputs.shape)).sum()
+
+    return jax.grad(total, (0, 1))
+
+
+def assert_close(ours, theirs, tolerance=1e-5):
+    """Largest difference, in units of the largest entry."""
+    for x, y in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert x.shape == y.shape
+        assert np.abs(x - y).max() <= tolerance * np.abs(y).max()
+
+
+@pytest.mark.parametrize(("case", "block"), [*((case, conv.BLOCK) for case in CASES), (CASES[1], 1), (CASES[4], 1)])
+def test_values_and_gradients_equal_flax(case, block, monkeypatch):
+    monkeypatch.setattr(conv, "BLOCK", block)  # all images at once, and one at a time
+    ours, flax, params, images = beside(case)
+    assert_close(*[jax.jit(f)(params, images) for f in (ours, flax)])
+    assert_close(*[jax.jit(gradients(f))(params, images) for f in (ours, flax)])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_native_lowering_equals_flax(case, monkeypatch):
+    """What other platforms run, run here."""
+    monkeypatch.setattr(conv.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
+    ours, flax, params, images = beside(case)
+    assert_close(*[jax.jit(f)(params, images) for f in (ours, flax)])
+    assert_close(*[jax.jit(gradients(f))(params, images) for f in (ours, flax)])
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
+def test_rows_equal_flax(axes):
+    ours, flax, params, images = beside(CASES[1])
+    params, images = (
+        jax.tree.map(lambda x: jnp.stack([x, 2 * x + 1]), tree) if axis == 0 else tree
+        for tree, axis in zip((params, images), axes, strict=True)
+    )
+    assert_close(*[jax.jit(jax.vmap(f, axes))(params, images) for f in (ours, flax)])
+    assert_close(*[jax.jit(jax.vmap(gradients(f), axes))(params, images) for f in (ours, flax)])
+
+
+def test_trains_inside_scan():
+    ours, flax, params, images = beside(CASES[0])
+
+    def train(apply):
+        def step(params, _):
+            return jax.tree.map(lambda p, g: p - 1e-4 * g, params, gradients(apply)(params, images)[0]), None
+
+        return jax.jit(lambda params: jax.lax.scan(step, params, None, length=5)[0])(params)
+
+    assert_close(train(ours), train(flax))
+    assert not np.allclose(train(ours)["params"]["kernel"], params["params"]["kernel"])
+
+
+def test_bfloat16_accumulates_the_kernels_gradient_in_float32():
+    ours, _, params, images = beside(CASES[2], jnp.bfloat16)
+    exact, _, _, _ = beside(CASES[2])
+    assert ours(params, images).dtype == jnp.bfloat16
+    found, wanted = (
+        jax.jit(gradients(lambda p, x, f=f: f(p, x).astype(jnp.float32)))(params, images) for f in (ours, exact)
+    )
+    assert jax.tree.map(lambda x: x.dtype, found) == jax.tree.map(lambda x: x.dtype, wanted)
+    kernel, wanted = found[0]["params"]["kernel"], wanted[0]["params"]["kernel"]
+    # bfloat16 has 8 bits: each of the 864 products is wrong by a part in 256 at most, their sum by less.
+    assert np.linalg.norm(kernel - wanted) <= 0.01 * np.linalg.norm(wanted)
+
+
+def test_pool_sends_a_ties_gradient_to_the_first():
+    """Windows [[1, 3], [3, 2]] and [[0, 0], [0, 0]]: the 3 on the right above is first; of four zeros the first."""
+    images = jnp.array([[1.0, 3, 0, 0], [3, 2, 0, 0]]).reshape(1, 2, 4, 1)
+    pooled, transpose = jax.vjp(max_pool, images)
+    assert pooled.ravel().tolist() == [3, 0]
+    assert transpose(jnp.array([5.0, 7.0]).reshape(1, 1, 2, 1))[0].ravel().tolist() == [0, 5, 7, 0, 0, 0, 0, 0]
+
+
+def test_pool_keeps_nan():
+    images = jnp.array([[1.0, jnp.nan], [0, 2]]).reshape(1, 2, 2, 1)
+    assert jnp.isnan(max_pool(images)).all()
+
+
+@pytest.mark.parametrize("call", [lambda x: max_pool(x, 2), lambda x: convolve(x, jnp.ones((3, 3, 1, 1)), 2)])
+def test_pool_that_does_not_divide_is_refused(call):
+    with pytest.raises(ValueError, match=r"pool=2 does not divide 7x6 pixels; one that does: \[1\]"):
+        call(jnp.zeros((1, 7, 6, 1)))
+
+
+def test_images_without_a_gradient_get_none_computed():
+    """The first layer's input gradient is a third of its cost: no product may be left of it in the compiled program."""
+    kernel = jnp.ones((3, 3, 3, 8))
+    images = jnp.ones((4, 8, 8, 3))
+
+    def products(argument):
+        program = jax.jit(jax.grad(lambda k, x: convolve(x, k, 2).sum(), argument)).lower(kernel, images).compile()
+        return program.as_text().count("dot_general")
+
+    assert products(0) < products((0, 1))
