@@ -23,14 +23,14 @@ def main() -> None:
     setup = replace(CARTPOLE.setup, rollout_length=128)
     rows = tuple(Row(seed, CARTPOLE.hyper) for seed in range(options.seeds))
     plan = Plan(CARTPOLE, setup, rows, Budget(options.steps))
-    lane = Lane(plan, CARTPOLE.make(setup), CARTPOLE.load(setup), Placement.choose(options.seeds))
+    lane = Lane(plan, CARTPOLE.load(setup), Placement.choose(options.seeds))
     lane.compile(lane.start())
 
     def measure() -> dict[str, object]:
         state = lane.start()
         begin = time.perf_counter()
         for tick in range(0, plan.ticks, plan.budget.chunk):
-            state, metrics = lane.advance(state, tick, None)
+            state, metrics = lane.advance(state, tick)
             lane.placement.get_rows(metrics)
         rate = options.seeds * options.steps / (time.perf_counter() - begin)
         versions = {name: version(name) for name in ("gymnax", "jax")}
