@@ -18,6 +18,7 @@ A contestant is one file in `scripts/benches/`, registered in BENCHES below:
   really got (`busy`), which on one core tells how much of a ratio is only other people's work on this machine.
 """
 
+import fcntl
 import json
 import os
 import platform
@@ -25,6 +26,8 @@ import statistics
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -61,6 +64,10 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "torch eager": Contestant("classify_torch.py", ("--mode", "eager")),
         "torch eager, channels last": Contestant("classify_torch.py", ("--layout", "channels_last")),
         "torch.compile": Contestant("classify_torch.py", ("--mode", "compile")),
+    },
+    "engine": {
+        "ours": Contestant("engine_overhead.py", ("--by", "engine"), cores=(1,)),
+        "by hand": Contestant("engine_overhead.py", ("--by", "hand"), cores=(1,)),
     },
     "ppo": {
         "ours": Contestant("ppo_ours.py", ("--seeds", "1"), cores=(1,)),
@@ -135,6 +142,16 @@ def ask(name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
     if not line:
         raise RuntimeError(f"contestant {name!r} ended with status {process.wait()}; its own message stands above")
     return json.loads(line)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Two benches of one checkout take turns: threads that wait for each other collapse on a core that is not theirs."""
+    path = ROOT / ".bench" / "lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def compare(contestants: dict[str, Contestant], cores: range, repetitions: int) -> dict[str, dict[str, Any]]:
@@ -234,7 +251,8 @@ def main(arguments: Arguments) -> None:
         sys.exit(f"only={unknown.pop()!r} must be one of {', '.join(contestants)}")
     if arguments.only:
         contestants = {name: contestants[name] for name in arguments.only}
-    found = compare(contestants, cores, arguments.repetitions)
+    with alone():
+        found = compare(contestants, cores, arguments.repetitions)
     summarize(found)
     unit = next(iter(found.values()))["unit"]
     title = f"{arguments.bench}, cores {', '.join(map(str, cores))}, {arguments.repetitions} alternating rounds, {unit}"
