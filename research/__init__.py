@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "Experiment", "Inputs", "Plan", "Ratio", "Recipe", "Row", "Tick"]
 
-_HOMES = {name: "research.engine.experiment" for name in ("Experiment", "Inputs", "Ratio", "Tick")}
-_HOMES |= {name: "research.engine.plan" for name in ("Budget", "Plan", "Recipe", "Row")}
+_HOMES = dict.fromkeys(("Experiment", "Inputs", "Ratio", "Tick"), "research.engine.experiment")
+_HOMES |= dict.fromkeys(("Budget", "Plan", "Recipe", "Row"), "research.engine.plan")
 
 
 def __getattr__(name: str) -> Any:

@@ -24,7 +24,9 @@ def find(name: str) -> Recipe:
     if name not in RECIPES:
         close = difflib.get_close_matches(name, RECIPES, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(RECIPES)};"
-        raise ValueError(f"recipe={name!r} is not in the catalog; {hint} your own file is named by a path ending in .py")
+        raise ValueError(
+            f"recipe={name!r} is not in the catalog; {hint} your own file is named by a path ending in .py"
+        )
     module, attribute = RECIPES[name].split(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -32,7 +34,9 @@ def find(name: str) -> Recipe:
 def from_file(path: Path) -> Recipe:
     """Runs a user's file as a module and takes its `recipe`. What that file raises is the user's to see."""
     if not path.is_file():
-        raise ValueError(f"recipe file {str(path)!r} does not exist; give the path of a Python file that defines `recipe`")
+        raise ValueError(
+            f"recipe file {str(path)!r} does not exist; give the path of a Python file that defines `recipe`"
+        )
     name = f"own_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None

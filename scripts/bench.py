@@ -146,7 +146,7 @@ def ask(name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Two benches of one checkout take turns: threads that wait for each other collapse on a core that is not theirs."""
+    """Two benches of one checkout take turns: threads that wait for each other collapse on a core that others use."""
     path = ROOT / ".bench" / "lock"
     path.parent.mkdir(exist_ok=True)
     with path.open("w") as file:

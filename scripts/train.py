@@ -38,7 +38,11 @@ def options(recipe: Recipe) -> Any:
         "save_seconds": (float, 30.0, "A checkpoint at most this often (s); 0 saves after every chunk."),
         "device_count": (int | None, None, "Devices to use; one seed on several spreads its batch."),
         "fast": (bool, False, "Lift determinism on GPU."),
-        "debug": (bool, False, "Run un-jitted and name the failing row, seed, hyper-parameters and tick; writes nothing."),
+        "debug": (
+            bool,
+            False,
+            "Run un-jitted and name the failing row, seed, hyper-parameters and tick; writes nothing.",
+        ),
         "profile": (bool, False, "Write a jax.profiler trace of one chunk into the run folder."),
         "tensorboard": (bool, False, "Mirror the record as TensorBoard event files."),
         "wandb": (bool, False, "Mirror the record to Weights & Biases (WANDB_MODE=offline works)."),

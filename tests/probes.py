@@ -54,9 +54,7 @@ def replay(setup: Setup) -> Experiment:
         buffer = state.buffer.at[tick.index % setup.size].set(reading)
         updates = tick.index % 5 == 4
         counted = updates.astype(jnp.float32)
-        value = lax.cond(
-            updates, lambda v: v + hyper.learning_rate * (buffer.mean() - v), lambda v: v, state.value
-        )
+        value = lax.cond(updates, lambda v: v + hyper.learning_rate * (buffer.mean() - v), lambda v: v, state.value)
         error = jnp.square(value - data.mean())
         return Replay(value, buffer), {"error": Ratio(error * counted, counted)}
 

@@ -30,7 +30,10 @@ def files(folder: Path) -> dict[str, bytes]:
 
 BAD_INPUT = {
     "unknown recipe": (["clasify"], "recipe='clasify' is not in the catalog; did you mean 'classify'?"),
-    "missing recipe file": (["./nowhere.py"], "recipe file 'nowhere.py' does not exist; give the path of a Python file"),
+    "missing recipe file": (
+        ["./nowhere.py"],
+        "recipe file 'nowhere.py' does not exist; give the path of a Python file",
+    ),
     "unknown field": ([OWN, "--setup.batch-sise", "8"], "--setup.batch-size"),
     "unknown option": ([OWN, "--sedes", "8"], "--seeds"),
     "wrong type": ([OWN, "--setup.batch-size", "many"], "invalid literal for int() with base 10: 'many'"),
@@ -39,7 +42,10 @@ BAD_INPUT = {
     "nan": ([OWN, "--hyper.learning-rate", "nan"], "learning_rate=nan must be above 0; usual: 0.1"),
     "no seeds": ([OWN, "--seeds", "0"], "seeds=0 must be at least 1"),
     "negative seed": ([OWN, "--first-seed", "-1"], "seed=-1 must be at least 0"),
-    "steps that do not divide": ([OWN, "--steps", "250"], "steps=250 is not a multiple of chunk=100; nearest: 200 or 300"),
+    "steps that do not divide": (
+        [OWN, "--steps", "250"],
+        "steps=250 is not a multiple of chunk=100; nearest: 200 or 300",
+    ),
     "chunks that do not divide": ([OWN, "--record-every", "7"], "chunk=100 is not a multiple of record_every=7"),
     "too many devices": ([OWN, "--device-count", "99"], "device_count=99 must be at least 1 and at most"),
     "no devices": ([OWN, "--device-count", "0"], "device_count=0 must be at least 1"),
@@ -82,7 +88,10 @@ def test_a_full_disk_exits_with_1_and_keeps_what_was_committed(monkeypatch, caps
     code = limit + "runpy.run_path(sys.argv[0], run_name='__main__')"
     command = [OWN, "--steps", "100000", "--record-every", "10", "--save-seconds", "0", "--out", out]
     done = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT / "scripts" / "train.py"), *command], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-c", code, str(ROOT / "scripts" / "train.py"), *command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr and "failed" in done.stderr
@@ -115,7 +124,7 @@ def test_a_run_leaves_its_folder_and_is_complete(monkeypatch, capsys, tmp_path):
     names = {path.name for path in folder.iterdir()}
     assert {"manifest.json", "metrics.jsonl", "evaluations.jsonl", "summary.json", "curve.png", "tensorboard"} <= names
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["n"] == 2 and 0 < summary["error"] and summary["complete"]
+    assert summary["n"] == 2 and summary["error"] > 0 and summary["complete"]
     assert printed.strip().splitlines()[-1] == str(folder)
     before = files(folder)
     code, printed, _ = train(monkeypatch, capsys, *arguments[:-1])

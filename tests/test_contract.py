@@ -166,7 +166,9 @@ def test_rows_over_eight_devices_equal_rows_on_one_and_never_talk(name):
     one, _ = go(lane_of(plan))
     eight, _ = go(spread_out)
     assert_close(one, eight)
-    program = spread_out._program(*spread_out._chunk(spread_out.start(), spread_out.total, spread_out.feed(0)), donate=True)
+    program = spread_out._program(
+        *spread_out._chunk(spread_out.start(), spread_out.total, spread_out.feed(0)), donate=True
+    )
     for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
         assert word not in program.as_text()
 

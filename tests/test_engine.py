@@ -90,7 +90,9 @@ def test_training_and_evaluation_share_no_key():
 
 def test_metrics_fold_to_means_and_sums_of_ratios():
     # means 2 and (1 + 4) / (1 + 3); one tick that is not finite marks its window
-    folded = chunk.fold({"loss": jnp.array([1.0, 3.0]), "returned": Ratio(jnp.array([1.0, 4.0]), jnp.array([1.0, 3.0]))})
+    folded = chunk.fold(
+        {"loss": jnp.array([1.0, 3.0]), "returned": Ratio(jnp.array([1.0, 4.0]), jnp.array([1.0, 3.0]))}
+    )
     assert folded["loss"] == 2 and folded["finite"]
     assert folded["returned"].total / folded["returned"].count == 1.25
     assert not chunk.fold({"loss": jnp.array([1.0, jnp.nan])})["finite"]
@@ -266,7 +268,9 @@ def half_done(tmp_path, monkeypatch) -> Path:
 
     with monkeypatch.context() as patch:
         patch.setattr(session.Session, "note_metrics", stop_after_the_first)
-        with pytest.raises(session.Interrupted, match="stopped by SIGTERM at tick 10 of 40, saved in .*; the same command"):
+        with pytest.raises(
+            session.Interrupted, match="stopped by SIGTERM at tick 10 of 40, saved in .*; the same command"
+        ):
             run(plan(1), tmp_path)
     return tmp_path / plan(1).name
 

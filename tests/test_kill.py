@@ -12,7 +12,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = str(ROOT / "tests" / "own" / "linear.py")
-PLAN = [OWN, "--steps", "400000", "--chunk", "2000", "--record-every", "500", "--evaluate-every", "20000", "--seeds", "3"]
+PLAN = [
+    OWN,
+    "--steps",
+    "400000",
+    "--chunk",
+    "2000",
+    "--record-every",
+    "500",
+    "--evaluate-every",
+    "20000",
+    "--seeds",
+    "3",
+]
 DEVICES = ["--device-count", "1", "--save-seconds", "0"]
 
 
@@ -83,7 +95,9 @@ def kill_and_resume(out: Path, kills: int, seed: int) -> Path:
             time.sleep(moments.uniform(0, 0.5))
         else:
             time.sleep(moments.uniform(0, 2))
-        assert process.poll() is None, process.communicate()[1] or "the run ended before it could be killed; make it longer"
+        assert process.poll() is None, (
+            process.communicate()[1] or "the run ended before it could be killed; make it longer"
+        )
         process.kill()
         process.wait()
         killed += 1

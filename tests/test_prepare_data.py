@@ -134,7 +134,7 @@ def test_the_command_line_says_one_thing_and_whose_fault_it_was(tmp_path, argume
     (tmp_path / "damaged" / "text" / "tinyshakespeare.txt").write_text("To be")
     (tmp_path / "file").write_text("")
     # A proxy where nobody listens: no test reaches the network.
-    offline = {name: "http://127.0.0.1:9" for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")}
+    offline = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:9")
     script = PROJECT / "scripts" / "prepare_data.py"
     environment = {**os.environ, **offline, "XDG_CACHE_HOME": str(tmp_path / "caches"), "COLUMNS": "1000"}
     done = subprocess.run(

@@ -44,7 +44,9 @@ class Checkpoints:
         sealed = {"tree": template, "digest": np.zeros(32, np.uint8)}
         path = self.folder / str(tick)
         older = [step for step in self._orbax_manager.all_steps() if step < tick]
-        repair = f"remove that folder and the run goes on from tick {max(older)}" if older else "start over with --fresh"
+        repair = (
+            f"remove that folder and the run goes on from tick {max(older)}" if older else "start over with --fresh"
+        )
         try:
             restored = self._orbax_manager.restore(tick, args=self._orbax.args.StandardRestore(sealed))
         except Exception as error:

@@ -1,8 +1,8 @@
 """What values a field of Setup or Hyper may take: written beside its type, checked when a plan is built.
 
-    class Hyper(NamedTuple):
-        learning_rate: Positive = 3e-4
-        discount: Fraction = 0.99
+class Hyper(NamedTuple):
+    learning_rate: Positive = 3e-4
+    discount: Fraction = 0.99
 """
 
 import math
@@ -51,7 +51,9 @@ def check(values: Any, default: Any) -> None:
         bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
         if get_origin(bare) is Literal:
             if value not in get_args(bare):
-                raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, get_args(bare)))}; usual: {usual!r}")
+                raise ValueError(
+                    f"{name}={value!r} must be one of {', '.join(map(repr, get_args(bare)))}; usual: {usual!r}"
+                )
         elif bare in (int, float, bool, str):
             accepted = (int, float) if bare is float else bare
             # bool is an int to Python, but not to a reader.

@@ -175,7 +175,9 @@ def alone(row: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[...
     """`jax.vmap(row, in_axes=axes)` for exactly one row, without a batch dimension inside."""
 
     def lane(*args: Any) -> Any:
-        single = [jax.tree.map(lambda x: x[0], arg) if axis == ROW else arg for arg, axis in zip(args, axes, strict=True)]
+        single = [
+            jax.tree.map(lambda x: x[0], arg) if axis == ROW else arg for arg, axis in zip(args, axes, strict=True)
+        ]
         return jax.tree.map(lambda x: x[None], row(*single))
 
     return lane

@@ -1,9 +1,9 @@
 """The run folder: manifest, append-only JSON lines, and the promise that no tick stands there twice.
 
-    manifest.json      what the run is (`Plan.identity`) and what it ran on
-    metrics.jsonl      {tick, row, finite, ...} for each window of ticks and row
-    evaluations.jsonl  {tick, row, ...} for each evaluation; `final: true` marks the last, and so a complete run
-    timings.jsonl      {tick, seconds} for each chunk: the only lines that differ between equal runs
+manifest.json      what the run is (`Plan.identity`) and what it ran on
+metrics.jsonl      {tick, row, finite, ...} for each window of ticks and row
+evaluations.jsonl  {tick, row, ...} for each evaluation; `final: true` marks the last, and so a complete run
+timings.jsonl      {tick, seconds} for each chunk: the only lines that differ between equal runs
 """
 
 import json
@@ -82,7 +82,8 @@ class Record:
 def metric_lines(metrics: Mapping[str, Any], ticks: np.ndarray, rows: int) -> list[dict[str, Any]]:
     """metrics: NumPy [R,W] arrays or Ratios of them; ticks i64[W], each window's last -> one line a window and row."""
     return [
-        {"tick": int(tick), "row": row} | dict(entry for name, m in metrics.items() for entry in _entries(name, m, row, w))
+        {"tick": int(tick), "row": row}
+        | dict(entry for name, m in metrics.items() for entry in _entries(name, m, row, w))
         for w, tick in enumerate(ticks)
         for row in range(rows)
     ]

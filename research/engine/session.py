@@ -116,7 +116,9 @@ class Session(NamedTuple):
         if not metrics[FINITE][:rows, -1].any():
             window = next(w for w in range(len(ticks)) if not metrics[FINITE][0, w])
             row = self.plan.rows[0]
-            bad = [name for name, m in metrics.items() if not all(np.isfinite(x[0, window]) for x in jax.tree.leaves(m))]
+            bad = [
+                name for name, m in metrics.items() if not all(np.isfinite(x[0, window]) for x in jax.tree.leaves(m))
+            ]
             raise Diverged(
                 f"{', '.join(bad) or 'a metric'} not finite in {'any row' if rows > 1 else 'the run'} by tick {ticks[window]} "
                 f"(row 0: seed {row.seed}, {describe(row.hyper)}); find the operation with --debug, or lower the step size"
@@ -134,7 +136,9 @@ class Session(NamedTuple):
         now = self.lane.placement.get_rows(state)
         best = best or no_best(now)
         better = value > best.value
-        chosen = jax.tree.map(lambda new, old: np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), now, best.state)
+        chosen = jax.tree.map(
+            lambda new, old: np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), now, best.state
+        )
         return Best(np.where(better, value, best.value), np.where(better, tick, best.tick), chosen)
 
     def score(self, state: Any, tick: int, final: bool) -> dict[str, np.ndarray]:

@@ -12,11 +12,9 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnax.environments import spaces
 from jax import Array, lax
 
 
@@ -150,6 +148,8 @@ def lenient(function: Callable) -> Callable:
 @lenient
 def make(name: str) -> Environment:
     """The gymnax environment `name`. Raises ValueError for a name or a space that cannot be used."""
+    import gymnax  # takes seconds, and starts JAX's backend
+
     names = gymnax.registered_envs
     if name not in names:
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
@@ -161,6 +161,8 @@ def make(name: str) -> Environment:
 @lenient
 def adapt(name: str, built: Any, params: Any) -> Environment:
     """A gymnax environment object with its parameters as an Environment."""
+    from gymnax.environments import spaces
+
     actions = action_space(name, built.action_space(params))
     seen = built.observation_space(params)
     one_hot = isinstance(seen, spaces.Discrete)
@@ -195,6 +197,8 @@ def adapt(name: str, built: Any, params: Any) -> Environment:
 
 def action_space(name: str, space: Any) -> Discrete | Box:
     """Translates a gymnax action space. Raises ValueError for one that no policy here can act in."""
+    from gymnax.environments import spaces
+
     if isinstance(space, spaces.Discrete):
         return Discrete(space.n)
     if isinstance(space, spaces.Box) and len(space.shape) == 1:

@@ -70,12 +70,19 @@ class Hyper(NamedTuple):
     """Traced: a change never compiles."""
 
     learning_rate: Positive = 2.5e-4
+    """Adam's step size at the start."""
     discount: Fraction = 0.99
+    """Weight of a reward one step later."""
     gae_lambda: Fraction = 0.95
+    """How far advantages look ahead: 0 is one temporal difference, 1 the whole return."""
     clip: Positive = 0.2
+    """How far from 1 the ratio of new to old probability may earn."""
     entropy_coefficient: NonNegative = 0.01
+    """Weight of the entropy that is added to the objective."""
     value_coefficient: NonNegative = 0.5
+    """Weight of the value loss."""
     max_gradient_norm: Positive = 0.5
+    """Global norm that a gradient is scaled down to."""
 
 
 class State(NamedTuple):

@@ -1,6 +1,6 @@
 """Makes conv_reference.npz: LeNet of PyTorch's own layers on 8x8 images, its logits, loss and gradients.
 
-    pip install torch==2.13.0 numpy && python tests/parity/make_conv_reference.py
+pip install torch==2.13.0 numpy && python tests/parity/make_conv_reference.py
 """
 
 from pathlib import Path
