@@ -11,6 +11,7 @@ from research.engine.plan import Recipe
 
 RECIPES = {
     "classify": "research.recipes.classify:CLASSIFY",
+    "classify-cifar10": "research.recipes.classify:CIFAR10",
     "ppo": "research.recipes.ppo:PPO",
     "ppo-cartpole": "research.recipes.ppo:CARTPOLE",
     "ppo-breakout": "research.recipes.ppo:BREAKOUT",

@@ -12,14 +12,10 @@ SMALL = Budget(steps=20, chunk=10, record_every=5, evaluate_every=10)
 # What makes each recipe tiny; a recipe missing here fails the suite, so that none escapes it.
 TINY: dict[str, dict] = {
     "classify": {"net": "conv32", "batch_size": 8, "evaluation_batch": 60, "cutout": 2, "flip": True},
-    "ppo": {
-        "environment": "Pendulum-v1",
-        "widths": (8,),
-        "rollout_length": 8,
-        "minibatches": 2,
-        "evaluation_episodes": 2,
-    }
-    | {"normalize_observations": True, "normalize_rewards": True},
+    "classify-cifar10": {"data": "digits", "net": "lenet", "batch_size": 8, "evaluation_batch": 60, "shift": 1}
+    | {"optimizer": "momentum"},
+    "ppo": {"environment": "Pendulum-v1", "widths": (8,), "rollout_length": 8, "minibatches": 2}
+    | {"evaluation_episodes": 2, "normalize_observations": True, "normalize_rewards": True},
     "ppo-cartpole": {"widths": (8,), "rollout_length": 8, "minibatches": 2, "evaluation_episodes": 2},
     "ppo-breakout": {"widths": (8,), "environments": 4, "rollout_length": 8, "evaluation_episodes": 2},
 }

@@ -17,7 +17,10 @@ from research.engine.placement import Placement
 from research.engine.plan import Plan, Row
 from research.engine.run import run
 
-every_recipe = pytest.mark.parametrize("name", NAMES)
+# One worker takes all tests of a recipe, so that they share its compiled programs.
+every_recipe = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]
+)
 
 
 def one_device(rows: int) -> Placement:

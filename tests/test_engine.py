@@ -36,11 +36,11 @@ def plan(seeds: int = 2, recipe=RECIPE, **hyper: float) -> Plan:
 @pytest.mark.parametrize(
     ("budget", "steps_per_tick", "message"),
     [
-        (Budget(1000, chunk=64, record_every=64, evaluate_every=64), 1, "steps=1000 is not a multiple of chunk=64; nearest: 960 or 1024"),
-        (Budget(30, chunk=64, record_every=64, evaluate_every=64), 1, "steps=30 is not a multiple of chunk=64; nearest: 64"),
+        (Budget(1000, 64, 64, 64), 1, "steps=1000 is not a multiple of chunk=64; nearest: 960 or 1024"),
+        (Budget(30, 64, 64, 64), 1, "steps=30 is not a multiple of chunk=64; nearest: 64"),
         (Budget(100, chunk=10, record_every=3), 1, "chunk=10 is not a multiple of record_every=3; nearest: 9 or 12"),
         (Budget(100, chunk=10, evaluate_every=25), 1, "evaluate_every=25 is not a multiple of chunk=10; nearest: 20 or 30"),
-        (Budget(500, chunk=2, record_every=1, evaluate_every=2), 512, "steps=500 is not a multiple of chunk=2 ticks of 512 steps=1024; nearest: 1024"),
+        (Budget(500, 2, 1, 2), 512, "steps=500 is not a multiple of chunk=2 ticks of 512 steps=1024; nearest: 1024"),
         (Budget(0), 1, "steps=0 must be at least 1"),
     ],
 )  # fmt: skip

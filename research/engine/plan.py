@@ -65,7 +65,7 @@ class Recipe:
     budget          the preset's Budget
     steps_per_tick  setup -> steps that one tick counts for
     unit            what a step is called
-    watch           metrics and scores shown in the progress line, the table and the curve, most important first
+    watch           figures, as recorded, for the progress line, the table and the curve, most important first
     best            evaluation figure whose best state is kept, '-' in front where smaller is better; None keeps none
     pictures        (outputs, inputs.data) -> dict[str, u8[H,W,3]] on the host, written at each evaluation; or None
     light           True where a tick is so small that threads inside one operation slow it down (DESIGN 2.10)

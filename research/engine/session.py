@@ -156,7 +156,7 @@ class Session(NamedTuple):
             ],
         )
         self.progress.note(
-            {prefix + name: float(x.mean()) for name, x in figures.items() if name in self.plan.recipe.watch}
+            {prefix + name: float(x.mean()) for name, x in figures.items() if prefix + name in self.plan.recipe.watch}
         )
         if self.plan.recipe.pictures:
             self.save_pictures(self.plan.recipe.pictures(outputs, inputs.final if final else inputs.data), prefix, tick)
