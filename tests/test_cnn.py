@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from research.models.cnn import NETS
+from research.models.cnn import NETS, initialize
 
 
 def parameters(name, shape):
@@ -42,3 +43,18 @@ def test_logits_and_parameters_are_float32(name, dtype):
     assert (logits.shape, logits.dtype) == ((3, 7), jnp.float32)
     assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     assert jnp.isfinite(logits).all() and jnp.ptp(logits) > 0
+
+
+def test_one_draw_initialises_as_flax_does():
+    net, images = NETS["conv32-conv64-dense128"](), jnp.ones((1, 28, 28, 1))
+    ours, flax = (jax.jit(f)(jax.random.key(1), images) for f in (lambda k, x: initialize(net, k, x), net.init))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), ours) == jax.tree.map(lambda x: (x.shape, x.dtype), flax)
+    for mine, theirs in zip(jax.tree.leaves(ours), jax.tree.leaves(flax), strict=True):
+        if mine.ndim == 1:
+            assert not mine.any() and not theirs.any()
+            continue
+        deviation = (mine.size / mine.shape[-1]) ** -0.5
+        # A sample's deviation is off by 1 / sqrt(2 n); five times that covers both.
+        assert [mine.std(), theirs.std()] == pytest.approx([deviation] * 2, rel=5 / (2 * mine.size) ** 0.5)
+        assert abs(mine.mean()) < 5 * deviation / mine.size**0.5
+        assert np.abs(mine).max() <= 2.28 * deviation  # cut at 2, then widened to the deviation wanted

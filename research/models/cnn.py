@@ -7,7 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import Array
 
@@ -54,3 +56,27 @@ NETS: dict[str, Callable[..., ConvNet]] = {
     "lenet": partial(ConvNet, stages=(Stage(6, 5), Stage(16, 5)), dense=(120, 84)),
     "conv32": partial(ConvNet, stages=(Stage(32), Stage(64), Stage(64, pool=1)), dense=(64,)),
 }
+
+
+def initialize(net: ConvNet, key: Array, images: Array) -> Any:
+    """Parameters as `net.init` gives them: kernels LeCun-normal, biases 0. key key[], images f32[B,H,W,C]
+
+    All kernels come from one draw. Compiling a draw takes longer than anything else at a small run's start, and
+    `net.init` has one for each kernel.
+    """
+    leaves, structure = jax.tree.flatten(jax.eval_shape(net.init, key, images))
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    drawn = jax.random.truncated_normal(key, -2.0, 2.0, (int(ends[-1]),))
+
+    def kernel_or_bias(numbers: Array, leaf: jax.ShapeDtypeStruct) -> Array:
+        if leaf.ndim == 1:
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        fan_in = leaf.size // leaf.shape[-1]
+        return numbers.reshape(leaf.shape) / (TRUNCATED * fan_in**0.5)
+
+    parts = jnp.split(drawn, ends[:-1])
+    return jax.tree.unflatten(structure, [kernel_or_bias(*pair) for pair in zip(parts, leaves, strict=True)])
+
+
+# Standard deviation of a standard normal that is cut off at -2 and 2.
+TRUNCATED = 0.8796256610342398

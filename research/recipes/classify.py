@@ -53,7 +53,7 @@ CLASSIFY = recipe(
     classify.Setup(),
     classify.Hyper(),
     # 4.7 epochs of MNIST's 54,000 training images; the digits, 1,293 of them, are seen 198 times.
-    Budget(steps=2000, chunk=100, record_every=50, evaluate_every=500),
+    Budget(steps=2000, chunk=50, record_every=50, evaluate_every=500),
     about="""A small CNN on scikit-learn's 8x8 digits; MNIST with the same settings, in less than five epochs.
 
     python scripts/train.py classify
@@ -65,7 +65,7 @@ CIFAR10 = recipe(
     classify.Setup(data="cifar10", net="conv32", shift=4, flip=True),
     classify.Hyper(),
     # 10 epochs of CIFAR-10's 45,000 training images.
-    Budget(steps=3500, chunk=100, record_every=50, evaluate_every=500),
+    Budget(steps=3500, chunk=50, record_every=50, evaluate_every=500),
     about="""A three-layer CNN on CIFAR-10 with the usual shifts and flips, in ten epochs.
 
     python scripts/train.py classify-cifar10""",

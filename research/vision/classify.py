@@ -1,6 +1,6 @@
 """Image classification by minimising cross-entropy, with Adam or momentum and decoupled weight decay.
 
-One tick is one update. With the direction u that the optimizer makes of the gradient, the weights w of kernels change by
+One tick is one update. With the direction u that the optimizer makes of the gradient, a kernel's weights w change by
 
     -learning_rate * schedule * (u + weight_decay * w)
 
@@ -24,7 +24,7 @@ from research.data.images import Split
 from research.engine.experiment import Experiment, Tick
 from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, Positive
 from research.engine.placement import spread
-from research.models.cnn import NETS, ConvNet
+from research.models.cnn import NETS, ConvNet, initialize
 from research.numerics import schedules
 from research.numerics.objectives import cross_entropy
 from research.numerics.shuffle import epoch_indices, name_order
@@ -80,7 +80,7 @@ class State(NamedTuple):
 
 
 class Data(NamedTuple):
-    """train u8[N,H,W,C] and its labels, held_out u8[M,H,W,C] and its labels, mean and std f32[C] of pixels from 0 to 1"""
+    """train u8[N,H,W,C], held_out u8[M,H,W,C], both with labels; mean and std f32[C] of pixels from 0 to 1"""
 
     train: Split
     held_out: Split
@@ -110,7 +110,7 @@ def make(setup: Setup) -> Experiment:
 
 def init(net: ConvNet, optimizer: optax.GradientTransformation, key: Array, hyper: Hyper, data: Data) -> State:
     net_key, order_key = jax.random.split(key)
-    params = net.init(net_key, normalize(data.train.images[:1], data))
+    params = initialize(net, net_key, normalize(data.train.images[:1], data))
     return State(params, optimizer.init(params), name_order(order_key))
 
 
