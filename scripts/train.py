@@ -94,6 +94,9 @@ def train(plan: Plan, chosen: Any, console: Console) -> int:
     from research.report import curves, summary, tables, viewers
 
     asked = [(chosen.tensorboard, viewers.TensorBoard), (chosen.wandb, viewers.WeightsAndBiases)]
+    for wanted, package in ((chosen.tensorboard, "tensorboardX"), (chosen.wandb, "wandb")):
+        if wanted:
+            viewers.need(package)  # refused before anything is compiled
     folder = run(
         plan,
         chosen.out,

@@ -152,14 +152,15 @@ def test_help_documents_every_field(name, monkeypatch, capsys):
     recipe = find(name)
     names = [f"--setup.{field.name}" for field in dataclasses.fields(recipe.setup)]
     names += [f"--hyper.{field}" for field in recipe.hyper._fields]
-    text = " ".join(printed.split("options ─")[1:]).replace("│", " ")
+    words = printed.replace("│", " ").split()
     for name_ in names:
         option = name_.replace("_", "-")
         # A flag that is on by default is documented as the one that turns it off.
-        spelled = option if option in text else option.replace(".", ".no-", 1)
-        documented = " ".join(text.split(spelled + " ", 1)[1].split()).split("--", 1)[0]
-        words, default, _ = documented.partition("(default:")
-        assert default and len(words.split()) > 2, f"{option} has no text: {documented!r}"
+        spelled = option if option in words else option.replace(".", ".no-", 1)
+        last = len(words) - 1 - words[::-1].index(spelled)  # the recipe's text may name it before
+        documented = " ".join(words[last + 1 :]).split(" --", 1)[0]
+        text, default, _ = documented.partition("(default:")
+        assert default and len(text.split()) > 2, f"{option} has no text: {documented!r}"
 
 
 def test_the_list_of_recipes_names_all(monkeypatch, capsys):
