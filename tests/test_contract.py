@@ -199,7 +199,9 @@ def resumed_elsewhere(tmp_path_factory):
     return whole, resumed
 
 
-@every_recipe
+# These share two processes' work, not programs: they go to one worker.
+@pytest.mark.xdist_group("resumed")
+@pytest.mark.parametrize("name", NAMES)
 def test_saved_and_resumed_in_a_fresh_process_gives_the_same_bits(name, resumed_elsewhere):
     whole, resumed = resumed_elsewhere
     folder = run(plan_of(tiny(name)), whole, device_count=1)

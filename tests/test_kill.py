@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("kill")  # they share the run that was never stopped
+
 ROOT = Path(__file__).resolve().parent.parent
 OWN = str(ROOT / "tests" / "own" / "linear.py")
 PLAN = [
