@@ -54,7 +54,8 @@ def run(
             for view in viewers:
                 view(folder, found, plan.ticks).close()
             return folder
-        manifest["earlier_machines"] = [*found.get("earlier_machines", []), found["machine"]] if other_machine else []
+        moved_from = [found["machine"]] if other_machine else []
+        manifest["earlier_machines"] = [*found.get("earlier_machines", []), *moved_from]
 
     progress = Progress(console, plan.name, plan.budget.steps * len(plan.rows), plan.recipe.unit)
     with contextlib.ExitStack() as stack:
