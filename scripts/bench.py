@@ -77,6 +77,10 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "ours": Contestant("ppo_ours.py", ("--seeds", "16", "--steps", "51200")),
         "rejax": Contestant("ppo_rejax.py", ("--seeds", "16", "--steps", "51200")),
     },
+    "start": {
+        "filled cache": Contestant("start.py", ("--cache", "filled")),
+        "empty cache": Contestant("start.py", ("--cache", "empty")),
+    },
 }
 
 

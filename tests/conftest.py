@@ -5,8 +5,10 @@ import tempfile
 
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Tests compile far more than they compute.
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+# Tests compile far more than they compute. RESEARCH_TESTS_COMPILE=as-users-do leaves the compiler as it is.
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+if os.environ.get("RESEARCH_TESTS_COMPILE") != "as-users-do":
+    os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"research-tests-{RUN}"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ.setdefault("WANDB_MODE", "offline")

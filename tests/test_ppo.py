@@ -142,8 +142,9 @@ def test_the_learning_rate_falls_to_nothing_with_the_ticks():
 def test_rollout_records_what_the_policy_saw_and_did(cartpole):
     setup, environment, agent, state = cartpole
     see = lambda observation: ppo.view(setup, environment, state.observation_moments, observation)
+    fresh = environments.fresh(environment, jax.random.key(1), (40, 4))
     episodes, (transitions, actions, parameters) = ppo.rollout(
-        environment, agent, see, state.params, state.episodes, KEY, 40, sampled=True
+        environment, agent, see, state.params, state.episodes, KEY, 40, True, fresh
     )
     assert actions.shape == (40, 4) and parameters.shape == (40, 2, 4)
     expected = jax.vmap(lambda x: agent.parameters(state.params, x))(transitions.observation)
@@ -339,15 +340,11 @@ def test_evaluation_counts_the_first_episode_only():
     state = jax.jit(experiment.init)(KEY, TRACED, ())
     outputs = experiment.evaluate(KEY, state, TRACED, ())
     assert outputs.returns.tolist() == [4, 4, 4] and outputs.lengths.tolist() == [4, 4, 4]
-    assert outputs.finished.tolist() == [True] * 3
 
 
 def test_score_is_a_mean_for_each_row():
-    outputs = ppo.Evaluation(
-        np.array([[1.0, 3.0], [5.0, 5.0]]), np.array([[1, 3], [5, 5]]), np.array([[True, False]] * 2)
-    )
-    figures = ppo.score(outputs)
-    assert figures["episode_return"].tolist() == [2.0, 5.0] and figures["finished"].tolist() == [0.5, 0.5]
+    figures = ppo.score(ppo.Evaluation(np.array([[1.0, 3.0], [5.0, 5.0]]), np.array([[1, 4], [5, 5]])))
+    assert figures["episode_return"].tolist() == [2.0, 5.0] and figures["episode_length"].tolist() == [2.5, 5.0]
     assert figures["episode_return"].dtype == np.float64
 
 
@@ -372,7 +369,7 @@ def test_evaluations_at_two_ticks_draw_anew():
     experiment = ppo.make(ppo.Setup(widths=(4,), evaluation_episodes=4))
     state = jax.jit(begin(experiment))(jnp.uint32(0), TRACED, ())
     run = jax.jit(judge(experiment))
-    outcomes = [np.asarray(run(state, jnp.uint32(0), TRACED, (), jnp.int32(index)).returns) for index in (0, 1)]
+    outcomes = [np.asarray(run(state, jnp.uint32(0), TRACED, (), jnp.int32(index))[1].returns) for index in (0, 1)]
     assert not np.array_equal(*outcomes)
 
 
@@ -384,5 +381,5 @@ def test_cartpole_is_learned_by_every_seed_within_a_hundred_thousand_steps():
     state = jax.vmap(begin(experiment), in_axes=(0, 0, None))(seeds, hyper, ())
     chunk = jax.jit(jax.vmap(advance(experiment, ticks, ticks), in_axes=(0, 0, 0, None, None, None, None)))
     state, _ = chunk(state, seeds, hyper, (), jnp.int32(0), jnp.int32(ticks), None)
-    outputs = jax.vmap(judge(experiment), in_axes=(0, 0, 0, None, None))(state, seeds, hyper, (), jnp.int32(ticks))
+    _, outputs = jax.vmap(judge(experiment), in_axes=(0, 0, 0, None, None))(state, seeds, hyper, (), jnp.int32(ticks))
     assert ppo.score(outputs)["episode_return"].min() >= 400

@@ -1,8 +1,8 @@
 """Random changes to a batch of images, as pure functions for use inside a jitted, vmapped or scanned step.
 
-Dimensions: B images in a batch, H rows, W columns, C channels. `f` is float32 or bfloat16; the result has the
-argument's shape and dtype. Each image draws for itself. What is moved or cut out becomes 0, so apply these to
-normalised images, where 0 is the mean.
+Dimensions: B images in a batch, H rows, W columns, C channels. Images are of any dtype; the result has the argument's
+shape and dtype. Each image draws for itself. What moves in or is cut out becomes 0: black before images are
+normalised, the mean after.
 """
 
 import jax
@@ -14,24 +14,22 @@ def shift(key: Array, images: Array, pixels: int) -> Array:
     """Moves each image by up to `pixels` rows and columns, uniformly, over a border of zeros.
 
     The random crop of padded images of He et al. 2016 (section 4.2: pixels=4 on CIFAR-10).
-    key key[], images f[B,H,W,C], pixels static -> f[B,H,W,C]
+    key key[], images [B,H,W,C], pixels static -> [B,H,W,C]
     """
     corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * pixels + 1)
     border = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-    # One contiguous window per image: 1.4 to 7 times as fast on one CPU core as matrix products with one-hot rows,
-    # and as a chain of selects slower still.
     return jax.vmap(_window, (0, 0, None))(jnp.pad(images, border), corners, images.shape[1:])
 
 
 def _window(padded: Array, corner: Array, shape: tuple[int, ...]) -> Array:
-    """padded f[H+2P,W+2P,C], corner i32[2] row and column of the window's first pixel -> f[H,W,C]"""
+    """padded [H+2P,W+2P,C], corner i32[2] row and column of the window's first pixel -> [H,W,C]"""
     return jax.lax.dynamic_slice(padded, (corner[0], corner[1], jnp.zeros_like(corner[0])), shape)
 
 
 def flip(key: Array, images: Array) -> Array:
     """Mirrors each image left to right with probability 1/2.
 
-    key key[], images f[B,H,W,C] -> f[B,H,W,C]
+    key key[], images [B,H,W,C] -> [B,H,W,C]
     """
     mirrored = jax.random.bernoulli(key, 0.5, (images.shape[0], 1, 1, 1))
     return jnp.where(mirrored, images[:, :, ::-1], images)
@@ -42,7 +40,7 @@ def cutout(key: Array, images: Array, size: int) -> Array:
 
     The square's centre is uniform over the image's pixels, so part of the square may lie outside. Of an even `size`
     the centre is the first pixel past the middle.
-    key key[], images f[B,H,W,C], size static -> f[B,H,W,C]
+    key key[], images [B,H,W,C], size static -> [B,H,W,C]
     """
     row_key, column_key = jax.random.split(key)
     rows = _hole(row_key, images.shape[0], images.shape[1], size)

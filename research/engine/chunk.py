@@ -59,7 +59,15 @@ def fold(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def judge(experiment: Experiment) -> Callable[..., Any]:
-    """-> (state, seed u32[], hyper, data, index i32[]) -> outputs. Its keys are shared with nothing in training."""
-    return lambda state, seed, hyper, data, index: experiment.evaluate(
-        at_tick(stream(seed, "evaluate"), index), state, hyper, data
-    )
+    """-> (state, seed u32[], hyper, data, index i32[]) -> (alive bool[], outputs). Its keys are those of no tick.
+
+    A state that holds a NaN is not alive: a dead network still has a largest logit and plays episodes to their end,
+    and its figures would pass for a result.
+    """
+
+    def evaluate(state: Any, seed: Array, hyper: Any, data: Any, index: Array) -> Any:
+        floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
+        alive = ~jnp.array([jnp.isnan(x).any() for x in floats], bool).any()
+        return alive, experiment.evaluate(at_tick(stream(seed, "evaluate"), index), state, hyper, data)
+
+    return evaluate

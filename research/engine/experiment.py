@@ -56,9 +56,11 @@ class Inputs(NamedTuple):
     data   pytree of NumPy arrays, the `data` argument of init, step and evaluate
     final  pytree like `data` whose held-out part is the test set, given to `evaluate` once after the last tick;
            None where there is nothing to hold out. With it, figures are named validation_* and test_*; without, bare.
+    note   what a reader of the result must know of this input; stands in the manifest and under every table
     feed   (first_tick, count) -> pytree of NumPy arrays [count, ...], a function of the tick; or None
     """
 
     data: Any
     final: Any = None
+    note: str = ""
     feed: Callable[[int, int], Any] | None = None

@@ -53,7 +53,8 @@ class Lane:
         return self._run(*self._chunk(state, self.placement.put_shared(np.int32(tick)), feed), donate=True)
 
     def evaluate(self, state: Any, tick: int, final: bool = False) -> Any:
-        """Outputs of `evaluate` as NumPy [width, ...], on `inputs.data` or on `inputs.final`."""
+        """Which rows are alive, bool[width], and outputs of `evaluate` as NumPy [width, ...]; on `inputs.data` or
+        on `inputs.final`."""
         data = self._placed_final() if final else self.data
         at = self.placement.put_shared(np.int32(tick))
         return self.placement.get_rows(self._run(*self._judge(state, data, at)))

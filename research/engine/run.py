@@ -63,6 +63,7 @@ def run(
         stop = stack.enter_context(signals())
         progress.stage("loading")
         lane = Lane(plan, plan.recipe.load(plan.setup), placement)
+        manifest["note"] = lane.inputs.note
         checkpoints = open_folder(folder, stack) if resuming else None
         tick = (checkpoints.latest() or 0) if checkpoints else 0
         progress.stage("compiling")

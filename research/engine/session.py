@@ -142,10 +142,10 @@ class Session(NamedTuple):
         return Best(np.where(better, value, best.value), np.where(better, tick, best.tick), chosen)
 
     def score(self, state: Any, tick: int, final: bool) -> dict[str, np.ndarray]:
-        """Evaluates every row and records its figures -> dict of f64[R], named as the recipe names them."""
+        """Evaluates every row and records its figures -> dict of f64[R], NaN where a row has diverged."""
         rows, inputs = len(self.plan.rows), self.lane.inputs
-        outputs = jax.tree.map(lambda x: x[:rows], self.lane.evaluate(state, tick, final))
-        figures = {name: np.asarray(x, np.float64) for name, x in self.lane.experiment.score(outputs).items()}
+        alive, outputs = jax.tree.map(lambda x: x[:rows], self.lane.evaluate(state, tick, final))
+        figures = {name: np.where(alive, x, np.nan) for name, x in self.lane.experiment.score(outputs).items()}
         prefix = "" if inputs.final is None else "test_" if final else "validation_"
         mark = {"final": True} if final else {}
         self.append(

@@ -45,7 +45,8 @@ class ConvNet(nn.Module):
         x = x.reshape(x.shape[0], -1)  # [B, H/4 * W/4 * features]
         for features in self.dense:
             x = nn.relu(nn.Dense(features, dtype=self.dtype)(x))
-        return nn.Dense(self.classes, dtype=self.dtype)(x).astype(jnp.float32)
+        # The loss takes differences of logits: 8 bits of them would be too few.
+        return nn.Dense(self.classes, dtype=jnp.float32)(x)
 
 
 # conv32-conv64-dense128: the net of most MNIST tutorials.
@@ -69,7 +70,7 @@ def initialize(net: ConvNet, key: Array, images: Array) -> Any:
     drawn = jax.random.truncated_normal(key, -2.0, 2.0, (int(ends[-1]),))
 
     def kernel_or_bias(numbers: Array, leaf: jax.ShapeDtypeStruct) -> Array:
-        if leaf.ndim == 1:
+        if leaf.ndim == 1:  # a ConvNet has no scales
             return jnp.zeros(leaf.shape, leaf.dtype)
         fan_in = leaf.size // leaf.shape[-1]
         return numbers.reshape(leaf.shape) / (TRUNCATED * fan_in**0.5)

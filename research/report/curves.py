@@ -243,7 +243,7 @@ def caption(run: Run, panels: dict[str, list[Series]], cropped: list[bool]) -> s
     cells = run_folder.cells(run.rows)
     sizes = sorted({len(cell) for cell in cells})
     n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    lines = []
+    lines = [run.manifest["note"]] if run.manifest.get("note") else []
     if sizes[-1] == 1:
         lines.append("One seed, so no interval.")
     else:
@@ -261,12 +261,14 @@ def caption(run: Run, panels: dict[str, list[Series]], cropped: list[bool]) -> s
     if windows:
         unit = run.manifest.get("unit", "ticks") if run.steps_per_tick else "ticks"
         each = max(windows) * (run.steps_per_tick or 1)
-        lines.append(f"Training metrics are means over {each:,} {unit}.")
+        lines.append(f"Training metrics are over windows of {each:,} {unit}.")
     if any(cropped):
         lines.append("Where the first tenth of the run spans most of the range, the y axis leaves part of it out.")
     lost = sorted({run.rows[line["row"]]["seed"] for line in run.metrics if not line["finite"]})
     if lost:
-        lines.append(f"Not finite: seed {', '.join(map(str, lost))}; the mean goes on over the others.")
+        lines.append(f"Not finite: seed {', '.join(map(str, lost))}.")
+    if any(np.isnan(s.values).any() and np.isfinite(s.values).any() for group in panels.values() for s in group):
+        lines.append("Where a seed has no value, the mean is over the others, so n is smaller there.")
     return " ".join(lines)
 
 

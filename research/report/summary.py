@@ -13,7 +13,7 @@ SUMMARY = "summary.json"
 # fmt: off
 FIELDS = frozenset((
     "name", "recipe", "setup", "hyper", "unit", "complete", "tick", "steps_per_seed", "seconds", "steps_per_second",
-    "machine", "level", "pooled_over", "n", "seeds", "finite_rows", "interval", "min", "max", "count", "cells", "rows",
+    "machine", "note", "level", "pooled_over", "n", "seeds", "finite_rows", "interval", "min", "max", "count", "cells", "rows",
 ))
 # fmt: on
 
@@ -33,6 +33,7 @@ def summarize(folder: Path) -> dict[str, Any]:
     steps_per_seed    steps done by each row, in `unit`; null where an incomplete run's folder does not say
     seconds           time in chunks (s): training without compilation, evaluation and saving
     steps_per_second  steps of all rows in that time
+    note              what a reader must know of the run's input; usually empty
 
     A figure that some row lacks (it diverged, or no episode ended) has no mean and no interval: one over the
     surviving rows would flatter. Its min, max and count say what there is.
@@ -53,6 +54,7 @@ def summarize(folder: Path) -> dict[str, Any]:
         "seconds": round(seconds, 6),
         "steps_per_second": steps * len(rows) / seconds if steps is not None and seconds else None,
         "machine": run.manifest.get("machine", {}),
+        "note": run.manifest.get("note", ""),
         "level": LEVEL,
         "pooled_over": "seeds" if len(cells) == 1 else "seeds within cells",
         "finite_rows": sum(row["finite"] for row in rows),

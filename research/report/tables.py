@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from research.report.folder import label, varied
+from research.report.stats import unseen_share
 
 MISSING = "–"
 
@@ -65,6 +66,15 @@ def notes(summary: dict[str, Any]) -> Iterable[str]:
         yield f"not finite: {len(lost)} of {count(len(rows), 'row')} (seed {', '.join(lost)})"
     if any(k < cell["n"] for cell in cells for k in cell["count"].values()):
         yield f"{MISSING} where a row has no value: a mean over the others would flatter"
+    for cell in cells:
+        alike_ = [name for name, between in cell["interval"].items() if between and between[0] == between[1]]
+        if alike_:
+            yield (
+                f"{', '.join(alike_)}: equal in all {cell['n']} seeds, so the interval saw no spread; "
+                f"up to {unseen_share(cell['n']):.0%} of seeds may differ (95 %)"
+            )
+    if summary["note"]:
+        yield summary["note"]
     rate, machine = summary["steps_per_second"], summary["machine"]
     cost = [f"{summary['seconds']:,.1f} s in training chunks"]
     cost += [f"{rate:,.0f} {summary['unit']}/s over all rows"] if rate else []

@@ -1,9 +1,13 @@
-"""Proximal policy optimisation (Schulman et al. 2017), in the form that Huang et al. 2022 found to matter.
+"""Proximal policy optimisation (Schulman et al. 2017), after the details that Huang et al. 2022 found to matter.
 
 One tick is a rollout of T steps in B environments and several epochs of minibatch updates on it. With the ratio
 r = pi(a|s) / pi_old(a|s) and advantages A, a minibatch descends
 
     -mean(min(r A, clip(r, 1 - c, 1 + c) A)) + value_coefficient * value_loss - entropy_coefficient * mean(entropy)
+
+Unlike CleanRL and PureJaxRL it bootstraps through a time limit, standardises by moments taken once a tick (rewards
+with this rollout's included, observations with those before it), does not cut scaled rewards, and stretches
+continuous actions from [-1, 1] to the environment's bounds.
 
 Dimensions: T steps of a rollout, B environments, N = T * B, M samples of a minibatch, E evaluation episodes,
 A actions or action components, P parameters of the policy's distribution, O an observation's shape, D parameters in all.
@@ -187,10 +191,11 @@ def init(setup: Setup, environment: Environment, agent: Agent, key: Array, hyper
 def step(
     setup: Setup, environment: Environment, agent: Agent, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
-    rollout_key, update_key = jax.random.split(tick.key)
+    rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
+    fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
     see = partial(view, setup, environment, state.observation_moments)
     episodes, path = rollout(
-        environment, agent, see, state.params, state.episodes, rollout_key, setup.rollout_length, sampled=True
+        environment, agent, see, state.params, state.episodes, rollout_key, setup.rollout_length, True, fresh
     )
     transitions, actions, parameters = path
     ended = transitions.ended
@@ -206,8 +211,9 @@ def step(
         Samples(observation, actions, log_probability, values, advantages),
     )
     remaining = 1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0
-    params, optimizer, losses = update(
-        setup, agent, hyper, hyper.learning_rate * remaining, state.params, state.optimizer, samples, update_key
+    learn = partial(update, setup, agent)
+    params, optimizer, losses = learn(
+        hyper, hyper.learning_rate * remaining, state.params, state.optimizer, samples, update_key
     )
     moments = seen(state.observation_moments, transitions.observation)
     count = ended.astype(jnp.float32).sum()
@@ -238,25 +244,28 @@ def rollout(
     key: Array,
     length: int,
     sampled: bool,
+    fresh: Episodes | None = None,
 ) -> tuple[Episodes, tuple[Transition, Array, Array]]:
-    """T = length steps of B environments -> episodes, (transitions [T,B], actions [T,B], parameters f32[T,P,B])."""
-    act_key, step_key, fresh_key = jax.random.split(key, 3)
-    actions = environment.actions
-    count = actions.count if isinstance(actions, Discrete) else len(actions.low)
+    """T = length steps of B environments -> episodes, (transitions [T,B], actions [T,B], parameters f32[T,P,B]).
+
+    fresh  Episodes [T,B] that follow on those that end; without, an environment starts over as it stands in `episodes`
+    """
+    act_key, step_key = jax.random.split(key)
     shape = (length, episodes.length.shape[0])
+    starts = episodes
     # All of a rollout's randomness is drawn before it begins: many small draws cost more than the environment.
-    noise = jnp.moveaxis(agent.distribution.noise(act_key, shape, count), 1, 0)  # [A, T, B] -> [T, A, B]
+    noise = agent.distribution.noise(act_key, shape, agent.policy.actions)
+    noise = jnp.moveaxis(noise, 1, 0)  # [A, T, B] -> [T, A, B]
     step_keys = jax.random.split(step_key, shape)
-    replacements = environments.fresh(environment, fresh_key, shape)
 
     def act(episodes: Episodes, moment: Any) -> Any:
-        noise, keys, replacements = moment
+        noise, keys, fresh = moment
         parameters = agent.parameters(params, see(episodes.observation))
         action = agent.distribution.sample(parameters, noise) if sampled else agent.distribution.mode(parameters)
-        episodes, transition = environments.advance(environment, keys, episodes, action, replacements)
+        episodes, transition = environments.advance(environment, keys, episodes, action, starts if fresh is None else fresh)
         return episodes, (transition, action, parameters)
 
-    return lax.scan(act, episodes, (noise, step_keys, replacements))
+    return lax.scan(act, episodes, (noise, step_keys, fresh))
 
 
 def scaled_rewards(setup: Setup, hyper: Hyper, state: State, transitions: Transition) -> tuple[Array, Moments, Array]:
@@ -271,7 +280,7 @@ def scaled_rewards(setup: Setup, hyper: Hyper, state: State, transitions: Transi
 
 
 def order(key: Array, count: int) -> Array:
-    """A random order of N = count samples, i32[N]. `jax.random.permutation` sorts, which took a sixth of the update."""
+    """A random order of N = count samples, i32[N], without sorting as `jax.random.permutation` does."""
     return permute(name_order(key), jnp.arange(count, dtype=jnp.uint32), count)
 
 
@@ -362,11 +371,10 @@ def divergence(log_ratio: Array) -> Array:
 
 
 class Evaluation(NamedTuple):
-    """The first episode in each of E environments: returns f32[E], lengths i32[E], finished bool[E]"""
+    """The first episode in each of E environments: returns f32[E], lengths i32[E]"""
 
     returns: Array
     lengths: Array
-    finished: Array
 
 
 def evaluate(
@@ -381,12 +389,11 @@ def evaluate(
         environment, agent, see, state.params, episodes, rollout_key, environment.time_limit, sampled
     )
     # Each environment starts over after its first episode; what follows is not counted.
-    end = jnp.where(transitions.ended.any(0), transitions.ended.argmax(0), environment.time_limit - 1)
-    first = partial(jnp.take_along_axis, indices=end[None], axis=0)
-    return Evaluation(first(transitions.total)[0], first(transitions.length)[0], transitions.ended.any(0))
+    end = jnp.where(transitions.ended.any(0), transitions.ended.argmax(0), environment.time_limit - 1)[None]
+    return Evaluation(*(jnp.take_along_axis(x, end, 0)[0] for x in (transitions.total, transitions.length)))
 
 
 def score(outputs: Evaluation) -> dict[str, np.ndarray]:
     """Means over the E episodes of each row, R rows."""
-    figures = {"episode_return": outputs.returns, "episode_length": outputs.lengths, "finished": outputs.finished}
+    figures = {"episode_return": outputs.returns, "episode_length": outputs.lengths}
     return {name: np.asarray(x, np.float64).mean(-1) for name, x in figures.items()}

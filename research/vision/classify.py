@@ -4,7 +4,8 @@ One tick is one update. With the direction u that the optimizer makes of the gra
 
     -learning_rate * schedule * (u + weight_decay * w)
 
-(Loshchilov and Hutter 2019), and biases by the same without decay. Every image is seen once in an epoch.
+and biases by the same without decay: AdamW as PyTorch and optax have it, where the learning rate scales the decay too
+(in Loshchilov and Hutter 2019, algorithm 2, only the schedule does). Every image is seen once in an epoch.
 
 Dimensions: B images in a batch, N images in all, M held out, H rows, W columns, C channels.
 """
@@ -125,14 +126,14 @@ def step(
 ) -> tuple[State, dict[str, Array]]:
     chosen = spread(epoch_indices(state.order, tick.index, setup.batch_size, data.train.labels.shape[0]))
     images, labels = data.train.images[chosen], data.train.labels[chosen]
-    images = augment(setup, tick.key, normalize(images, data))
+    images = augment(setup, tick.key, images, data)
     (_, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, net, images, labels, hyper)
-    rate = hyper.learning_rate * getattr(schedules, SCHEDULES[setup.schedule])(tick.index, tick.total, hyper.warmup)
+    rate = hyper.learning_rate * SCHEDULES[setup.schedule](tick.index, tick.total, hyper.warmup)
     params, moments = update(optimizer, state.params, state.optimizer, gradient, rate, hyper.weight_decay)
     return State(params, moments, state.order), metrics
 
 
-SCHEDULES = {"cosine": "cosine", "constant": "warmup"}
+SCHEDULES = {"cosine": schedules.cosine, "constant": schedules.warmup}
 
 
 def normalize(images: Array, data: Data) -> Array:
@@ -141,23 +142,25 @@ def normalize(images: Array, data: Data) -> Array:
     return (pixels - data.mean.reshape(1, 1, 1, -1)) / data.std.reshape(1, 1, 1, -1)
 
 
-def augment(setup: Setup, key: Array, images: Array) -> Array:
-    """images f32[B,H,W,C] -> the same shape, each image changed by chance"""
+def augment(setup: Setup, key: Array, images: Array, data: Data) -> Array:
+    """images u8[B,H,W,C] -> f32[B,H,W,C] normalised, each image changed by chance: what moves in is black, what is cut
+    out becomes the mean, as in the papers"""
     shift_key, flip_key, cutout_key = jax.random.split(key, 3)
     if setup.shift:
         images = shift(shift_key, images, setup.shift)
     if setup.flip:
         images = flip(flip_key, images)
-    if setup.cutout:
-        images = cutout(cutout_key, images, setup.cutout)
-    return images
+    images = normalize(images, data)
+    return cutout(cutout_key, images, setup.cutout) if setup.cutout else images
 
 
 def objective(params: Any, net: ConvNet, images: Array, labels: Array, hyper: Hyper) -> tuple[Array, dict[str, Array]]:
-    """images f32[B,H,W,C], labels i32[B] -> mean smoothed cross-entropy f32[], metrics"""
+    """images f32[B,H,W,C], labels i32[B] -> mean smoothed cross-entropy f32[], and metrics, of which `loss` is not
+    smoothed: the quantity that is evaluated, here on augmented images"""
     logits = net.apply(params, images)
-    loss = cross_entropy(logits, labels, hyper.label_smoothing).mean()
-    return loss, {"loss": loss, "accuracy": (logits.argmax(1) == labels).mean()}
+    smoothed = cross_entropy(logits, labels, hyper.label_smoothing).mean()
+    loss = cross_entropy(logits, labels).mean()
+    return smoothed, {"loss": loss, "smoothed_loss": smoothed, "accuracy": (logits.argmax(1) == labels).mean()}
 
 
 def update(
