@@ -109,9 +109,10 @@ def load(setup: Setup) -> Inputs:
 
 # %%
 experiment, data = make(Setup()), load(Setup()).data
-state = experiment.init(jax.random.key(0), Hyper(), data)
-for index in range(3):
-    tick = Tick(jnp.int32(index), jnp.int32(3), jax.random.key(index))
+init_key, *tick_keys = jax.random.split(jax.random.key(0), 4)
+state = experiment.init(init_key, Hyper(), data)
+for index, key in enumerate(tick_keys):
+    tick = Tick(jnp.int32(index), jnp.int32(3), key)
     state, metrics = experiment.step(state, Hyper(), data, tick)
     print(index, float(metrics["loss"]))
 

@@ -1,6 +1,9 @@
 """What every script shares: one boxed message for what went wrong, and the exit code that says whose fault it was."""
 
+import linecache
+import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -24,23 +27,23 @@ def command(main: Callable[[list[str]], Any]) -> None:
     except Interrupted as stop:
         say("stopped", str(stop), "yellow")
         sys.exit(128 + stop.signal_number)
-    except (ValueError, FileNotFoundError) as error:
-        if raised_outside_package(error):
+    except KeyboardInterrupt:
+        say("stopped", "stopped by Ctrl-C; what was saved before is whole, and the same command goes on", "yellow")
+        sys.exit(128 + signal.SIGINT)
+    except (ValueError, OSError, Damaged, Diverged) as error:
+        refused = isinstance(error, ValueError | FileNotFoundError) and raised_on_purpose(error)
+        if isinstance(error, ValueError) and not refused:
             raise
-        say("bad input", str(error), "red")
-        sys.exit(BAD_INPUT)
-    except (OSError, Damaged, Diverged) as error:
-        say("failed", str(error), "red")
-        sys.exit(MACHINE)
+        say("bad input" if refused else "failed", str(error), "red")
+        sys.exit(BAD_INPUT if refused else MACHINE)
 
 
-def raised_outside_package(error: BaseException) -> bool:
-    """True where the innermost frame is neither ours nor the operating system's: a library's ValueError is a bug."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    module = frame.tb_frame.f_globals.get("__name__", "") if frame else ""
-    return not (module.startswith("research") or isinstance(error, OSError))
+def raised_on_purpose(error: BaseException) -> bool:
+    """True where a `raise` of ours, or of a user's own file, made the error; what NumPy or JAX raise inside is a bug."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    module = frame.f_globals.get("__name__", "")
+    ours = module == "__main__" or module.split(".")[0] == "research" or module.startswith("own_")
+    return ours and linecache.getline(frame.f_code.co_filename, line).strip().startswith("raise ")
 
 
 def say(title: str, message: str, colour: str) -> None:

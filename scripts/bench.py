@@ -36,6 +36,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from research.engine.record import processor
+
 ROOT = Path(__file__).resolve().parent.parent
 console = Console()
 
@@ -76,6 +78,9 @@ BENCHES: dict[str, dict[str, Contestant]] = {
     "ppo-16": {
         "ours": Contestant("ppo_ours.py", ("--seeds", "16", "--steps", "51200")),
         "rejax": Contestant("ppo_rejax.py", ("--seeds", "16", "--steps", "51200")),
+        "rejax, one thread": Contestant(
+            "ppo_rejax.py", ("--seeds", "16", "--steps", "51200"), environment={"NPROC": "1"}, cores=(2,)
+        ),
     },
     "start": {
         "filled cache": Contestant("start.py", ("--cache", "filled")),
@@ -220,15 +225,6 @@ def table(title: str, found: dict[str, dict[str, Any]]) -> Table:
 
 def show(spread: dict[str, float], digits: str) -> str:
     return f"{spread['median']:{digits}} ({spread['min']:{digits}} to {spread['max']:{digits}})"
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def write(bench: str, cores: int, found: dict[str, dict[str, Any]]) -> Path:

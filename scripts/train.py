@@ -69,6 +69,8 @@ def main(arguments: list[str]) -> int:
         description=recipe.about,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    if chosen.seeds < 1:
+        raise ValueError(f"seeds={chosen.seeds} must be at least 1; usual: 5 to 16")
     configure(chosen.seeds, light=recipe.light, device_count=chosen.device_count, fast=chosen.fast)
     budget = replace(
         recipe.budget,
@@ -94,9 +96,9 @@ def train(plan: Plan, chosen: Any, console: Console) -> int:
     from research.report import curves, summary, tables, viewers
 
     asked = [(chosen.tensorboard, viewers.TensorBoard), (chosen.wandb, viewers.WeightsAndBiases)]
-    for wanted, package in ((chosen.tensorboard, "tensorboardX"), (chosen.wandb, "wandb")):
+    for wanted, viewer in asked:
         if wanted:
-            viewers.need(package)  # refused before anything is compiled
+            viewer.check(chosen.seeds)  # refused before anything is compiled
     folder = run(
         plan,
         chosen.out,

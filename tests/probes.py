@@ -216,9 +216,9 @@ def a_stream(setup: Setup) -> Inputs:
 PROBES = {
     name: Recipe(f"probe-{name}", make, Setup(), Hyper(), load, BUDGET, best=best)
     for name, make, load, best in [
-        ("replay", replay, nothing, "value"),
-        ("turns", turns, nothing, "-distance"),
-        ("decode", decode, nothing, "exact"),
+        ("replay", replay, nothing, "validation_value"),
+        ("turns", turns, nothing, "-validation_distance"),
+        ("decode", decode, nothing, "validation_exact"),
         ("stream", stream, a_stream, None),
         ("cohort", cohort, centres, "-error"),
     ]

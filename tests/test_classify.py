@@ -100,12 +100,17 @@ def test_score_by_hand():
 
 
 def test_augmentation_is_what_setup_asks_for():
-    images = jax.random.normal(jax.random.key(0), (16, 8, 8, 1))
+    """Pixels of 255 with mean 1/2 and deviation 1/4 become 2: what moves in is black and becomes -2, a hole is 0."""
+    images = np.full((16, 8, 8, 1), 255, np.uint8)
+    images[:, :, :4] = 204  # 0.8 becomes 1.2: mirroring shows
+    data = Data(None, None, np.array([0.5], np.float32), np.array([0.25], np.float32))
     plain = replace(TINY, shift=0)
-    assert (augment(plain, jax.random.key(1), images) == images).all()
-    for change in ({"shift": 2}, {"flip": True}, {"cutout": 4}):
-        changed = augment(replace(plain, **change), jax.random.key(1), images)
-        assert changed.shape == images.shape and (changed != images).any()
+    before = np.asarray(augment(plain, jax.random.key(1), images, data))
+    np.testing.assert_allclose(np.unique(before), [1.2, 2.0], rtol=1e-5)
+    for change, new in (({"shift": 2}, [-2.0]), ({"flip": True}, []), ({"cutout": 4}, [0.0])):
+        changed = np.asarray(augment(replace(plain, **change), jax.random.key(1), images, data))
+        assert changed.shape == images.shape and (changed != before).any()
+        np.testing.assert_allclose(np.unique(changed), sorted([*new, 1.2, 2.0]), rtol=1e-5)
 
 
 def test_the_three_parts_share_no_image():

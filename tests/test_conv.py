@@ -92,6 +92,19 @@ def test_trains_inside_scan():
     assert not np.allclose(train(ours)["params"]["kernel"], params["params"]["kernel"])
 
 
+def test_bfloat16_adds_up_blocks_in_float32(monkeypatch):
+    """Forty blocks of one image: partial sums kept in bfloat16 would each lose a part in 512."""
+    monkeypatch.setattr(conv, "BLOCK", 1)
+    images = jax.random.uniform(jax.random.key(0), (40, 8, 8, 1)).astype(jnp.bfloat16)
+    kernel = jnp.ones((3, 3, 1, 4), jnp.bfloat16)
+    transposed = jax.jit(jax.grad(lambda k, x: conv.convolve(x, k).astype(jnp.float32).sum()))
+    found = transposed(kernel, images).astype(jnp.float32)
+    # The gradient of a sum of outputs is a sum of pixels, of which bfloat16 keeps 8 bits at the end.
+    padded = np.pad(np.asarray(images, np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    exact = [[padded[:, r : r + 8, c : c + 8].sum() for c in range(3)] for r in range(3)]
+    np.testing.assert_allclose(found[..., 0, 0], exact, rtol=2**-8)
+
+
 def test_bfloat16_accumulates_the_kernels_gradient_in_float32():
     ours, _, params, images = beside(CASES[2], jnp.bfloat16)
     exact, _, _, _ = beside(CASES[2])

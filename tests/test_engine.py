@@ -1,9 +1,13 @@
 """The engine piece by piece: budgets, keys, folding, lanes, the record, best states, divergence, debugging."""
 
 import json
-from dataclasses import replace
+import os
+import re
+import shutil
+import signal
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -186,6 +190,73 @@ def test_a_row_that_diverges_is_a_result(tmp_path):
     assert [(line["finite"], line["loss"] is None) for line in last] == [(False, True), (True, False)]
 
 
+def test_a_row_whose_state_is_nan_has_no_figures(tmp_path):
+    """A figure of a dead row may well be a number: an untrained net still has a largest logit."""
+    whole = linear.make(RECIPE.setup)
+
+    def step(state, hyper, data, tick):
+        state, metrics = whole.step(state, hyper, data, tick)
+        dead = hyper.learning_rate > 0.05
+        return state._replace(slope=jnp.where(dead, jnp.nan, state.slope)), metrics
+
+    experiment = whole._replace(step=step, evaluate=lambda key, state, hyper, data: jnp.float32(1))
+    recipe = replace(RECIPE, make=lambda setup: experiment, best="error")
+    rows = (Row(0, linear.Hyper(0.1)), Row(1, linear.Hyper(0.01)))
+    folder = run(Plan(recipe, recipe.setup, rows, recipe.budget), tmp_path)
+    assert [line["error"] for line in read_lines(folder / "evaluations.jsonl")] == [None, 1.0] * 2
+
+
+def with_step(step) -> Any:
+    """The linear recipe with another step."""
+    return replace(RECIPE, make=lambda setup: linear.make(setup)._replace(step=step))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"tick": 0.0}, "metric 'tick' has a name that the record uses itself"),
+        ({"loss.count": 0.0}, "metric 'loss.count' has a name"),
+        ({"loss": jnp.zeros(3)}, r"metric 'loss' must be a scalar .* not {\(3,\)}"),
+    ],
+)
+def test_metrics_that_a_record_cannot_hold_are_refused_before_anything_is_written(metrics, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run(plan(2, with_step(lambda state, hyper, data, tick: (state, metrics))), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_key_in_the_state_is_refused_before_anything_is_written(tmp_path):
+    keyed = replace(RECIPE, make=lambda setup: linear.make(setup)._replace(init=lambda key, hyper, data: {"k": key}))
+    with pytest.raises(ValueError, match=r"state\['k'\] is a key, and a state holds none"):
+        run(plan(2, keyed), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_misspelt_best_figure_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="best='eror' names no figure of an evaluation; there are error"):
+        run(plan(2, replace(RECIPE, best="eror")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_that_a_program_cannot_hold_are_refused():
+    for rate, held in ((1e-50, "0"), (1e39, "inf")):
+        with pytest.raises(ValueError, match=rf"learning_rate={re.escape(str(rate))} becomes {held} as a float32"):
+            plan(1, learning_rate=rate)
+    with pytest.raises(ValueError, match="steps=3000000000 makes more than 2147483647 ticks"):
+        Budget(3_000_000_000).ticks(1)
+
+
+@dataclass(frozen=True)
+class WithFunction:
+    act: Any = len
+
+
+def test_a_setup_that_has_no_lasting_name_is_refused():
+    recipe = replace(RECIPE, setup=WithFunction(), make=lambda setup: linear.make(RECIPE.setup))
+    with pytest.raises(ValueError, match="<built-in function len> in a Setup cannot be part of a run's name"):
+        _ = plan(1, recipe).name
+
+
 def counter(key, hyper, data):
     return {"count": jnp.zeros((), jnp.int32)}
 
@@ -255,24 +326,25 @@ def test_a_run_is_named_by_what_decides_it(tmp_path):
     assert plan(1).name == plan(1).name
 
 
-def half_done(tmp_path, monkeypatch) -> Path:
-    """A run folder whose run was stopped after its first chunk."""
+def stop_after_one_chunk(patch) -> None:
     whole = session.Session.note_metrics
 
-    def stop_after_the_first(self, metrics, tick, seconds):
+    def note_and_stop(self, metrics, tick, seconds):
         whole(self, metrics, tick, seconds)
-        import os
-        import signal
-
         os.kill(os.getpid(), signal.SIGTERM)
 
+    patch.setattr(session.Session, "note_metrics", note_and_stop)
+
+
+def half_done(tmp_path, monkeypatch, seeds: int = 1) -> Path:
+    """A run folder whose run was stopped after its first chunk."""
     with monkeypatch.context() as patch:
-        patch.setattr(session.Session, "note_metrics", stop_after_the_first)
+        stop_after_one_chunk(patch)
         with pytest.raises(
             session.Interrupted, match="stopped by SIGTERM at tick 10 of 40, saved in .*; the same command"
         ):
-            run(plan(1), tmp_path)
-    return tmp_path / plan(1).name
+            run(plan(seeds), tmp_path, device_count=1)
+    return tmp_path / plan(seeds).name
 
 
 def test_a_folder_of_another_run_is_refused_with_the_fields_named(tmp_path, monkeypatch):
@@ -293,6 +365,58 @@ def test_another_machine_is_refused_unless_asked_for(tmp_path, monkeypatch):
     run(plan(1), tmp_path, device_count=2, other_machine=True)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["machine"]["device_count"] == 2 and manifest["earlier_machines"][0]["device_count"] == 1
+
+
+def test_padded_rows_move_to_another_number_of_devices_and_back(tmp_path, monkeypatch):
+    """Three rows are three on one device, and four, of which one repeats, on two."""
+    half_done(tmp_path, monkeypatch, 3)
+    with monkeypatch.context() as patch:
+        stop_after_one_chunk(patch)
+        with pytest.raises(session.Interrupted):
+            run(plan(3), tmp_path, device_count=2, other_machine=True)
+    folder = run(plan(3), tmp_path, device_count=1, other_machine=True)
+    moved = json.loads((folder / "manifest.json").read_text())["earlier_machines"]
+    assert [machine["lane_width"] for machine in moved] == [3, 4]
+    stayed = run(plan(3), tmp_path / "stayed", device_count=1)
+    for a, b in zip(*(read_lines(x / "metrics.jsonl") for x in (folder, stayed)), strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+
+
+def test_other_data_is_another_run(tmp_path):
+    folder = run(plan(1), tmp_path)
+    data = linear.load(RECIPE.setup).data
+    other = replace(RECIPE, load=lambda setup: Inputs(data | {"y": data["y"] + 1}))
+    with pytest.raises(ValueError, match=r"holds another run \(data: .*--fresh"):
+        run(plan(1, other), tmp_path)
+    assert json.loads((folder / "manifest.json").read_text())["complete"]
+
+
+def test_a_record_whose_checkpoints_are_gone_is_not_erased(tmp_path, monkeypatch):
+    folder = half_done(tmp_path, monkeypatch)
+    shutil.rmtree(folder / "checkpoints")
+    timings = folder / "timings.jsonl"
+    timings.write_text('{"tick": 10, "seconds": 3600.0}\n')
+    before = (folder / "metrics.jsonl").read_bytes()
+    with pytest.raises(Damaged, match="holds a record, but no checkpoint to go on from"):
+        run(plan(1), tmp_path)
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", "{", '{"rows": []}'])
+def test_a_damaged_manifest_is_named(text, tmp_path, monkeypatch):
+    folder = half_done(tmp_path, monkeypatch)
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(Damaged, match="manifest.json is not"):
+        run(plan(1), tmp_path, other_machine=True)
+
+
+def test_a_signal_before_the_first_chunk_stops_at_once(tmp_path):
+    recipe = replace(RECIPE, load=lambda setup: linear.load(setup))
+    signalled = replace(recipe, make=lambda setup: os.kill(os.getpid(), signal.SIGTERM) or linear.make(setup))
+    stoppable = plan(1, recipe)
+    object.__setattr__(stoppable, "recipe", signalled)  # not while the plan is checked, but while the run begins
+    with pytest.raises(session.Interrupted, match="stopped by SIGTERM before the first chunk"):
+        run(stoppable, tmp_path)
 
 
 def test_a_truncated_checkpoint_is_named_and_nothing_else_is_touched(tmp_path, monkeypatch):

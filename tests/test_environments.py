@@ -29,11 +29,13 @@ def play(environment: Environment, actions, key=KEY):
 
     def act(episodes, moment):
         key, action = moment
-        keys = jax.random.split(key, count)
-        return environments.advance(environment, keys, episodes, action, environments.fresh(environment, key, (count,)))
+        step_key, fresh_key = jax.random.split(key)
+        fresh = environments.fresh(environment, fresh_key, (count,))
+        return environments.advance(environment, jax.random.split(step_key, count), episodes, action, fresh)
 
-    start = environments.start(environment, key, count)
-    return jax.lax.scan(act, start, (jax.random.split(key, steps), actions))
+    start_key, act_key = jax.random.split(key)
+    start = environments.start(environment, start_key, count)
+    return jax.lax.scan(act, start, (jax.random.split(act_key, steps), actions))
 
 
 def test_a_time_limit_truncates_and_the_final_observation_survives_the_reset():

@@ -125,7 +125,9 @@ def test_a_signal_saves_within_a_chunk_and_says_how_to_go_on(number, tmp_path, w
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number, said
     said = " ".join(said.replace("│", " ").split())
-    assert f"stopped by {number.name} at tick" in said and "the same command goes on from there" in said
+    assert (
+        f"stopped by {number.name} at tick" in said and "the same command, without --fresh, goes on from there" in said
+    )
     folder = folder_in(tmp_path)
     last = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
     recorded = [json.loads(line)["tick"] for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -86,7 +86,7 @@ def test_before_the_first_update_the_gradient_is_the_policy_gradient(cartpole):
     assert any(np.abs(x).max() > 1e-3 for x in jax.tree.leaves(ours))
 
 
-def test_one_epoch_of_one_minibatch_is_one_adam_step_on_the_policy_gradient(cartpole):
+def test_one_epoch_of_one_minibatch_is_one_adam_step_on_the_objectives_gradient(cartpole):
     # Adam's first step is learning_rate * g / (|g| + eps): its sign is the gradient's, its size the learning rate.
     setup, _, agent, state = cartpole
     setup = replace(setup, epochs=1, minibatches=1)
@@ -124,19 +124,20 @@ def test_every_sample_is_used_once_in_an_epoch():
     assert ppo.order(KEY, 500).tolist() != ppo.order(jax.random.key(1), 500).tolist()
 
 
-def test_the_learning_rate_falls_to_nothing_with_the_ticks():
-    """At index = total nothing moves; with annealing off it does."""
-    moved = {}
-    for annealed in (True, False):
-        setup = ppo.Setup(rollout_length=8, widths=(4,), anneal_learning_rate=annealed)
+def test_the_learning_rate_falls_linearly_with_the_ticks():
+    """One Adam step from zero moments has the size of the learning rate: whole, half and nothing; or always whole."""
+
+    def moved(annealed: bool, index: int) -> float:
+        setup = ppo.Setup(rollout_length=8, widths=(4,), epochs=1, minibatches=1, anneal_learning_rate=annealed)
         experiment = ppo.make(setup)
         state = jax.jit(experiment.init)(KEY, TRACED, ())
-        tick = ppo.Tick(jnp.int32(10), jnp.int32(10), KEY)
-        after, _ = jax.jit(experiment.step)(state, TRACED, (), tick)
-        moved[annealed] = not all(
-            np.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, (state.params, after.params)), strict=True)
-        )
-    assert moved == {True: False, False: True}
+        after, _ = jax.jit(experiment.step)(state, TRACED, (), ppo.Tick(jnp.int32(index), jnp.int32(10), KEY))
+        steps = jax.tree.map(lambda new, old: jnp.abs(new - old).max(), after.params, state.params)
+        return float(max(jax.tree.leaves(steps)))
+
+    rate = ppo.Hyper().learning_rate
+    np.testing.assert_allclose([moved(True, index) for index in (0, 5, 10)], [rate, rate / 2, 0], rtol=0.02)
+    np.testing.assert_allclose(moved(False, 5), rate, rtol=0.02)
 
 
 def test_rollout_records_what_the_policy_saw_and_did(cartpole):
@@ -186,6 +187,20 @@ def test_observations_are_seen_through_moments_of_earlier_ticks():
     expected = (np.asarray(after.episodes.observation) - np.asarray(after.observation_moments.mean)) / scale
     np.testing.assert_allclose(seen, np.clip(expected, -10, 10), rtol=1e-4)
 
+    # The first tick sees through moments of nothing, which change nothing: it is the tick without normalisation.
+    plain = ppo.make(replace(setup, normalize_observations=False))
+    unseen, _ = jax.jit(plain.step)(state, TRACED, (), ppo.Tick(jnp.int32(0), jnp.int32(9), KEY))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), after.params, unseen.params)
+    # And its moments are those of what it saw.
+    agent = ppo.make_agent(setup, environment)
+    rollout_key, fresh_key, _ = jax.random.split(KEY, 3)
+    fresh = environments.fresh(environment, fresh_key, (25, 4))
+    see = lambda observation: observation
+    _, (transitions, _, _) = ppo.rollout(
+        environment, agent, see, state.params, state.episodes, rollout_key, 25, True, fresh
+    )
+    np.testing.assert_allclose(after.observation_moments.mean, transitions.observation.mean((0, 1)), rtol=1e-3)
+
 
 def test_rewards_are_divided_by_the_deviation_of_returns_under_way():
     # One environment, discount 1/2, rewards 2 | 4 4, the first ending an episode: returns under way 2, 4, 4 + 2 = 6;
@@ -202,6 +217,14 @@ def test_rewards_are_divided_by_the_deviation_of_returns_under_way():
     np.testing.assert_allclose(rewards[:, 0], np.array([2, 4, 4]) / np.sqrt(8 / 3), rtol=1e-5)
     np.testing.assert_allclose(moments.mean, 4.0)
     assert under_way.tolist() == [6.0]
+
+    # The next tick goes on from 6: returns under way 2 + 3 = 5, 4 + 5/2 = 6.5, and after an ending 4, which ends too.
+    state = state._replace(return_moments=moments, discounted=under_way)
+    ended = jnp.array([[False], [True], [True]])
+    transitions = transitions._replace(terminated=ended, truncated=ended & ~ended)
+    _, moments, under_way = ppo.scaled_rewards(setup, hyper, state, transitions)
+    np.testing.assert_allclose(moments.mean, (2 + 4 + 6 + 5 + 6.5 + 4) / 6, rtol=1e-6)
+    assert under_way.tolist() == [0.0]
 
 
 # Refusals

@@ -12,14 +12,26 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from research.engine.experiment import Experiment, Ratio, Tick
+from research.engine.files import COUNT, MARKS
 from research.engine.keys import at_tick, stream
 
 FINITE = "finite"
 
 
 def begin(experiment: Experiment) -> Callable[..., Any]:
-    """-> (seed u32[], hyper, data) -> state at tick 0."""
-    return lambda seed, hyper, data: experiment.init(stream(seed, "init"), hyper, data)
+    """-> (seed u32[], hyper, data) -> state at tick 0. Raises ValueError for a state that cannot be saved."""
+
+    def start(seed: Array, hyper: Any, data: Any) -> Any:
+        state = jax.tree.map(jnp.asarray, experiment.init(stream(seed, "init"), hyper, data))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                raise ValueError(
+                    f"state{jax.tree_util.keystr(path)} is a key, and a state holds none: "
+                    "draw from `tick.key`, which is a function of seed and tick"
+                )
+        return state
+
+    return start
 
 
 def advance(experiment: Experiment, ticks: int, record_every: int) -> Callable[..., Any]:
@@ -35,7 +47,9 @@ def advance(experiment: Experiment, ticks: int, record_every: int) -> Callable[.
             index, slice_ = moment
             tick = Tick(index, total, at_tick(step_stream, index), slice_)
             state, metrics = experiment.step(state, hyper, data, tick)
-            return state, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), metrics)
+            metrics = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), metrics)
+            check_metrics(metrics)
+            return state, metrics
 
         def window(state: Any, moments: Any) -> Any:
             state, metrics = lax.scan(take, state, moments)
@@ -46,6 +60,18 @@ def advance(experiment: Experiment, ticks: int, record_every: int) -> Callable[.
         return lax.scan(window, state, windows)
 
     return chunk
+
+
+def check_metrics(metrics: dict[str, Any]) -> None:
+    """Raises ValueError for metrics that a record cannot hold, when a chunk is compiled."""
+    for name, metric in metrics.items():
+        if name in MARKS or name.endswith(COUNT):
+            raise ValueError(
+                f"metric {name!r} has a name that the record uses itself ({', '.join(MARKS)}, *{COUNT}); rename it"
+            )
+        shapes = {x.shape for x in jax.tree.leaves(metric)}
+        if shapes != {()}:
+            raise ValueError(f"metric {name!r} must be a scalar or a Ratio of two, not {shapes}; reduce it in `step`")
 
 
 def fold(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """Files of a run folder: replaced whole, read strictly, held by one process at a time. Loads no JAX."""
 
 import fcntl
+import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 MANIFEST, METRICS, EVALUATIONS, TIMINGS = "manifest.json", "metrics.jsonl", "evaluations.jsonl", "timings.jsonl"
+# What a line says besides figures, and how the name of a ratio's count ends.
+MARKS, COUNT = ("tick", "row", "final", "finite"), ".count"
 
 
 class Damaged(Exception):
@@ -45,20 +49,40 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a record. A last line cut off by a crash is not one; any other bad line raises Damaged."""
-    if not path.exists():
-        return []
-    lines = []
-    *whole, _torn = path.read_bytes().split(b"\n")
-    for number, text in enumerate(whole, 1):
-        try:
-            line = json.loads(text)
-            if not isinstance(line.get("tick"), int):
-                raise ValueError("no tick")
-        except (ValueError, AttributeError) as error:
-            raise Damaged(
-                f"{path} line {number} is not a record ({error}): {text[:60]!r}; "
-                "restore that line, or start over with --fresh"
-            ) from error
-        lines.append(line)
-    return lines
+    """The whole lines of a record; see `each_line`."""
+    return [line for line, _ in each_line(path)]
+
+
+def each_line(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each whole line of a record, and the byte where it ends.
+
+    A last line cut off by a crash is not one; any other bad line raises Damaged.
+    """
+    end = 0
+    with open(path, "rb") if path.exists() else io.BytesIO() as file:
+        for number, text in enumerate(file, 1):
+            if not text.endswith(b"\n"):
+                return
+            end += len(text)
+            try:
+                line = json.loads(text)
+                if not isinstance(line.get("tick"), int) or not isinstance(line.get("row", 0), int):
+                    raise ValueError("no tick, or a row that is no number")
+            except (ValueError, AttributeError) as error:
+                raise Damaged(
+                    f"{path} line {number} is not a record ({error}): {text[:60]!r}; "
+                    "restore that line, or start over with --fresh"
+                ) from error
+            yield line, end
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """A run folder's manifest. Raises Damaged where it is not one."""
+    manifest = read_json(folder / MANIFEST)
+    try:
+        _ = manifest["rows"][0]["hyper"], manifest["budget"]["steps"], manifest["recipe"], manifest["machine"]
+    except (KeyError, TypeError, IndexError) as error:
+        raise Damaged(
+            f"{folder / MANIFEST} is not a run's manifest ({error!r}); restore it, or start over with --fresh"
+        ) from error
+    return manifest

@@ -10,6 +10,7 @@ import numpy as np
 
 from research.engine.chunk import advance, begin, judge
 from research.engine.experiment import Experiment, Inputs
+from research.engine.files import MARKS
 from research.engine.placement import ROW, SHARED, Placement
 from research.engine.plan import Plan
 
@@ -59,6 +60,24 @@ class Lane:
         at = self.placement.put_shared(np.int32(tick))
         return self.placement.get_rows(self._run(*self._judge(state, data, at)))
 
+    def prefix(self, final: bool = False) -> str:
+        """What stands before a figure's name in the record."""
+        return "" if self.inputs.final is None else "test_" if final else "validation_"
+
+    def figures(self, state: Any, tick: int, final: bool = False) -> tuple[dict[str, np.ndarray], Any]:
+        """The scored evaluation of every row -> dict of f64[R] by recorded name, NaN where a row has diverged, and the
+        outputs that were scored, [R, ...]."""
+        rows = len(self.plan.rows)
+        alive, outputs = jax.tree.map(lambda x: x[:rows], self.evaluate(state, tick, final))
+        scored = {self.prefix(final) + name: np.asarray(x) for name, x in self.experiment.score(outputs).items()}
+        for name, x in scored.items():
+            if x.shape != (rows,) or name in MARKS:
+                raise ValueError(
+                    f"score gives {name!r} of shape {x.shape}; it must be one number for each of {rows} rows, under a "
+                    f"name other than {', '.join(MARKS)}"
+                )
+        return {name: np.where(alive, x.astype(np.float64), np.nan) for name, x in scored.items()}, outputs
+
     def _chunk(self, state: Any, at: Any, feed: Any) -> tuple[Any, ...]:
         budget = self.plan.budget
         args = (state, self.seeds, self.hyper, self.data, at, self.total, feed)
@@ -70,7 +89,7 @@ class Lane:
     def _program(self, builder: Any, numbers: tuple[int, ...], axes: Any, *args: Any, **how: Any) -> Any:
         """The program of `builder(experiment, *numbers)` for arguments of these shapes, compiled at most once."""
         leaves, treedef = jax.tree.flatten(args)
-        shapes = tuple((x.shape, x.dtype, x.sharding) for x in leaves)
+        shapes = tuple((x.shape, x.dtype) for x in leaves)
         key = (builder, self.plan.recipe.make, self.plan.setup, *numbers, self.placement, treedef, shapes)
         if key not in _programs:
             _programs[key] = self.placement.compile(builder(self.experiment, *numbers), axes, args, **how)

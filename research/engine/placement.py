@@ -17,12 +17,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 ROW, SHARED = 0, None  # how an argument of a row function is mapped, as in vmap's in_axes
 BATCH = "batch"
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
 def accelerator_installed() -> bool:
     """True where a JAX plugin for GPU or TPU could be chosen; asks without starting JAX's backend."""
     if os.environ.get("JAX_PLATFORMS", ""):
-        return "cpu" not in os.environ["JAX_PLATFORMS"]
+        return os.environ["JAX_PLATFORMS"].split(",")[0] != "cpu"
     return any(importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin", "libtpu"))
 
 
@@ -36,18 +37,25 @@ def configure(rows: int, *, light: bool, device_count: int | None = None, fast: 
     device_count  overrides the number of devices
     fast          lifts determinism on GPU
     """
-    if not fast:
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-    if not accelerator_installed():
+    if accelerator_installed():
+        if not fast:
+            os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
+    else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         devices = device_count or min(rows, cores)
         if devices > 1 or light:
             os.environ.setdefault("NPROC", "1")  # one thread per device: XLA sizes its thread pool from this
         forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+        if not forced and not 1 <= devices <= cores:
+            raise ValueError(
+                f"device_count={devices} must be at least 1 and at most the {cores} cores here; try {cores}"
+            )
         if not forced and jax.config.jax_num_cpu_devices != devices:  # type: ignore[attr-defined]
             try:
                 jax.config.update("jax_num_cpu_devices", devices)
             except RuntimeError:
+                if os.environ.get("JAX_NUM_CPU_DEVICES") == str(devices):
+                    raise  # started anew already, and once more something starts the backend with other settings
                 os.environ["JAX_NUM_CPU_DEVICES"] = str(devices)
                 os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):

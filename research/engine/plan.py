@@ -3,7 +3,9 @@
 Everything a user can get wrong is checked here, before anything is compiled or written.
 """
 
+import contextlib
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +19,8 @@ import research as package
 from research.engine.experiment import Experiment, Inputs
 from research.engine.fields import check
 from research.engine.keys import SEEDS
+
+TICKS = 2**31
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Budget:
         divides("evaluate_every", self.evaluate_every, "chunk", self.chunk)
         unit = "chunk" if steps_per_tick == 1 else f"chunk={self.chunk} ticks of {steps_per_tick} steps"
         divides("steps", self.steps, unit, self.chunk * steps_per_tick)
+        if self.steps // steps_per_tick >= TICKS:
+            raise ValueError(f"steps={self.steps} makes more than {TICKS - 1} ticks, which are counted in 32 bits")
         return self.steps // steps_per_tick
 
 
@@ -66,7 +72,7 @@ class Recipe:
     steps_per_tick  setup -> steps that one tick counts for
     unit            what a step is called
     watch           figures, as recorded, for the progress line, the table and the curve, most important first
-    best            evaluation figure whose best state is kept, '-' in front where smaller is better; None keeps none
+    best            evaluation figure, as recorded, whose best state is kept, '-' in front where smaller is better
     pictures        (outputs, inputs.data) -> dict[str, u8[H,W,3]] on the host, written at each evaluation; or None
     light           True where a tick is so small that threads inside one operation slow it down (DESIGN 2.10)
     file            the user's own file that defines it, None for ours; its content is part of a run's name
@@ -111,6 +117,11 @@ class Plan:
         check(self.setup, self.recipe.setup)
         for row in self.rows:
             check(row.hyper, self.recipe.hyper)
+            for name, value in row.hyper._asdict().items():
+                with np.errstate(over="ignore"):
+                    held = float(np.float32(value))
+                if not np.isfinite(held) or (held == 0) != (value == 0):
+                    raise ValueError(f"{name}={value!r} becomes {held:g} as a float32; use 1e-38 to 3e38, or 0")
             if not 0 <= row.seed < SEEDS:
                 raise ValueError(f"seed={row.seed} must be at least 0 and below {SEEDS}; usual: 0")
         self.recipe.make(self.setup)  # fields that do not fit each other are refused here
@@ -141,9 +152,9 @@ class Plan:
                     "setup": asdict(self.setup),
                     "rows": [{"seed": row.seed, "hyper": row.hyper._asdict()} for row in self.rows],
                     "budget": asdict(self.budget),
-                    "source": source_hash(self.recipe.file),
+                    "source": source_hash(self.recipe),
                 },
-                default=str,
+                default=refuse,
             )
         )
 
@@ -154,16 +165,29 @@ class Plan:
         return f"{self.recipe.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def source_hash(file: Path | None = None) -> str:
+def refuse(value: Any) -> Any:
+    """For json.dumps: a path by its name; what else JSON cannot hold has no name that stays from run to run."""
+    if isinstance(value, Path):
+        return str(value)
+    raise ValueError(
+        f"{value!r} in a Setup cannot be part of a run's name; use numbers, strings, None or tuples of them"
+    )
+
+
+def source_hash(recipe: Recipe) -> str:
     """A hash of the package's source and of a user's own file: changed code is another run, never the old numbers.
 
-    The report is left out: it reads what a run has written and decides nothing.
+    The report is left out: it reads what a run has written and decides nothing. Of a recipe from a notebook the text
+    of `make` counts, and not what it calls.
     """
     root = Path(package.__path__[0])
     ours = [path for path in sorted(root.rglob("*.py")) if path.parent != root / "report"]
     digest = hashlib.sha256()
-    for path in [*ours, *([file] if file else [])]:
+    for path in [*ours, *([recipe.file] if recipe.file else [])]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    if not recipe.file and not recipe.make.__module__.startswith(package.__name__):
+        with contextlib.suppress(OSError, TypeError):
+            digest.update(inspect.getsource(recipe.make).encode())
     return digest.hexdigest()[:16]
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-PLAIN_SECONDS = 5.0
+PLAIN_SECONDS, LIVE_SECONDS = 5.0, 0.1
 
 
 class Progress:
@@ -31,7 +31,7 @@ class Progress:
 
     def stage(self, text: str) -> None:
         """Says what takes time before or after the chunks: loading, compiling, evaluating."""
-        self._show(Text(f"{self.name}  {text}", style="dim"), force=self._live is None)
+        self._show(Text(f"{self.name}  {text}", style="dim"), force=True)
 
     def begin(self, done: int) -> None:
         """Starts the clock; steps done before (a resumed run) do not count into the rate."""
@@ -53,10 +53,15 @@ class Progress:
         self._show(Text(line), force=done >= self.steps)
 
     def _show(self, line: Text, force: bool) -> None:
+        if not self.console:
+            return
+        now = time.perf_counter()
+        if not force and now - self._last_print < (LIVE_SECONDS if self._live else PLAIN_SECONDS):
+            return
+        self._last_print = now
         if self._live:
             self._live.update(line, refresh=True)
-        elif self.console and (force or time.perf_counter() - self._last_print >= PLAIN_SECONDS):
-            self._last_print = time.perf_counter()
+        else:
             self.console.print(line, highlight=False, soft_wrap=True)
 
 

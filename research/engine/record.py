@@ -2,7 +2,7 @@
 
 manifest.json      what the run is (`Plan.identity`) and what it ran on
 metrics.jsonl      {tick, row, finite, ...} for each window of ticks and row
-evaluations.jsonl  {tick, row, ...} for each evaluation; `final: true` marks the last, and so a complete run
+evaluations.jsonl  {tick, row, ...} for each evaluation and row; `final: true` marks the test set's
 timings.jsonl      {tick, seconds} for each chunk: the only lines that differ between equal runs
 """
 
@@ -16,26 +16,44 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 import research as package
 from research.engine.experiment import Ratio
-from research.engine.files import EVALUATIONS, METRICS, TIMINGS, read_lines, write_text
-from research.engine.placement import Placement
+from research.engine.files import COUNT, EVALUATIONS, METRICS, TIMINGS, each_line
+from research.engine.placement import DETERMINISTIC, Placement
+
+# What of jax.config decides a result.
+SETTINGS = ("jax_default_matmul_precision", "jax_default_prng_impl", "jax_enable_x64", "jax_threefry_partitionable")
 
 
 def machine(placement: Placement) -> dict[str, Any]:
     """What a run's bits depend on besides its plan."""
+    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag != DETERMINISTIC]
+    packages = ("jax", "jaxlib", "flax", "optax", "gymnax", "numpy", "scikit-learn")
     return {
         "backend": placement.devices[0].platform,
         "device_kind": placement.devices[0].device_kind,
         "device_count": len(placement.devices),
         "lane_width": placement.width,
-        "threads": os.environ.get("NPROC", "all"),
-        "deterministic": "--xla_gpu_deterministic_ops=true" in os.environ.get("XLA_FLAGS", ""),
-        "versions": {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")},
-        "python": platform.python_version(),
+        "processor": processor(),
+        "threads": os.environ.get("NPROC") or f"all {os.cpu_count()}",
+        "deterministic": DETERMINISTIC in os.environ.get("XLA_FLAGS", ""),
+        "xla_flags": sorted(flags),
+        "jax_settings": {name: str(getattr(jax.config, name)) for name in SETTINGS},
+        "versions": {name: version(name) for name in packages},
+        "python": ".".join(platform.python_version_tuple()[:2]),
     }
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it: vector widths decide how sums are rounded."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def revision() -> dict[str, Any]:
@@ -67,16 +85,21 @@ class Record:
         """Opens the record at `tick`: what was written past it (and will be written again) is cut."""
         self.folder = folder
         for name in (METRICS, EVALUATIONS, TIMINGS):
-            lines = read_lines(folder / name)
-            kept = [line for line in lines if line["tick"] <= tick and not line.get("final")]
-            write_text(folder / name, "".join(json.dumps(line) + "\n" for line in kept))
+            ends = (end for line, end in each_line(folder / name) if line["tick"] <= tick and not line.get("final"))
+            end = max(ends, default=0)  # ticks rise, and what is final stands last
+            with open(folder / name, "ab") as file:
+                file.truncate(end)
 
     def append(self, name: str, lines: list[dict[str, Any]]) -> None:
-        """Appends all lines with one write, and waits until they are on disk."""
+        """Appends all lines with one write."""
         with open(self.folder / name, "a") as file:
             file.write("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
+
+    def sync(self) -> None:
+        """Waits until all lines are on disk: before a checkpoint, which relies on the lines up to its tick."""
+        for name in (METRICS, EVALUATIONS, TIMINGS):
+            with open(self.folder / name, "ab") as file:
+                os.fsync(file.fileno())
 
 
 def metric_lines(metrics: Mapping[str, Any], ticks: np.ndarray, rows: int) -> list[dict[str, Any]]:
@@ -93,7 +116,7 @@ def _entries(name: str, metric: Any, row: int, window: int) -> Iterator[tuple[st
     if isinstance(metric, Ratio):
         total, count = float(metric.total[row, window]), float(metric.count[row, window])
         yield name, number(total / count) if count else None
-        yield f"{name}.count", number(count)
+        yield name + COUNT, number(count)
     else:
         yield name, number(metric[row, window])
 

@@ -2,20 +2,23 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from rich.console import Console
 
-from research.engine.checkpoint import Checkpoints
-from research.engine.files import MANIFEST, claim, read_json, write_json
+from research.engine.checkpoint import Checkpoints, digest
+from research.engine.experiment import Inputs
+from research.engine.files import MANIFEST, TIMINGS, Damaged, claim, each_line, read_manifest, write_json
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Plan
 from research.engine.progress import Progress
 from research.engine.record import Record, differences, machine, revision
-from research.engine.session import Best, Session, Viewer, saved_tree, signals
+from research.engine.session import Best, Session, Viewer, best_figure, saved_tree, signals
 
 SAVE_SECONDS = 30.0
 
@@ -43,37 +46,51 @@ def run(
     Raises ValueError for input that does not fit, Damaged or OSError for what the machine did, Diverged when no
     row is finite, Interrupted after a signal.
     """
+    if not save_seconds >= 0:
+        raise ValueError(f"save_seconds={save_seconds} must be at least 0; usual: {SAVE_SECONDS:g}")
     folder = out / plan.name
     placement = Placement.choose(len(plan.rows), device_count)
-    manifest = plan.manifest() | {"machine": machine(placement)} | revision()
+    inputs = plan.recipe.load(plan.setup)
+    manifest = plan.manifest() | {"data": data_hash(inputs), "machine": machine(placement)} | revision()
+    manifest["note"] = inputs.note
     resuming = (folder / MANIFEST).exists() and not fresh
     if resuming:
-        found = read_json(folder / MANIFEST)
+        found = read_manifest(folder)
         match_manifest(folder, found, manifest, other_machine)
         if found.get("complete"):
+            if console:
+                console.print(f"{plan.name} is complete already; --fresh repeats it", highlight=False)
             for view in viewers:
                 view(folder, found, plan.ticks).close()
             return folder
-        moved_from = [found["machine"]] if other_machine else []
+        moved_from = [found["machine"]] if found["machine"] != manifest["machine"] else []
         manifest["earlier_machines"] = [*found.get("earlier_machines", []), *moved_from]
+    elif console and not fresh:
+        for older in abandoned(folder, manifest):
+            console.print(f"{older} is unfinished, but other code began it: it is not resumed", style="yellow")
 
     progress = Progress(console, plan.name, plan.budget.steps * len(plan.rows), plan.recipe.unit)
     with contextlib.ExitStack() as stack:
         stack.enter_context(progress)
         stop = stack.enter_context(signals())
-        progress.stage("loading")
-        lane = Lane(plan, plan.recipe.load(plan.setup), placement)
-        manifest["note"] = lane.inputs.note
+        lane = Lane(plan, inputs, placement)
         checkpoints = open_folder(folder, stack) if resuming else None
         tick = (checkpoints.latest() or 0) if checkpoints else 0
-        progress.stage("compiling")
+        if checkpoints and not tick and recorded_seconds(folder) > 2 * SAVE_SECONDS:
+            raise Damaged(
+                f"run folder {folder} holds a record, but no checkpoint to go on from: they were removed; "
+                "restore them, or start over with --fresh, which sets that record aside"
+            )
+        progress.stage(f"compiling, to go on from tick {tick}" if tick else "compiling")
         state, best = restore(checkpoints, tick, lane) if checkpoints and tick else (lane.start(), None)
         lane.compile(state)
+        if plan.recipe.best and not tick:
+            best_figure(plan.recipe.best, lane.figures(state, 0)[0])  # a misspelt name shows now, not in an hour
         if checkpoints is None:
             if folder.exists():
                 set_aside(folder)
             checkpoints = open_folder(folder, stack)
-        if not resuming or other_machine:
+        if not resuming or moved_from:
             write_json(folder / MANIFEST, manifest)
         session = Session(plan, lane, folder, manifest, checkpoints, Record(folder, tick), progress, [])
         for view in viewers:
@@ -123,4 +140,25 @@ def restore(checkpoints: Checkpoints, tick: int, lane: Lane) -> tuple[Any, Best 
     template = saved_tree(lane.plan, lane.template(), None)
     tree = checkpoints.restore(tick, template)
     best = Best(**tree["best"]) if "best" in tree else None
-    return lane.placement.put_rows(tree["state"]), best
+    padding = lane.placement.width - len(lane.plan.rows)
+    state = jax.tree.map(lambda x: np.concatenate([x, np.repeat(x[-1:], padding, 0)]), tree["state"])
+    return lane.placement.put_rows(state), best
+
+
+def data_hash(inputs: Inputs) -> str:
+    """A hash of the arrays that a run reads; a feed is a function and is not covered."""
+    return digest((inputs.data, inputs.final)).tobytes().hex()[:16]
+
+
+def recorded_seconds(folder: Path) -> float:
+    return sum(line["seconds"] for line, _ in each_line(folder / TIMINGS))
+
+
+def abandoned(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
+    """Unfinished folders of the same run that were begun by other source code."""
+    for path in sorted(folder.parent.glob(f"{manifest['recipe']}-*/{MANIFEST}")):
+        with contextlib.suppress(Damaged):
+            found = read_manifest(path.parent)
+            same = all(found.get(key) == manifest[key] for key in ("setup", "rows", "budget"))
+            if same and found.get("source") != manifest["source"] and not found.get("complete"):
+                yield path.parent

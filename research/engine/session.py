@@ -51,15 +51,18 @@ class Best(NamedTuple):
 
 
 def saved_tree(plan: Plan, state: Any, best: Best | None) -> dict[str, Any]:
-    """What a checkpoint holds: the state, and where the recipe asks for it each row's best."""
+    """What a checkpoint holds: the state [R, ...] without a lane's padding, and where the recipe asks for it each
+    row's best. state [width, ...]"""
+    state = jax.tree.map(lambda x: x[: len(plan.rows)], state)
     if plan.recipe.best is None:
         return {"state": state}
     return {"state": state, "best": (best or no_best(state))._asdict()}
 
 
 def no_best(state: Any) -> Best:
-    width = jax.tree.leaves(state)[0].shape[0]
-    return Best(np.full(width, -np.inf), np.zeros(width, np.int64), state)
+    """Before the first evaluation: worse than any. state [R, ...]"""
+    rows = jax.tree.leaves(state)[0].shape[0]
+    return Best(np.full(rows, -np.inf), np.zeros(rows, np.int64), state)
 
 
 class Session(NamedTuple):
@@ -79,6 +82,7 @@ class Session(NamedTuple):
         steps_per_tick = plan.budget.steps // total * len(plan.rows)
         self.progress.begin(tick * steps_per_tick)
         first, saved_at, feed = tick, time.perf_counter(), lane.feed(tick) if tick < total else None
+        stop.working = True
         while tick < total:
             begun = time.perf_counter()
             traced = profile and tick == min(first + plan.budget.chunk, total - plan.budget.chunk)
@@ -93,12 +97,13 @@ class Session(NamedTuple):
                 best = self.evaluate(state, tick, best)
             self.progress.advance(tick * steps_per_tick)
             if tick == total or stop.signal or time.perf_counter() - saved_at >= save_seconds:
+                self.record.sync()
                 self.checkpoints.save(tick, saved_tree(plan, lane.placement.get_rows(state), best))
                 saved_at = time.perf_counter()
             if stop.signal and tick < total:
                 raise Interrupted(
                     f"stopped by {signal.Signals(stop.signal).name} at tick {tick} of {total}, saved in {self.folder}; "
-                    "the same command goes on from there",
+                    "the same command, without --fresh, goes on from there",
                     stop.signal,
                 )
         if lane.inputs.final is not None:
@@ -129,35 +134,33 @@ class Session(NamedTuple):
         figures = self.score(state, tick, final=False)
         if self.plan.recipe.best is None:
             return None
-        name = self.plan.recipe.best
-        value = -figures[name[1:]] if name.startswith("-") else figures[name]
-        padding = self.lane.placement.width - len(value)
-        value = np.concatenate([np.where(np.isnan(value), -np.inf, value), np.full(padding, -np.inf)])
-        now = self.lane.placement.get_rows(state)
+        value = best_figure(self.plan.recipe.best, figures)
+        value = np.where(np.isnan(value), -np.inf, value)
+        # A row's first evaluation is its best whatever it says.
+        better = (value > best.value) | (best.tick == 0) if best else np.full(len(value), True)
+        if not better.any():
+            return best
+        now = jax.tree.map(lambda x: x[: len(value)], self.lane.placement.get_rows(state))
         best = best or no_best(now)
-        better = value > best.value
         chosen = jax.tree.map(
             lambda new, old: np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), now, best.state
         )
         return Best(np.where(better, value, best.value), np.where(better, tick, best.tick), chosen)
 
     def score(self, state: Any, tick: int, final: bool) -> dict[str, np.ndarray]:
-        """Evaluates every row and records its figures -> dict of f64[R], NaN where a row has diverged."""
+        """Evaluates every row and records its figures -> dict of f64[R] by recorded name, NaN where a row diverged."""
         rows, inputs = len(self.plan.rows), self.lane.inputs
-        alive, outputs = jax.tree.map(lambda x: x[:rows], self.lane.evaluate(state, tick, final))
-        figures = {name: np.where(alive, x, np.nan) for name, x in self.lane.experiment.score(outputs).items()}
-        prefix = "" if inputs.final is None else "test_" if final else "validation_"
+        figures, outputs = self.lane.figures(state, tick, final)
+        prefix = self.lane.prefix(final)
         mark = {"final": True} if final else {}
         self.append(
             EVALUATIONS,
             [
-                {"tick": tick, "row": row} | mark | {prefix + name: number(x[row]) for name, x in figures.items()}
+                {"tick": tick, "row": row} | mark | {name: number(x[row]) for name, x in figures.items()}
                 for row in range(rows)
             ],
         )
-        self.progress.note(
-            {prefix + name: float(x.mean()) for name, x in figures.items() if prefix + name in self.plan.recipe.watch}
-        )
+        self.progress.note({name: float(x.mean()) for name, x in figures.items() if name in self.plan.recipe.watch})
         if self.plan.recipe.pictures:
             self.save_pictures(self.plan.recipe.pictures(outputs, inputs.final if final else inputs.data), prefix, tick)
         return figures
@@ -175,6 +178,14 @@ class Session(NamedTuple):
             viewer.lines(name, lines)
 
 
+def best_figure(best: str, figures: dict[str, np.ndarray]) -> np.ndarray:
+    """The figure that `Recipe.best` names, larger is better. Raises ValueError where there is none of that name."""
+    name = best.removeprefix("-")
+    if name not in figures:
+        raise ValueError(f"best={best!r} names no figure of an evaluation; there are {', '.join(figures)}")
+    return -figures[name] if best.startswith("-") else figures[name]
+
+
 def pooled(metric: Any, rows: int) -> float:
     """One number for the progress line: over all rows, in the newest window; a Ratio over the whole chunk."""
     if isinstance(metric, Ratio):
@@ -189,20 +200,27 @@ def describe(hyper: Any) -> str:
 
 
 class Stop:
-    """The first signal that asked to stop, or None."""
+    """The first signal that asked to stop, or None; `working` once there are chunks to finish."""
 
     signal: int | None = None
+    working: bool = False
 
 
 @contextlib.contextmanager
 def signals() -> Iterator[Stop]:
-    """Turns the first SIGTERM or SIGINT into a wish to stop after the chunk; a second SIGINT stops at once."""
+    """Turns the first SIGTERM or SIGINT into a wish to stop after the chunk; a second SIGINT stops at once.
+
+    Before the first chunk there is nothing to finish, and the first signal stops at once.
+    """
     stop = Stop()
 
     def heed(number_: int, frame: Any) -> None:
-        if stop.signal is not None:
+        if not stop.working:
+            name = signal.Signals(number_).name
+            raise Interrupted(f"stopped by {name} before the first chunk; the same command starts again", number_)
+        if stop.signal is not None and number_ == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.signal = number_
+        stop.signal = stop.signal or number_
 
     if threading.current_thread() is not threading.main_thread():
         yield stop

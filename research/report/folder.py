@@ -10,10 +10,17 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from research.engine.files import EVALUATIONS, MANIFEST, METRICS, TIMINGS, Damaged, read_json, read_lines
-
-COUNT = ".count"
-MARKS = ("tick", "row", "final", "finite")
+from research.engine.files import (
+    COUNT,
+    EVALUATIONS,
+    MANIFEST,
+    MARKS,
+    METRICS,
+    TIMINGS,
+    Damaged,
+    read_lines,
+    read_manifest,
+)
 
 
 class Run(NamedTuple):
@@ -56,12 +63,16 @@ def read(folder: Path) -> Run:
     path = folder / MANIFEST
     if not path.exists():
         raise ValueError(f"{folder} holds no manifest.json, so it is not a run folder; give a folder such as runs/NAME")
-    manifest = read_json(path)
-    try:
-        _ = manifest["rows"], manifest["budget"]["steps"], manifest["recipe"]
-    except (KeyError, TypeError) as error:
-        raise Damaged(f"{path} is not a run's manifest ({error!r}); restore it, or start over with --fresh") from error
+    manifest = read_manifest(folder)
     metrics, evaluations, timings = (read_lines(folder / name) for name in (METRICS, EVALUATIONS, TIMINGS))
+    needs = ((METRICS, metrics, "finite"), (EVALUATIONS, evaluations, "row"), (TIMINGS, timings, "seconds"))
+    for name, lines, field in needs:
+        for line in lines:
+            if field not in line or line.get("row", 0) not in range(len(manifest["rows"])):
+                raise Damaged(
+                    f"{folder / name} has a line without {field!r}, or with a row that the manifest lacks: "
+                    f"{json.dumps(line)[:60]}; restore it, or start over with --fresh"
+                )
     tick = max((line["tick"] for line in [*metrics[-1:], *evaluations[-1:], *timings[-1:]]), default=0)
     return Run(folder, manifest, metrics, evaluations, timings, tick)
 

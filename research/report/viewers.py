@@ -42,10 +42,14 @@ class TensorBoard:
     the tick. One run for each row lets TensorBoard draw the seeds of a figure into one chart.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], tick: int) -> None:
+    @staticmethod
+    def check(rows: int) -> None:
         """Raises ValueError where tensorboardX is missing, or the rows are too many for a file each."""
         need("tensorboardX")
-        at_most(MOST_FILES, manifest, "TensorBoard", "--tensorboard")
+        at_most(MOST_FILES, rows, "TensorBoard", "--tensorboard")
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], tick: int) -> None:
+        self.check(len(manifest["rows"]))
         home = folder / "tensorboard"
         for older in home.rglob("events.out.tfevents.*"):
             older.unlink()
@@ -115,10 +119,15 @@ class WeightsAndBiases:
     Ids stand in folder/wandb/id, so that a resumed run goes on under its own.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], tick: int) -> None:
+    @staticmethod
+    def check(rows: int) -> None:
         """Raises ValueError where wandb is missing, or the rows are too many for a run each."""
+        need("wandb")
+        at_most(MOST_RUNS, rows, "Weights & Biases", "--wandb")
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], tick: int) -> None:
+        self.check(len(manifest["rows"]))
         wandb = need("wandb")
-        at_most(MOST_RUNS, manifest, "Weights & Biases", "--wandb")
         home = folder / "wandb"
         home.mkdir(exist_ok=True)
         identity = home / "id"
@@ -180,10 +189,10 @@ def need(package: str) -> Any:
         ) from error
 
 
-def at_most(most: int, manifest: dict[str, Any], viewer: str, option: str) -> None:
-    if len(manifest["rows"]) > most:
+def at_most(most: int, rows: int, viewer: str, option: str) -> None:
+    if rows > most:
         raise ValueError(
-            f"rows={len(manifest['rows'])} is more than the {most} that {viewer} can show; leave out {option}: "
+            f"rows={rows} is more than the {most} that {viewer} can show; leave out {option}: "
             "summary.json and curve.png hold all rows"
         )
 

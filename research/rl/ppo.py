@@ -262,7 +262,9 @@ def rollout(
         noise, keys, fresh = moment
         parameters = agent.parameters(params, see(episodes.observation))
         action = agent.distribution.sample(parameters, noise) if sampled else agent.distribution.mode(parameters)
-        episodes, transition = environments.advance(environment, keys, episodes, action, starts if fresh is None else fresh)
+        episodes, transition = environments.advance(
+            environment, keys, episodes, action, starts if fresh is None else fresh
+        )
         return episodes, (transition, action, parameters)
 
     return lax.scan(act, episodes, (noise, step_keys, fresh))
