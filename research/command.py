@@ -1,15 +1,21 @@
-"""What every script shares: one boxed message for what went wrong, and the exit code that says whose fault it was."""
+"""What scripts share: the options of a run, one boxed message for what went wrong, and an exit code that says whose
+fault it was."""
 
 import linecache
 import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from dataclasses import field, make_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
 
+import tyro
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
+
+from research.engine.plan import Budget, Recipe
 
 BAD_INPUT, MACHINE = 2, 1
 
@@ -49,3 +55,45 @@ def raised_on_purpose(error: BaseException) -> bool:
 def say(title: str, message: str, colour: str) -> None:
     """One box on standard error."""
     Console(stderr=True).print(Panel(Text(message), title=title, title_align="left", border_style=colour))
+
+
+def options(recipe: Recipe, own: dict[str, tuple[Any, Any, str]]) -> Any:
+    """A dataclass of the recipe's own fields, what every run has, and a script's `own` {name: (type, default, help)}."""
+    preset, unit = recipe.budget, recipe.unit
+    fields = {
+        "setup": (type(recipe.setup), recipe.setup, None),
+        "hyper": (type(recipe.hyper), recipe.hyper, None),
+        "seeds": (int, 1, "How many seeds; each is a row of one program."),
+        "first_seed": (int, 0, "The first seed; the others count up from it."),
+        "steps": (int, preset.steps, f"Length of the run per seed ({unit})."),
+        "chunk": (int, preset.chunk, "Ticks between two looks at the host: progress, saving, signals."),
+        "record_every": (int, preset.record_every, "Ticks folded into one line of metrics.jsonl."),
+        "evaluate_every": (int, preset.evaluate_every, "Ticks between evaluations."),
+        "out": (Path, Path("runs"), "Folder of run folders."),
+        "fresh": (bool, False, "Start over; an older folder of the same run is set aside."),
+        "other_machine": (bool, False, "Resume although devices or versions differ; equal bits are not promised then."),
+        "save_seconds": (float, 30.0, "A checkpoint at most this often (s); 0 saves after every chunk."),
+        "device_count": (int | None, None, "Devices to use; one seed on several spreads its batch."),
+        "fast": (bool, False, "Lift determinism on GPU."),
+    } | own
+    return make_dataclass(
+        "Options",
+        [
+            (name, Annotated[kind, tyro.conf.arg(help=text)] if text else kind, field(default=default))
+            for name, (kind, default, text) in fields.items()
+        ],
+        frozen=True,
+    )
+
+
+def budget(recipe: Recipe, chosen: Any) -> Budget:
+    """The recipe's budget as the options change it."""
+    names = ("steps", "chunk", "record_every", "evaluate_every")
+    return replace(recipe.budget, **{name: getattr(chosen, name) for name in names})
+
+
+def seeds(chosen: Any) -> range:
+    """The seeds that the options name. Raises ValueError for none."""
+    if chosen.seeds < 1:
+        raise ValueError(f"seeds={chosen.seeds} must be at least 1; usual: 5 to 16")
+    return range(chosen.first_seed, chosen.first_seed + chosen.seeds)

@@ -1,9 +1,25 @@
 """Intervals against hand-worked numbers, and against the rate that they promise."""
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from research.report.stats import mean_band, mean_interval, unseen_share
+from research.report import stats
+from research.report.stats import (
+    bootstrap,
+    holm,
+    improvement,
+    mean_band,
+    mean_interval,
+    paired,
+    performance_profile,
+    prediction_interval,
+    unseen_share,
+)
+
+RLIABLE = np.load(Path(__file__).with_name("parity") / "rliable_reference.npz")
 
 
 def test_mean_interval_by_hand():
@@ -75,3 +91,126 @@ def test_share_of_seeds_unlike_all_that_were_seen():
     assert (~unlike.any(1)).mean() == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 20_000))
     with pytest.raises(ValueError, match="n=0"):
         unseen_share(0)
+
+
+# Aggregates over tasks
+
+
+def tasks(scores: np.ndarray) -> dict[str, np.ndarray]:
+    """scores f64[runs,tasks] as rliable has them -> {task: f64[runs]}"""
+    return {str(task): scores[:, task] for task in range(scores.shape[1])}
+
+
+def test_aggregates_by_hand():
+    # Eight runs 1..8 in two tasks: the middle half is 3, 4, 5, 6, of mean 4.5.
+    two = {"a": [1.0, 2, 3, 4], "b": [5.0, 6, 7, 8]}
+    arrays = [np.array(x) for x in two.values()]
+    assert stats.iqm(*arrays) == 4.5
+    # Task means 2.5 and 6.5; an outlier in one run moves the median, but not with three tasks.
+    assert stats.mean(*arrays) == stats.median(*arrays) == 4.5
+    assert stats.median(*arrays, np.array([1e9])) == 6.5
+    # Below 6: 1 + 2 + 3 + 4 misses 5 + 4 + 3 + 2 = 14 of 4 runs; 5 misses 1 of 4: (3.5 + 0.25) / 2.
+    assert stats.optimality_gap(6.0)(*arrays) == pytest.approx(1.875)
+    # Tasks of different sizes count the same in the mean.
+    assert stats.mean(np.array([1.0]), np.array([4.0, 6.0])) == 3.0
+
+
+def test_aggregates_equal_rliables():
+    arrays = list(tasks(RLIABLE["ours"]).values())
+    found = [f(*arrays) for f in (stats.mean, stats.median, stats.iqm, stats.optimality_gap(1.0))]
+    np.testing.assert_allclose(found, RLIABLE["aggregates"], rtol=1e-12)
+
+
+def test_profile_equals_rliables_and_its_band_holds_it():
+    share, low, high = performance_profile(tasks(RLIABLE["ours"]), RLIABLE["thresholds"], resamples=500)
+    np.testing.assert_allclose(share, RLIABLE["profile"], rtol=1e-12)
+    assert (low <= share).all() and (share <= high).all() and (high - low).max() > 0.05
+
+
+def test_improvement_equals_rliables_and_by_hand():
+    ours, theirs = tasks(RLIABLE["ours"]), tasks(RLIABLE["theirs"])
+    found = improvement(ours, theirs)
+    assert found.value == pytest.approx(float(RLIABLE["improvement"]), rel=1e-12)
+    assert found.low < found.value < found.high
+    # 2 beats 1, ties 2, loses to 3: (1 + 1/2 + 0) / 3.
+    assert improvement({"": [2.0]}, {"": [1.0, 2.0, 3.0]}).value == 0.5
+    with pytest.raises(ValueError, match=r"tasks differ: \['a'\]"):
+        improvement({"a": [1.0], "b": [1.0]}, {"b": [1.0]})
+
+
+def test_bootstrap_interval_is_near_rliables():
+    # Both draw 20,000 stratified resamples; the ends differ by what a seed changes, about a hundredth of the width.
+    low, high = RLIABLE["iqm_interval"]
+    found = bootstrap(tasks(RLIABLE["ours"]), stats.iqm, method="percentile", resamples=20_000)
+    assert found.low == pytest.approx(low, abs=0.03 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.03 * (high - low))
+
+
+def test_bootstrap_heeds_its_seed_and_strata():
+    scores = tasks(RLIABLE["ours"])
+    again = [bootstrap(scores, stats.iqm, resamples=200, seed=seed) for seed in (0, 0, 1)]
+    assert again[0] == again[1] != again[2]
+    # Two tasks without spread: drawn within tasks the mean never moves.
+    constant = bootstrap({"a": [0.0] * 9 + [1e-9], "b": [10.0] * 10}, stats.mean, resamples=200)
+    assert constant.high - constant.low < 1e-8
+    assert bootstrap({"a": [1.0, 1.0]}, stats.mean)[1:3] == (1.0, 1.0)
+    assert bootstrap({"a": [1.0]}, stats.mean)[1:3] == (None, None)
+
+
+def coverage(method: str, n: int, draws: int, resamples: int = 1_000) -> float:
+    """How often the interval of n normal scores' mean holds the truth."""
+    rng, covered = np.random.default_rng(0), 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for draw in range(draws):
+            found = bootstrap({"": rng.normal(0, 1, n)}, stats.mean, method=method, resamples=resamples, seed=draw)
+            covered += found.low <= 0 <= found.high
+    return covered / draws
+
+
+def test_bootstrap_covers_the_truth_at_its_rate_with_ten_runs():
+    assert 0.93 <= coverage("expanded", 10, draws=2_000) <= 0.97
+
+
+def test_bootstrap_covers_too_rarely_without_expansion_or_with_three_runs():
+    assert 0.86 <= coverage("percentile", 10, draws=400) <= 0.93
+    assert 0.86 <= coverage("BCa", 10, draws=400) <= 0.93
+    assert 0.60 <= coverage("expanded", 3, draws=400) <= 0.93
+
+
+def test_few_runs_are_warned_of():
+    with pytest.warns(UserWarning, match="n=3 runs are too few for a bootstrap"):
+        bootstrap({"": [1.0, 2.0, 4.0]}, stats.mean, resamples=50)
+
+
+def test_pairs_take_the_shared_noise_out():
+    # Differences 1, 1, 2 over seeds 0, 1, 2: mean 4/3, s = 1/sqrt(3), standard error 1/3, t = 4 with 2 degrees of freedom;
+    # two-sided p = 0.0572; half the interval 4.30265 / 3. Seed 9 stands on one side only.
+    found = paired({0: 101.0, 1: 51.0, 2: 2.0, 9: 5.0}, {0: 100.0, 1: 50.0, 2: 0.0})
+    assert found.estimate == pytest.approx((4 / 3, 4 / 3 - 1.434218, 4 / 3 + 1.434218, 3), abs=1e-5)
+    assert found.p == pytest.approx(0.0571909, abs=1e-6)
+    assert paired({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}).p == 1.0
+    with pytest.raises(ValueError, match="share no seed"):
+        paired({0: 1.0}, {1: 1.0})
+
+
+def test_holm_by_hand():
+    # Sorted 0.005 x 4, 0.01 x 3, 0.03 x 2, 0.04 x 1 = 0.02, 0.03, 0.06, 0.04, of which none may fall below one before.
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+
+
+def test_prediction_interval_covers_one_further_run():
+    rng = np.random.default_rng(0)
+    inside = []
+    for _ in range(4_000):
+        *seen, new = rng.normal(5, 2, 6)
+        found = prediction_interval(seen)
+        inside.append(found.low <= new <= found.high)
+    assert np.mean(inside) == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / 4_000))
+
+
+@pytest.mark.parametrize("scores", [{}, {"a": []}, {"a": [np.nan]}, {"a": [[1.0]]}])
+def test_scores_without_a_statistic_are_refused(scores):
+    with pytest.raises(ValueError, match="scores of"):
+        bootstrap(scores, stats.mean)

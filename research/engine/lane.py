@@ -44,6 +44,17 @@ class Lane:
         self._program(*self._chunk(state, self.total, self.feed(0)), donate=True)
         self._program(*self._judge(state, self.data, self.total))
 
+    def memory(self, state: Any) -> int:
+        """Bytes that the chunk's program needs on a device, by the compiler's account: arguments, results, temporaries."""
+        program = self._program(*self._chunk(state, self.total, self.feed(0)), donate=True)
+        found = getattr(program, "program", program).memory_analysis()
+        return (
+            found.argument_size_in_bytes
+            + found.output_size_in_bytes
+            + found.temp_size_in_bytes
+            - found.alias_size_in_bytes
+        )
+
     def feed(self, tick: int) -> Any:
         """What the chunk that begins at `tick` streams in, placed; or None."""
         feed = self.inputs.feed

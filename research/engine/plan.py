@@ -104,12 +104,16 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """One lane: rows that share a Setup and so one program. Valid by construction."""
+    """One lane: rows that share a Setup and so one program. Valid by construction.
+
+    width  rows of its program, where lanes with fewer rows are to share it; the last row is repeated then
+    """
 
     recipe: Recipe
     setup: Any
     rows: tuple[Row, ...]
     budget: Budget
+    width: int | None = None
 
     def __post_init__(self) -> None:
         if not self.rows:
@@ -126,6 +130,11 @@ class Plan:
                 raise ValueError(f"seed={row.seed} must be at least 0 and below {SEEDS}; usual: 0")
         self.recipe.make(self.setup)  # fields that do not fit each other are refused here
         _ = self.ticks
+
+    @property
+    def lane_width(self) -> int:
+        """Rows of the program before it is padded to fill its devices."""
+        return self.width or len(self.rows)
 
     @property
     def ticks(self) -> int:

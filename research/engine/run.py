@@ -32,6 +32,7 @@ def run(
     device_count: int | None = None,
     save_seconds: float = SAVE_SECONDS,
     profile: bool = False,
+    heed_divergence: bool = True,
     console: Console | None = None,
     viewers: Sequence[Callable[[Path, dict[str, Any], int], Viewer]] = (),
 ) -> Path:
@@ -41,6 +42,7 @@ def run(
     other_machine goes on although devices or versions differ from the manifest's (equal bits are no longer promised)
     save_seconds  a checkpoint at most this often (s); 0 saves after every chunk
     profile       writes a jax.profiler trace of the second chunk into the folder
+    heed_divergence  stops where no row is finite any more; in a sweep that is a result like any other
     viewers       each called with (folder, manifest, tick) once the run is open
 
     Raises ValueError for input that does not fit, Damaged or OSError for what the machine did, Diverged when no
@@ -49,7 +51,7 @@ def run(
     if not save_seconds >= 0:
         raise ValueError(f"save_seconds={save_seconds} must be at least 0; usual: {SAVE_SECONDS:g}")
     folder = out / plan.name
-    placement = Placement.choose(len(plan.rows), device_count)
+    placement = Placement.choose(plan.lane_width, device_count)
     inputs = plan.recipe.load(plan.setup)
     manifest = plan.manifest() | {"data": data_hash(inputs), "machine": machine(placement)} | revision()
     manifest["note"] = inputs.note
@@ -96,7 +98,7 @@ def run(
         for view in viewers:
             session.viewers.append(view(folder, manifest, tick))
             stack.callback(session.viewers[-1].close)
-        session.go(state, best, tick, stop, save_seconds, profile)
+        session.go(state, best, tick, stop, save_seconds, profile, heed_divergence)
     return folder
 
 

@@ -77,7 +77,16 @@ class Session(NamedTuple):
     progress: Progress
     viewers: list[Viewer]
 
-    def go(self, state: Any, best: Best | None, tick: int, stop: "Stop", save_seconds: float, profile: bool) -> None:
+    def go(
+        self,
+        state: Any,
+        best: Best | None,
+        tick: int,
+        stop: "Stop",
+        save_seconds: float,
+        profile: bool = False,
+        heed_divergence: bool = True,
+    ) -> None:
         plan, lane, total = self.plan, self.lane, self.plan.ticks
         steps_per_tick = plan.budget.steps // total * len(plan.rows)
         self.progress.begin(tick * steps_per_tick)
@@ -93,6 +102,8 @@ class Session(NamedTuple):
                 metrics = lane.placement.get_rows(metrics)
             tick += plan.budget.chunk
             self.note_metrics(metrics, tick, time.perf_counter() - begun)
+            if heed_divergence:
+                self.refuse_divergence(metrics, tick)
             if tick % plan.budget.evaluate_every == 0 or tick == total:
                 best = self.evaluate(state, tick, best)
             self.progress.advance(tick * steps_per_tick)
@@ -111,13 +122,18 @@ class Session(NamedTuple):
         write_json(self.folder / MANIFEST, self.manifest | {"complete": True})
 
     def note_metrics(self, metrics: dict[str, Any], tick: int, seconds: float) -> None:
-        """Records a chunk's windows [R,W]. Raises Diverged where no row is finite any more."""
+        """Records a chunk's windows [R,W]."""
         every, chunk = self.plan.budget.record_every, self.plan.budget.chunk
         ticks = np.arange(tick - chunk + every, tick + 1, every)
         rows = len(self.plan.rows)
         self.append(METRICS, metric_lines(metrics, ticks, rows))
         self.append(TIMINGS, [{"tick": tick, "seconds": round(seconds, 6)}])
         self.progress.note({name: pooled(metrics[name], rows) for name in self.plan.recipe.watch if name in metrics})
+
+    def refuse_divergence(self, metrics: dict[str, Any], tick: int) -> None:
+        """Raises Diverged where no row is finite any more."""
+        rows, every, chunk = len(self.plan.rows), self.plan.budget.record_every, self.plan.budget.chunk
+        ticks = np.arange(tick - chunk + every, tick + 1, every)
         if not metrics[FINITE][:rows, -1].any():
             window = next(w for w in range(len(ticks)) if not metrics[FINITE][0, w])
             row = self.plan.rows[0]

@@ -6,8 +6,9 @@ from typing import Any
 
 from rich.table import Table
 
+from research.report.collect import Group
 from research.report.folder import label, varied
-from research.report.stats import unseen_share
+from research.report.stats import LEVEL, unseen_share
 
 MISSING = "–"
 
@@ -96,3 +97,40 @@ def alike(values: list[float | None]) -> list[str]:
         return [MISSING if x is None else f"{x:.5g}" for x in values]
     decimals = min(max(2 - math.floor(math.log10(apart)), 0), 5)
     return [MISSING if x is None else f"{x:,.{decimals}f}" for x in values]
+
+
+def comparison(groups: list[Group], fields: list[str], figures: list[str] | None = None) -> Table:
+    """Groups of `collect.group` as a table: a line for each, with mean, interval, smallest, largest and n of a figure."""
+    names = figures or group_figures(groups)[:1]
+    built = Table(title_justify="left", caption_justify="left")
+    for name in [field.split(".")[1] for field in fields] or ["setting"]:
+        built.add_column(name, overflow="fold")
+    for name in names:
+        built.add_column(name, justify="right", no_wrap=True)
+        built.add_column(f"{100 * LEVEL:g} % interval", justify="right", no_wrap=True)
+        built.add_column("min", justify="right", no_wrap=True)
+    built.add_column("n", justify="right")
+    for group in groups:
+        cells = []
+        for name in names:
+            whole, known = group.estimate(name), [x for x in group.scores(name).values() if x is not None]
+            mean, *between, low = alike(
+                [whole.value if whole else None, *(whole[1:3] if whole else ()), min(known, default=None)]
+            )
+            cells += [mean, f"[{between[0]}, {between[1]}]" if whole and whole.low is not None else MISSING, low]
+        settings = [written(value) for value in group.values.values()] or ["all"]
+        built.add_row(*settings, *cells, str(len(group.entries)))
+    return built
+
+
+def group_figures(groups: list[Group]) -> list[str]:
+    return list(dict.fromkeys(name for group in groups for entry in group.entries for name in entry.figures))
+
+
+def written(value: Any) -> str:
+    """A setting as the command line writes it: 0.001, true, 64x64."""
+    if isinstance(value, list | tuple):
+        return "x".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

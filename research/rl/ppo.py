@@ -60,6 +60,10 @@ class Setup:
     """Divide rewards by the running deviation of discounted returns."""
     normalize_advantages: bool = True
     """Standardise advantages within a minibatch."""
+    clip_ratio: bool = True
+    """Hold the ratio of new to old probability within `clip` of 1; without, the objective is the plain surrogate."""
+    bootstrap_truncation: bool = True
+    """Value what lies behind a time limit; without, a time limit counts as an ending, as in much published code."""
     clip_values: bool = True
     """Hold a new value within `clip` of the old one, as the policy is."""
     anneal_learning_rate: bool = True
@@ -203,7 +207,8 @@ def step(
     observation = see(transitions.observation)
     values = agent.values(state.params, observation)
     next_values = agent.values(state.params, see(transitions.final_observation))
-    errors = temporal_differences(rewards, values, next_values, transitions.terminated, hyper.discount)
+    endings = transitions.terminated if setup.bootstrap_truncation else ended
+    errors = temporal_differences(rewards, values, next_values, endings, hyper.discount)
     advantages = generalized_advantages(errors, ended, hyper.discount, hyper.gae_lambda)
     log_probability = jax.vmap(agent.distribution.log_probability)(parameters, actions)
     samples = jax.tree.map(
@@ -330,7 +335,7 @@ def objective(
     parameters = agent.parameters(params, samples.observation)
     log_ratio = agent.distribution.log_probability(parameters, samples.action) - samples.log_probability
     advantage = standardized(samples.advantage) if setup.normalize_advantages else samples.advantage
-    policy_loss = -policy_objective(log_ratio, advantage, hyper.clip)
+    policy_loss = -policy_objective(log_ratio, advantage, hyper.clip if setup.clip_ratio else None)
     values = agent.values(params, samples.observation)
     bound = hyper.clip if setup.clip_values else None
     value_loss = value_objective(values, samples.value, samples.value + samples.advantage, bound)
@@ -349,9 +354,14 @@ def standardized(advantage: Array) -> Array:
     return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
 
-def policy_objective(log_ratio: Array, advantage: Array, clip: Array) -> Array:
-    """Clipped surrogate, to be ascended (Schulman et al. 2017, eq. 7): log_ratio f32[M], advantage f32[M] -> f32[]"""
+def policy_objective(log_ratio: Array, advantage: Array, clip: Array | None) -> Array:
+    """Surrogate to be ascended, clipped unless `clip` is None (Schulman et al. 2017, eq. 7 and 6).
+
+    log_ratio f32[M], advantage f32[M] -> f32[]
+    """
     ratio = jnp.exp(log_ratio)
+    if clip is None:
+        return (ratio * advantage).mean()
     return jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage).mean()
 
 

@@ -1,0 +1,129 @@
+"""Rows of many run folders beside each other: one entry for each row, grouped by the fields that a question is about."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from research.engine.files import MANIFEST
+from research.report import folder as run_folder
+from research.report.stats import Estimate, mean_interval
+from research.report.summary import last_lines
+
+
+class Entry(NamedTuple):
+    """One row: where it stands, its settings by full name ('hyper.clip'), its seed, and its last figures by name."""
+
+    folder: Path
+    row: int
+    recipe: str
+    settings: dict[str, Any]
+    seed: int
+    finite: bool
+    complete: bool
+    figures: dict[str, float | None]
+
+
+class Group(NamedTuple):
+    """The entries that share the values of the fields in question."""
+
+    values: dict[str, Any]
+    entries: tuple[Entry, ...]
+
+    def scores(self, figure: str) -> dict[int, float | None]:
+        """Each seed's value of a figure, None where a row has none."""
+        return {entry.seed: entry.figures.get(figure) for entry in self.entries}
+
+    def estimate(self, figure: str) -> Estimate | None:
+        """Mean with its interval over seeds; None where a row lacks the figure: a mean over the others would flatter."""
+        scores = self.scores(figure).values()
+        return None if None in scores else mean_interval(np.array(list(scores), np.float64))
+
+
+def folders(paths: Iterable[Path]) -> list[Path]:
+    """Run folders at or below the given paths, in order. Raises ValueError where a path holds none."""
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        below = sorted(manifest.parent for manifest in path.rglob(MANIFEST))
+        below = [folder for folder in below if ".old-" not in folder.name]
+        if not below:
+            raise ValueError(f"{path} holds no run folder (none with a {MANIFEST}); give runs/NAME or a folder of them")
+        found |= dict.fromkeys(folder.resolve() for folder in below)
+    return list(found)
+
+
+def entries(paths: Iterable[Path]) -> list[Entry]:
+    """All rows of all run folders at or below the paths. Raises ValueError where they are of several recipes."""
+    rows: list[Entry] = []
+    for path in folders(paths):
+        run = run_folder.read(path)
+        setup = {f"setup.{name}": value for name, value in run.manifest["setup"].items()}
+        for index, (row, last) in enumerate(zip(run.rows, last_lines(run), strict=True)):
+            settings = setup | {f"hyper.{name}": value for name, value in row["hyper"].items()}
+            recipe = run.manifest["recipe"]
+            rows.append(
+                Entry(path, index, recipe, settings, row["seed"], last["finite"], run.complete, last["figures"])
+            )
+    recipes = sorted({entry.recipe for entry in rows})
+    if len(recipes) > 1:
+        raise ValueError(
+            f"these folders hold runs of several recipes ({', '.join(recipes)}), whose figures do not compare; "
+            "give one recipe's folders at a time"
+        )
+    return rows
+
+
+def varied(rows: Sequence[Entry]) -> list[str]:
+    """The settings in which rows differ, by full name."""
+    names = dict.fromkeys(name for entry in rows for name in entry.settings)
+    return [name for name in names if len({repr(entry.settings.get(name)) for entry in rows}) > 1]
+
+
+def field_name(rows: Sequence[Entry], name: str) -> str:
+    """'clip' or 'hyper.clip' -> 'hyper.clip'. Raises ValueError for a field that the runs do not have."""
+    known = list(rows[0].settings)
+    matches = [full for full in known if name.replace("-", "_") in (full, full.split(".")[1])]
+    if len(matches) != 1:
+        import difflib
+
+        close = difflib.get_close_matches(name, [full.split(".")[1] for full in known], n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+        raise ValueError(f"by={name!r} is {'ambiguous' if matches else 'no field of these runs'}; {hint}")
+    return matches[0]
+
+
+def group(rows: Sequence[Entry], fields: Sequence[str]) -> list[Group]:
+    """Rows by their values of `fields`, in the order of first sight.
+
+    Raises ValueError where a group holds a seed twice: then something else varies, and a mean would mix it.
+    """
+    groups: dict[str, list[Entry]] = {}
+    for entry in rows:
+        groups.setdefault(repr([entry.settings.get(name) for name in fields]), []).append(entry)
+    for members in groups.values():
+        if len({entry.seed for entry in members}) < len(members):
+            others = [name for name in varied(members) if name not in fields]
+            raise ValueError(
+                f"seeds stand more than once beside {', '.join(fields) or 'no field'}: the runs also differ in "
+                f"{', '.join(others) or 'nothing: the same run is given twice'}; add --by for each"
+            )
+    return [
+        Group({name: members[0].settings.get(name) for name in fields}, tuple(members)) for members in groups.values()
+    ]
+
+
+def figures(rows: Sequence[Entry]) -> list[str]:
+    """Names of all figures, in the order of first sight: what a recipe watches stands first."""
+    return list(dict.fromkeys(name for entry in rows for name in entry.figures))
+
+
+def chosen_figures(rows: Sequence[Entry], names: Sequence[str]) -> list[str]:
+    """The figures asked for, or those of the evaluations. Raises ValueError for one that no run has."""
+    known = figures(rows)
+    unknown = [name for name in names if name not in known]
+    if unknown or not known:
+        raise ValueError(
+            f"figure={', '.join(unknown)!r} is in no evaluation of these runs; there are {', '.join(known)}"
+        )
+    return list(names) or known

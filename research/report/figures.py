@@ -1,0 +1,211 @@
+"""A comparison's figures: curves, bars, profiles, a two-factor map, parallel coordinates. From run folders alone.
+
+Dimensions: N rows (seeds), T times, G groups.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from research.report import folder as run_folder
+from research.report.collect import Group
+from research.report.curves import BAND_FROM, EVALUATION, LEGEND, METRIC, PALETTE, colour_of, read_series, short
+from research.report.stats import LEVEL, mean_band, performance_profile
+from research.report.tables import written
+
+FACTORS = 2
+MOST_CURVES = 24
+
+
+def label(group: Group) -> str:
+    """'clip=0.1, environments=8'."""
+    return ", ".join(f"{name.split('.')[1]}={written(x)}" for name, x in group.values.items()) or "all runs"
+
+
+def panel(title: str, height: float = 3.4) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.0, height), dpi=150, layout="constrained")
+    axis = figure.subplots()
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(color="0.9", linewidth=0.6)
+    axis.set_axisbelow(True)
+    return figure, axis
+
+
+def curves(groups: Sequence[Group], name: str) -> Figure | None:
+    """Mean of a figure over steps with its interval over seeds, a line for each group; None where nothing recurs.
+
+    Evaluations where there are several, else the training metric of that name.
+    """
+    figure, axis = panel(f"{name}: mean over seeds, band: {100 * LEVEL:g} % t interval of the mean", 3.8)
+    unit, drawn = "ticks", 0
+    for number, group in enumerate(groups[:MOST_CURVES]):
+        found = series(group, name)
+        if found is None:
+            continue
+        steps, values, unit = found
+        mean, low, high, n = mean_band(values)
+        colour = colour_of(number, len(groups))
+        axis.plot(steps, mean, color=colour, linewidth=1.6, label=f"{label(group)} (n = {len(values)})")
+        if (n >= BAND_FROM).any() and len(groups) <= len(PALETTE):
+            axis.fill_between(steps, low, high, where=n >= BAND_FROM, color=colour, alpha=0.2, linewidth=0)
+        drawn += 1
+    if not drawn:
+        return None
+    axis.set_xlabel(unit)
+    axis.set_ylabel(name.replace("_", " "))
+    axis.xaxis.set_major_formatter(lambda x, _: short(x))
+    if len(groups) <= LEGEND:
+        figure.legend(loc="outside lower left", fontsize=7.5, frameon=False, ncols=2)
+    return figure
+
+
+def series(group: Group, name: str) -> tuple[np.ndarray, np.ndarray, str] | None:
+    """A group's values of a figure over time -> steps [T], values f64[N,T], the unit of steps."""
+    runs = {folder: run_folder.read(folder) for folder in dict.fromkeys(entry.folder for entry in group.entries)}
+    recorded = {folder: read_series(run) for folder, run in runs.items()}
+    for kind in (EVALUATION, METRIC):
+        lines = []
+        for entry in group.entries:
+            found = next((s for s in recorded[entry.folder] if s.name == name and s.kind == kind), None)
+            if found is None or len(found.ticks) < 2:
+                break
+            lines.append((found.ticks * (runs[entry.folder].steps_per_tick or 1), found.values[entry.row]))
+        else:
+            length = min(len(steps) for steps, _ in lines)  # of runs that were stopped
+            unit = runs[group.entries[0].folder].manifest.get("unit", "ticks")
+            return lines[0][0][:length], np.stack([values[:length] for _, values in lines]), unit
+    return None
+
+
+def bars(groups: Sequence[Group], name: str) -> Figure:
+    """Means with intervals, a bar for each group, single seeds as dots."""
+    figure, axis = panel(f"{name}: mean and {100 * LEVEL:g} % t interval over seeds", 1.2 + 0.34 * len(groups))
+    axis.grid(axis="y", visible=False)
+    for y, group in enumerate(groups):
+        scores = [x for x in group.scores(name).values() if x is not None]
+        axis.plot(scores, np.full(len(scores), y), "o", color="0.6", markersize=3, zorder=2)
+        whole = group.estimate(name)
+        if whole:
+            low, high = (whole.value if end is None else end for end in (whole.low, whole.high))
+            error = [[whole.value - low], [high - whole.value]]
+            axis.errorbar(whole.value, y, xerr=error, fmt="D", color=PALETTE[0], markersize=5, capsize=3, zorder=3)
+    axis.set_yticks(range(len(groups)), [label(group) for group in groups], fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel(name.replace("_", " "))
+    return figure
+
+
+def profiles(groups: Sequence[Group], name: str) -> Figure | None:
+    """The share of seeds that score above each threshold (Agarwal et al. 2021); None where a value is missing."""
+    whole = [group for group in groups if None not in group.scores(name).values()]
+    scores = [np.array(list(group.scores(name).values()), np.float64) for group in whole]
+    if not scores or len(whole) > LEGEND or np.ptp(np.concatenate(scores)) == 0:
+        return None
+    every = np.concatenate(scores)
+    thresholds = np.linspace(every.min() - 0.02 * np.ptp(every), every.max(), 101)
+    figure, axis = panel(f"{name}: share of seeds above a score, band: {100 * LEVEL:g} % bootstrap", 3.8)
+    for number, (group, x) in enumerate(zip(whole, scores, strict=True)):
+        share, low, high = performance_profile({"": x}, thresholds)
+        axis.step(thresholds, share, where="post", color=colour_of(number, len(whole)), label=label(group))
+        if len(whole) <= len(PALETTE):
+            axis.fill_between(
+                thresholds, low, high, step="post", color=colour_of(number, len(whole)), alpha=0.15, linewidth=0
+            )
+    axis.set_xlabel(f"{name.replace('_', ' ')} above")
+    axis.set_ylabel("share of seeds")
+    figure.legend(loc="outside lower left", fontsize=7.5, frameon=False, ncols=2)
+    return figure
+
+
+def heat_map(groups: Sequence[Group], name: str) -> Figure | None:
+    """Means over two fields; None unless exactly two vary."""
+    fields = list(groups[0].values)
+    if len(fields) != FACTORS:
+        return None
+    rows, columns = (list(dict.fromkeys(written(group.values[field]) for group in groups)) for field in fields)
+    if min(len(rows), len(columns)) < 2:
+        return None
+    table = np.full((len(rows), len(columns)), np.nan)
+    for group in groups:
+        found = group.estimate(name)
+        at = rows.index(written(group.values[fields[0]])), columns.index(written(group.values[fields[1]]))
+        table[at] = np.nan if found is None else found.value
+    figure, axis = panel(f"{name}: mean over seeds", 1.4 + 0.5 * len(rows))
+    axis.grid(visible=False)
+    picture = axis.imshow(table, cmap="viridis", aspect="auto")
+    middle = (np.nanmin(table) + np.nanmax(table)) / 2 if np.isfinite(table).any() else 0.0
+    for (y, x), value in np.ndenumerate(table):
+        colour = "black" if value > middle else "white"
+        axis.text(x, y, "–" if np.isnan(value) else f"{value:.4g}", ha="center", va="center", fontsize=8, color=colour)
+    axis.set_xticks(range(len(columns)), columns)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set_xlabel(fields[1].split(".")[1])
+    axis.set_ylabel(fields[0].split(".")[1])
+    figure.colorbar(picture)
+    return figure
+
+
+def parallel(groups: Sequence[Group], name: str) -> Figure | None:
+    """Each group as a line through its fields' values, coloured by the mean of a figure; None for less than two fields."""
+    fields = list(groups[0].values)
+    means = np.array([found.value if (found := group.estimate(name)) else np.nan for group in groups])
+    if len(fields) < FACTORS or np.isfinite(means).sum() < 3:
+        return None
+    figure, axis = panel(f"each setting as a line, coloured by its {name}", 3.8)
+    axis.grid(visible=False)
+    columns = [[group.values[field] for group in groups] for field in fields]
+    heights = np.stack([places(column) for column in columns])  # [fields, G]
+    scale = Normalize(np.nanmin(means), np.nanmax(means))
+    from matplotlib import colormaps
+
+    for g in np.argsort(np.nan_to_num(means, nan=-np.inf)):  # the best on top
+        colour = "0.85" if np.isnan(means[g]) else colormaps["viridis"](scale(means[g]))
+        axis.plot(range(len(fields)), heights[:, g], color=colour, linewidth=1.2)
+    for x, column in enumerate(columns):
+        ends = (column[int(np.argmin(heights[x]))], 0.0, "top"), (column[int(np.argmax(heights[x]))], 1.0, "bottom")
+        for value, y, place in ends:
+            axis.text(
+                x, y + (0.03 if place == "bottom" else -0.03), written(value), ha="center", va=place, fontsize=7.5
+            )
+    axis.set_xticks(range(len(fields)), [field.split(".")[1] for field in fields])
+    axis.set_yticks([])
+    axis.set_ylim(-0.12, 1.12)
+    from matplotlib.cm import ScalarMappable
+
+    figure.colorbar(ScalarMappable(scale, "viridis"), ax=axis, label=name.replace("_", " "))
+    return figure
+
+
+def places(column: Sequence[object]) -> np.ndarray:
+    """Where a field's values stand on its axis, f64[G] from 0 to 1: numbers by size, by their logarithm where they span
+    a factor of 30 or more; others by order of first sight."""
+    if all(isinstance(x, int | float) and not isinstance(x, bool) for x in column):
+        x = np.array(column, np.float64)
+        if x.min() > 0 and x.max() / x.min() >= 30:
+            x = np.log(x)
+    else:
+        seen = list(dict.fromkeys(map(repr, column)))
+        x = np.array([seen.index(repr(value)) for value in column], np.float64)
+    return (x - x.min()) / np.ptp(x) if np.ptp(x) else np.full(len(x), 0.5)
+
+
+def draw(groups: Sequence[Group], names: Sequence[str]) -> dict[str, Figure]:
+    """All figures that fit the comparison, {file name: figure}; the first of `names` is the one that it turns on."""
+    made: dict[str, Figure | None] = {f"curve-{name}": curves(groups, name) for name in names}
+    first = names[0]
+    made |= {f"bars-{name}": bars(groups, name) for name in names if len(groups) <= MOST_CURVES}
+    made["profile"] = profiles(groups, first)
+    made["heat-map"] = heat_map(groups, first)
+    made["parallel"] = parallel(groups, first)
+    return {name: figure for name, figure in made.items() if figure is not None}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes PNG or PDF by the path's ending, without dates, so that equal runs give equal files."""
+    empty = {"Software": None} if path.suffix == ".png" else {"CreationDate": None, "Producer": None}
+    figure.savefig(path, metadata=empty)

@@ -1,0 +1,237 @@
+"""A comparison on paper: the same table as Markdown, LaTeX and CSV, and one HTML page that needs nothing else."""
+
+import csv
+import html
+import io
+from collections.abc import Mapping, Sequence
+from os.path import relpath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from research.report import folder as run_folder
+from research.report.collect import Entry, Group
+from research.report.stats import LEVEL
+from research.report.tables import MISSING, alike, written
+
+
+class Line(NamedTuple):
+    """One group of the table: its settings, and for each figure {mean, low, high, min, max, n}, where None is missing."""
+
+    settings: list[str]
+    cells: dict[str, dict[str, float | int | None]]
+    group: Group
+
+
+def lines(groups: Sequence[Group], figures: Sequence[str]) -> list[Line]:
+    found = []
+    for group in groups:
+        cells: dict[str, dict[str, Any]] = {}
+        for name in figures:
+            whole = group.estimate(name)
+            known = [x for x in group.scores(name).values() if x is not None]
+            cells[name] = {
+                "mean": whole.value if whole else None,
+                "low": whole.low if whole else None,
+                "high": whole.high if whole else None,
+                "min": min(known, default=None),
+                "max": max(known, default=None),
+                "n": len(known),
+            }
+        found.append(Line([written(x) for x in group.values.values()], cells, group))
+    return found
+
+
+def headings(groups: Sequence[Group]) -> list[str]:
+    return [field.split(".")[1] for field in groups[0].values]
+
+
+def texts(cell: dict[str, Any]) -> tuple[str, str]:
+    """A cell as (mean, interval)."""
+    mean, low, high = alike([cell["mean"], cell["low"], cell["high"]])
+    return mean, f"[{low}, {high}]" if cell["low"] is not None else MISSING
+
+
+def note(groups: Sequence[Group]) -> str:
+    return f"Mean over seeds and {100 * LEVEL:g} % t interval of that mean; n seeds. {MISSING}: a seed has no value, or n = 1."
+
+
+def markdown(groups: Sequence[Group], figures: Sequence[str]) -> str:
+    heads = [*headings(groups), *(x for name in figures for x in (name, "interval")), "n"]
+    rows = [heads, ["---"] * len(heads)]
+    for line in lines(groups, figures):
+        cells = [text for name in figures for text in texts(line.cells[name])]
+        rows.append([*line.settings, *cells, str(line.cells[figures[0]]["n"])])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\n{note(groups)}\n"
+
+
+def latex(groups: Sequence[Group], figures: Sequence[str]) -> str:
+    """A booktabs table: \\usepackage{booktabs}."""
+    heads = [*headings(groups), *(x for name in figures for x in (name, "interval")), "$n$"]
+    body = []
+    for line in lines(groups, figures):
+        cells = [text for name in figures for text in texts(line.cells[name])]
+        body.append([*line.settings, *cells, str(line.cells[figures[0]]["n"])])
+    kinds = "l" * len(headings(groups)) + "rr" * len(figures) + "r"
+    escaped = [" & ".join(escape(cell) for cell in row) + r" \\" for row in [heads, *body]]
+    return "\n".join(
+        [f"% {note(groups)}".replace("%g", "g"), rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", escaped[0], r"\midrule"]
+        + [*escaped[1:], r"\bottomrule", r"\end{tabular}", ""]
+    )
+
+
+def escape(text: str) -> str:
+    if text == "$n$":
+        return text
+    text = text.replace(MISSING, "--")
+    return "".join({"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}.get(letter, letter) for letter in text)
+
+
+def comma_separated(groups: Sequence[Group], figures: Sequence[str]) -> str:
+    """Every number at full precision, a line for each group; what is missing is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    parts = ("mean", "low", "high", "min", "max", "n")
+    writer.writerow([*headings(groups), *(f"{name}.{part}" for name in figures for part in parts), "folders"])
+    for line in lines(groups, figures):
+        numbers = [
+            "" if line.cells[name][part] is None else line.cells[name][part] for name in figures for part in parts
+        ]
+        writer.writerow([*line.settings, *numbers, " ".join(folder.name for folder in folders(line.group))])
+    return out.getvalue()
+
+
+def folders(group: Group) -> list[Path]:
+    return list(dict.fromkeys(entry.folder for entry in group.entries))
+
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0.2rem; } h2 { font-size: 1.1rem; margin-top: 2.2rem; }
+p.small, figcaption { color: #555; font-size: 0.85rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
+th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th { border-bottom: 2px solid #333; } th.setting, td.setting { text-align: left; }
+th button { all: unset; cursor: pointer; font-weight: 600; } th button:focus-visible { outline: 2px solid #0072B2; }
+th[aria-sort=ascending] button::after { content: " \\2191"; } th[aria-sort=descending] button::after { content: " \\2193"; }
+td a { color: inherit; text-decoration-color: #bbb; } .wide { overflow-x: auto; }
+figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(28rem, 1fr)); gap: 0 1.5rem; }
+.warn { border-left: 4px solid #D55E00; padding-left: 0.8rem; }
+@media print { body { margin: 0; max-width: none; font-size: 11px; } .figures { grid-template-columns: 1fr 1fr; }
+ figure, tr { break-inside: avoid; } }
+"""
+
+SORT = """
+for (const button of document.querySelectorAll('th button')) button.onclick = () => {
+  const head = button.parentElement, table = head.closest('table'), body = table.tBodies[0];
+  const column = [...head.parentElement.children].indexOf(head);
+  const up = head.getAttribute('aria-sort') !== 'ascending';
+  for (const other of head.parentElement.children) other.removeAttribute('aria-sort');
+  head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+  const key = row => { const cell = row.children[column], n = parseFloat(cell.dataset.value);
+    return isNaN(n) ? cell.textContent : n; };
+  const rows = [...body.rows].sort((a, b) => { const x = key(a), y = key(b);
+    return (typeof x === 'number' && typeof y === 'number' ? x - y : String(x).localeCompare(String(y))) * (up ? 1 : -1); });
+  for (const row of rows) body.append(row);
+};
+"""
+
+
+def page(
+    title: str, groups: Sequence[Group], figures: Sequence[str], pictures: Mapping[str, Figure], home: Path
+) -> str:
+    """One self-contained HTML page; links to run folders are relative to `home`, where it will lie."""
+    rows = [entry for group in groups for entry in group.entries]
+    sections = [f"<h1>{html.escape(title)}</h1>", f'<p class="small">{html.escape(provenance(rows))}</p>']
+    sections += [f'<p class="warn">{html.escape(text)}</p>' for text in warnings(rows)]
+    sections += ["<h2>Table</h2>", f'<div class="wide">{sortable(groups, figures, home)}</div>']
+    sections += [
+        f'<p class="small">{html.escape(note(groups))} Click a heading to sort; a number leads to its runs.</p>'
+    ]
+    sections += ["<h2>Figures</h2>", '<div class="figures">']
+    sections += [f"<figure>{drawing(figure)}</figure>" for figure in pictures.values()]
+    sections += ["</div>"]
+    body = "\n".join(sections)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
+        f'<meta name="viewport" content="width=device-width">\n<style>{STYLE}</style>\n'
+        f"{body}\n<script>{SORT}</script>\n</html>\n"
+    )
+
+
+def sortable(groups: Sequence[Group], figures: Sequence[str], home: Path) -> str:
+    heads = "".join(f'<th class="setting"><button>{html.escape(name)}</button></th>' for name in headings(groups))
+    for name in figures:
+        heads += f"<th><button>{html.escape(name)}</button></th><th>interval</th><th><button>min</button></th>"
+    rows = []
+    for line in lines(groups, figures):
+        where = folders(line.group)
+        link = html.escape(relpath(where[0], home))
+        cells = "".join(
+            f'<td class="setting" data-value="{html.escape(text)}">{html.escape(text)}</td>' for text in line.settings
+        )
+        for name in figures:
+            cell = line.cells[name]
+            mean, interval = texts(cell)
+            (low,) = alike([cell["min"]])
+            cells += (
+                f'<td data-value="{cell["mean"]}"><a href="{link}/summary.json">{mean}</a></td><td>{interval}</td>'
+                f'<td data-value="{cell["min"]}">{low}</td>'
+            )
+        links = " ".join(
+            f'<a href="{html.escape(relpath(folder, home))}/">{i + 1}</a>' for i, folder in enumerate(where)
+        )
+        rows.append(
+            f'<tr>{cells}<td data-value="{len(line.group.entries)}">{len(line.group.entries)}</td><td>{links}</td></tr>'
+        )
+    return (
+        f"<table><thead><tr>{heads}<th><button>n</button></th><th>runs</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def provenance(rows: Sequence[Entry]) -> str:
+    """What was run, how much of it, on what, by which code."""
+    runs = [run_folder.read(folder) for folder in dict.fromkeys(entry.folder for entry in rows)]
+    manifests = [run.manifest for run in runs]
+    machines = sorted(
+        {
+            f"{m['machine']['device_count']} x {m['machine'].get('processor') or m['machine']['device_kind']}"
+            for m in manifests
+        }
+    )
+    code = sorted(
+        {f"{m.get('revision', 'no revision')[:10]}{' (changed)' if m.get('dirty') else ''}" for m in manifests}
+    )
+    versions = sorted({f"jax {m['machine']['versions']['jax']}" for m in manifests})
+    steps = sorted({f"{m['budget']['steps']:,} {m.get('unit', 'steps')}" for m in manifests})
+    seconds = sum(line["seconds"] for run in runs for line in run.timings)
+    notes = sorted({m["note"] for m in manifests if m.get("note")})
+    return " · ".join(
+        [f"{rows[0].recipe}: {len(rows)} runs of {' or '.join(steps)}", f"{seconds:,.0f} s in training chunks"]
+        + [", ".join(machines), ", ".join(versions), f"code {', '.join(code)}", *notes]
+    )
+
+
+def warnings(rows: Sequence[Entry]) -> list[str]:
+    """What a reader must not overlook."""
+    found = []
+    if waiting := [entry for entry in rows if not entry.complete]:
+        found.append(f"{len(waiting)} of {len(rows)} runs are not complete: their figures are the newest there are.")
+    if lost := [entry for entry in rows if not entry.finite]:
+        found.append(f"{len(lost)} of {len(rows)} runs diverged; they have no figures, and their settings no mean.")
+    return found
+
+
+def drawing(figure: Figure) -> str:
+    """A figure as SVG text, without dates or random ids, so that equal runs give equal pages."""
+    from matplotlib import rc_context
+
+    out = io.StringIO()
+    with rc_context({"svg.hashsalt": "research", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]

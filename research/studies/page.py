@@ -1,0 +1,148 @@
+"""A finished study on paper: its arms, each against the first, and published figures beside ours."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from research.engine.files import write_text
+from research.report import collect, figures, paper, summary, tables
+from research.report.collect import Group
+from research.report.stats import LEVEL, holm, paired
+from research.report.tables import MISSING, alike
+from research.studies.study import Block, Study, verdict
+
+
+def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
+    """Writes report.html, table.md, table.tex, table.csv and figures into the study's folder -> tables to print."""
+    blocks = {block: groups(study, block, folder, quick) for block in study.blocks}
+    everything = [group for members in blocks.values() for group in members]
+    names = [study.figure]
+    pictures = {}
+    for block, members in blocks.items():
+        for name, picture in figures.draw([arms_only(group) for group in members], names).items():
+            pictures[f"{block.name}-{name}"] = picture
+    for name, picture in pictures.items():
+        for ending in ("png", "pdf"):
+            figures.save(picture, folder / f"{name}.{ending}")
+    against = {block: differences(members, study.figure) for block, members in blocks.items()}
+    beside = [] if quick else published(study, blocks)
+    extra = ["\n## Each arm against the first, seed by seed\n", rows_as_markdown(DIFFERENCE, flat(against))]
+    extra += ["\n## Beside published figures\n", rows_as_markdown(PUBLISHED, beside)] if beside else []
+    title = f"{study.name}{' (quick: a look, no result)' if quick else ''}: {study.question}"
+    write_text(folder / "table.md", paper.markdown(everything, names) + "\n".join(extra))
+    write_text(folder / "table.tex", paper.latex(everything, names))
+    write_text(folder / "table.csv", paper.comma_separated(everything, names))
+    html = paper.page(title, everything, names, pictures, folder.resolve())
+    parts: list[Any] = [("Each arm against the first, seed by seed", DIFFERENCE, flat(against))]
+    parts += [("Beside published figures", PUBLISHED, beside)] if beside else []
+    html = html.replace("<h2>Figures</h2>", "".join(map(section, parts)) + "<h2>Figures</h2>")
+    write_text(folder / "report.html", html)
+    shown: list[Any] = [tables.comparison(everything, list(everything[0].values), names)]
+    shown.append(as_table("each arm against the first", DIFFERENCE, flat(against)))
+    return shown + ([as_table("beside published figures", PUBLISHED, beside)] if beside else [])
+
+
+def groups(study: Study, block: Block, folder: Path, quick: bool) -> list[Group]:
+    """The block's rows by arm, from its run folders. Raises ValueError where an arm has none."""
+    sweep = study.sweep(block, quick)
+    home = folder / block.name / sweep.name
+    for plan in sweep.lanes:
+        summary.summarize(home / plan.name)
+    entries = collect.entries([home])
+    found = []
+    settings = {plan.name: plan for plan in sweep.lanes}
+    for arm, cell in zip(study.arms, sweep.cells, strict=True):
+        members = tuple(
+            entry
+            for entry in entries
+            for plan in [settings[entry.folder.name]]
+            if (plan.setup, plan.rows[entry.row].hyper) == (cell.setup, cell.hyper)
+        )
+        if not members:
+            raise ValueError(f"arm {arm.name!r} of {study.name} has no finished run in {home}; run the study again")
+        found.append(Group({"study.on": block.name, "study.arm": arm.name}, members))
+    return found
+
+
+def arms_only(group: Group) -> Group:
+    return Group({"study.arm": group.values["study.arm"]}, group.entries)
+
+
+DIFFERENCE = ("on", "arm", "difference", f"{100 * LEVEL:g} % interval", "p (Holm)", "n")
+
+
+def differences(groups: Sequence[Group], figure: str) -> list[list[str]]:
+    """Each arm minus the first over shared seeds; p of the paired t test, corrected for the number of arms."""
+    first, *others = groups
+    ours = first.scores(figure)
+    found = []
+    for group in others:
+        theirs = group.scores(figure)
+        shared = [seed for seed in ours if ours[seed] is not None and theirs.get(seed) is not None]
+        complete = len(shared) == len(ours)
+        found.append(
+            paired({s: theirs[s] or 0.0 for s in shared}, {s: ours[s] or 0.0 for s in shared}) if complete else None
+        )
+    known = [x.p for x in found if x is not None and x.p is not None]
+    corrected = iter(holm(known)) if known else iter(())
+    rows = []
+    for group, x in zip(others, found, strict=True):
+        if x is None:
+            rows.append([*group.values.values(), MISSING, MISSING, MISSING, "a seed has no value"])
+            continue
+        value, low, high = alike([x.estimate.value, x.estimate.low, x.estimate.high])
+        p = f"{next(corrected):.2g}" if x.p is not None else MISSING
+        between = f"[{low}, {high}]" if x.estimate.low is not None else MISSING
+        rows.append([*group.values.values(), value, between, p, str(x.estimate.n)])
+    return rows
+
+
+PUBLISHED = ("on", "arm", "ours", "published", "n", "source", "selected", "verdict")
+
+
+def published(study: Study, blocks: dict[Block, list[Group]]) -> list[list[str]]:
+    """Every published figure beside ours, with the verdict by `study.verdict`."""
+    named = {(block.name, group.values["study.arm"]): group for block, members in blocks.items() for group in members}
+    rows = []
+    for theirs in study.published:
+        group = named[theirs.block, theirs.arm]
+        scores = list(group.scores(study.figure).values())
+        whole = group.estimate(study.figure)
+        told = (
+            "not comparable: a seed of ours has no value"
+            if None in scores
+            else verdict([x for x in scores if x is not None], theirs)
+        )
+        spread = f" ± {theirs.spread:g} ({theirs.kind})" if theirs.spread is not None else ""
+        rows.append(
+            [theirs.block, theirs.arm, f"{whole.value:.4g}" if whole else MISSING, f"{theirs.value:g}{spread}"]
+            + [str(theirs.n), theirs.source, "yes" if theirs.selected else "no", told]
+        )
+    return rows
+
+
+def flat(tables: dict[Block, list[list[str]]]) -> list[list[str]]:
+    return [row for rows in tables.values() for row in rows]
+
+
+def rows_as_markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def as_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*heads, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def section(part: tuple[str, Sequence[str], Sequence[Sequence[str]]]) -> str:
+    from html import escape
+
+    title, heads, rows = part
+    head = "".join(f'<th class="setting">{escape(x)}</th>' for x in heads)
+    body = "".join("<tr>" + "".join(f'<td class="setting">{escape(x)}</td>' for x in row) + "</tr>" for row in rows)
+    return f'<h2>{escape(title)}</h2><div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

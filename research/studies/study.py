@@ -1,0 +1,117 @@
+"""A study: arms side by side over seeds, and what others published of them, with a verdict by a stated rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from research.engine.plan import Budget, Recipe
+from research.report.stats import mean_interval, prediction_interval
+from research.sweep.grid import Cell
+from research.sweep.lanes import Sweep
+
+
+class Arm(NamedTuple):
+    """One setting of a study: what it changes in its block's recipe, by field name."""
+
+    name: str
+    setup: dict[str, Any] = {}
+    hyper: dict[str, float] = {}
+
+
+class Block(NamedTuple):
+    """The arms of one recipe (an environment, a data set), which share a budget.
+
+    quick  the budget of `--quick`
+    """
+
+    name: str
+    recipe: Recipe
+    budget: Budget
+    quick: Budget
+
+
+class Published(NamedTuple):
+    """A figure that somebody printed.
+
+    spread, kind  as printed: 'std', 'SE', '95 %', 'min-max', or 'none' where one value stands alone
+    selected      True where it was chosen on the evaluation data (a best checkpoint, a best setting)
+    comparable    False where data or protocol differ, with `why`
+    """
+
+    block: str
+    arm: str
+    value: float
+    spread: float | None
+    kind: Literal["std", "SE", "95 %", "min-max", "none"]
+    n: int
+    source: str
+    selected: bool = False
+    comparable: bool = True
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, the runs that answer it, and the figure that it turns on."""
+
+    name: str
+    question: str
+    blocks: tuple[Block, ...]
+    arms: tuple[Arm, ...]
+    seeds: int
+    figure: str
+    published: tuple[Published, ...] = ()
+    quick_seeds: int = 3
+    width: int = 64
+
+    def sweep(self, block: Block, quick: bool = False) -> Sweep:
+        """All arms of a block as one sweep."""
+        cells = tuple(
+            Cell(
+                {f"setup.{k}": v for k, v in arm.setup.items()} | {f"hyper.{k}": v for k, v in arm.hyper.items()},
+                replace(block.recipe.setup, **arm.setup),
+                block.recipe.hyper._replace(**arm.hyper),
+            )
+            for arm in self.arms
+        )
+        seeds = tuple(range(self.quick_seeds if quick else self.seeds))
+        return Sweep(block.recipe, cells, seeds, block.quick if quick else block.budget, self.width)
+
+
+def verdict(scores: Sequence[float], published: Published) -> str:
+    """Ours beside a published figure: 'inside', 'above', 'below' or 'not comparable', and by which rule.
+
+    A single published run is inside where it could be one of ours: in the 95 % prediction interval. A published mean is
+    inside where the difference of the two means has 0 in its 95 % interval (Welch 1947, with their spread as printed).
+    """
+    if not published.comparable:
+        return f"not comparable: {published.why}"
+    ours = mean_interval(scores)
+    if ours.n < 2 or np.ptp(scores) == 0:
+        return "not comparable: our seeds show no spread to compare with"
+    if published.n == 1 or published.kind in ("none", "min-max"):
+        expected = prediction_interval(scores)
+        rule = f"95 % prediction interval of one run, n = {ours.n}"
+        low, high, value = expected.low, expected.high, published.value
+    else:
+        low, high = welch(scores, published)
+        rule, value = f"95 % interval of the difference of means, n = {ours.n} and {published.n}", 0.0
+        # `low` and `high` are of theirs - ours, so that 'below' speaks of ours in both cases.
+        return (f"inside ({rule})") if low <= 0 <= high else f"{'below' if low > 0 else 'above'} ({rule})"
+    assert low is not None and high is not None
+    return f"inside ({rule})" if low <= value <= high else f"{'above' if value < low else 'below'} ({rule})"
+
+
+def welch(scores: Sequence[float], published: Published) -> tuple[float, float]:
+    """95 % interval of theirs - ours, for means of independent runs with unequal spreads (Welch 1947)."""
+    from scipy.special import stdtrit
+
+    x = np.asarray(scores, np.float64)
+    spread = published.spread or 0.0
+    standard = {"std": spread / published.n**0.5, "SE": spread, "95 %": spread / stdtrit(published.n - 1, 0.975)}
+    theirs, ours = standard[published.kind] ** 2, x.var(ddof=1) / len(x)
+    freedom = (theirs + ours) ** 2 / (theirs**2 / (published.n - 1) + ours**2 / (len(x) - 1))
+    gap, half = published.value - x.mean(), float(stdtrit(freedom, 0.975) * np.sqrt(theirs + ours))
+    return gap - half, gap + half

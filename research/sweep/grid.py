@@ -1,0 +1,209 @@
+"""From a question to cells: which settings of a recipe's fields are run beside each other.
+
+A factor is a tuple of alternatives, an alternative the fields that it changes. The cells of a sweep are all
+combinations of one alternative from each factor.
+"""
+
+import difflib
+import itertools
+import math
+import types
+from collections.abc import Sequence
+from dataclasses import fields as setup_fields
+from dataclasses import replace
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from research.engine.plan import Recipe
+
+Alternative = dict[str, Any]
+Factor = tuple[Alternative, ...]
+
+
+class Cell(NamedTuple):
+    """One setting: what it changes, by full name ('hyper.clip'), and the whole Setup and Hyper that this makes."""
+
+    changes: Alternative
+    setup: Any
+    hyper: Any
+
+
+def grid(recipe: Recipe, texts: Sequence[str]) -> list[Factor]:
+    """'clip=0.1,0.2' -> a factor with an alternative for each value; a factor for each text."""
+    return [tuple({name: value} for value in values) for name, values in assignments(recipe, texts, "--grid")]
+
+
+def listed(recipe: Recipe, texts: Sequence[str]) -> list[Factor]:
+    """Several 'FIELD=a,b' of equal length -> one factor, whose first alternative has every field's first value."""
+    named = assignments(recipe, texts, "--list")
+    lengths = {name: len(values) for name, values in named}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} has {count}" for name, count in lengths.items())
+        raise ValueError(f"--list pairs values by position, so all need equally many: {told}; use --grid to combine")
+    if not named:
+        return []
+    return [tuple(dict(zip(lengths, values, strict=True)) for values in zip(*(v for _, v in named), strict=True))]
+
+
+def drawn(recipe: Recipe, texts: Sequence[str], count: int, seed: int) -> list[Factor]:
+    """'learning_rate=log:1e-5:1e-2' or 'clip=uniform:0.1:0.3' -> one factor of `count` random alternatives.
+
+    Each field draws from a stream of its own, so that adding one leaves the others' values.
+    """
+    if not texts:
+        return []
+    if count < 1:
+        raise ValueError(f"draws={count} must be at least 1; usual: 20 to 200")
+    columns = {}
+    for text in texts:
+        name, right = split(text, "--draw", "FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH")
+        name, kind = resolve(recipe, name)
+        columns[name] = draw(text, right, kind, count, np.random.default_rng([seed, *name.encode()]))
+    return [tuple(dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))]
+
+
+def draw(text: str, right: str, kind: Any, count: int, rng: np.random.Generator) -> list[Any]:
+    """`count` numbers of a declared distribution; of a field of integers they are rounded."""
+    law, *bounds = right.split(":")
+    try:
+        low, high = map(float, bounds)
+    except ValueError:
+        low = high = math.nan
+    if law not in ("log", "uniform") or not low < high or (law == "log" and low <= 0):
+        raise ValueError(
+            f"--draw {text!r} must be FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH with LOW < HIGH, and 0 < LOW for log; "
+            "for example learning_rate=log:1e-5:1e-2"
+        )
+    if kind not in (int, float):
+        raise ValueError(f"--draw {text!r} needs a field of numbers; use --grid for {kind}")
+    numbers = np.exp(rng.uniform(np.log(low), np.log(high), count)) if law == "log" else rng.uniform(low, high, count)
+    return [kind(round(x)) if kind is int else float(f"{x:.6g}") for x in numbers]
+
+
+def ablated(recipe: Recipe, texts: Sequence[str]) -> list[Factor]:
+    """'clip_values' (a switch, turned over) or 'clip=1e9' -> one factor: the full thing, and each change by itself."""
+    if not texts:
+        return []
+    alternatives: list[Alternative] = [{}]
+    for text in texts:
+        if "=" in text:
+            alternatives += [
+                {name: value} for name, values in assignments(recipe, [text], "--ablate") for value in values
+            ]
+            continue
+        name, kind = resolve(recipe, text)
+        if kind is not bool:
+            raise ValueError(f"--ablate {text!r} is no switch; say what it becomes: --ablate {text}=VALUE")
+        alternatives.append({name: not getattr(recipe.setup, name.split(".")[1])})
+    return [tuple(alternatives)]
+
+
+def combine(recipe: Recipe, factors: Sequence[Factor]) -> list[Cell]:
+    """All combinations of one alternative from each factor, in the order of their writing."""
+    for one, other in itertools.combinations(factors, 2):
+        shared = {name for x in one for name in x} & {name for x in other for name in x}
+        if shared:
+            raise ValueError(f"{', '.join(sorted(shared))} is varied twice; name each field in one place")
+    cells = []
+    for chosen in itertools.product(*factors):
+        changes = {name: value for alternative in chosen for name, value in alternative.items()}
+        parts: dict[str, dict[str, Any]] = {"setup": {}, "hyper": {}}
+        for name, value in changes.items():
+            part, field = name.split(".")
+            parts[part][field] = value
+        cells.append(Cell(changes, replace(recipe.setup, **parts["setup"]), recipe.hyper._replace(**parts["hyper"])))
+    settings = [(cell.setup, cell.hyper) for cell in cells]
+    for index, setting in enumerate(settings):
+        if setting in settings[:index]:
+            raise ValueError(f"two cells are the same setting: {describe(cells[index].changes)}; leave one out")
+    return cells
+
+
+def describe(changes: Alternative) -> str:
+    """'clip=0.1, widths=64x64', or 'as it is' where nothing changes."""
+    return ", ".join(f"{name.split('.')[1]}={show(value)}" for name, value in changes.items()) or "as it is"
+
+
+def show(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def assignments(recipe: Recipe, texts: Sequence[str], option: str) -> list[tuple[str, list[Any]]]:
+    """'FIELD=a,b,c' texts -> (full name, parsed values); a field may stand once."""
+    found: dict[str, list[Any]] = {}
+    for text in texts:
+        field, right = split(text, option, "FIELD=VALUE,VALUE,...")
+        name, kind = resolve(recipe, field)
+        if name in found:
+            raise ValueError(f"{option} {text!r} names {field} a second time; give all its values at once")
+        values = [parse(item, kind, f"{option} {text!r}") for item in right.split(",")]
+        found[name] = values
+    return list(found.items())
+
+
+def split(text: str, option: str, form: str) -> tuple[str, str]:
+    field, equals, right = text.partition("=")
+    if not (field and equals and right):
+        raise ValueError(f"{option} {text!r} must be {form}; for example learning_rate=1e-4,3e-4")
+    return field, right
+
+
+def resolve(recipe: Recipe, name: str) -> tuple[str, Any]:
+    """'clip' or 'hyper.clip' -> ('hyper.clip', float): a field's full name and its type without annotations."""
+    hints = {
+        **{f"setup.{field.name}": (type(recipe.setup), field.name) for field in setup_fields(recipe.setup)},
+        **{f"hyper.{field}": (type(recipe.hyper), field) for field in recipe.hyper._fields},
+    }
+    name = name.replace("-", "_")
+    matches = [full for full in hints if name in (full, full.split(".")[1])]
+    if not matches:
+        close = difflib.get_close_matches(name, [*hints, *(full.split(".")[1] for full in hints)], n=1)
+        known = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(full.split(".")[1] for full in hints)
+        raise ValueError(f"field={name!r} is in neither Setup nor Hyper of {recipe.name}; {known}")
+    if len(matches) > 1:
+        raise ValueError(f"field={name!r} is in both Setup and Hyper of {recipe.name}; write {' or '.join(matches)}")
+    owner, field = hints[matches[0]]
+    hint = get_type_hints(owner, include_extras=True)[field]
+    return matches[0], get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def parse(text: str, kind: Any, where: str) -> Any:
+    """A value of a field's type; items of a tuple are joined by 'x': widths=64x64."""
+    try:
+        return convert(text.strip(), kind)
+    except ValueError:
+        told = (
+            " or ".join(map(repr, get_args(kind))) if get_origin(kind) is Literal else getattr(kind, "__name__", kind)
+        )
+        raise ValueError(f"{where}: {text!r} must be {told}; a tuple is written 64x64") from None
+
+
+def convert(text: str, kind: Any) -> Any:
+    if get_origin(kind) in (Union, types.UnionType):
+        if text.lower() == "none" and type(None) in get_args(kind):
+            return None
+        return convert(text, next(x for x in get_args(kind) if x is not type(None)))
+    if get_origin(kind) is Annotated:
+        return convert(text, get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return next_or_raise(x for x in get_args(kind) if str(x) == text)
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return tuple(convert(item, inner) for item in text.split("x")) if text else ()
+    if kind is bool:
+        return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else next_or_raise(())
+    if kind in (int, float, str):
+        if not text:
+            raise ValueError(text)
+        return kind(text)
+    raise ValueError(text)
+
+
+def next_or_raise(found: Any) -> Any:
+    for x in found:
+        return x
+    raise ValueError

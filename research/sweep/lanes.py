@@ -1,0 +1,172 @@
+"""Cells and seeds packed into lanes of one width, and lanes run one after another; every lane is a run folder."""
+
+import functools
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from rich.console import Console
+
+from research.engine.files import write_json
+from research.engine.lane import Lane
+from research.engine.placement import Placement
+from research.engine.plan import Budget, Plan, Recipe, Row, pack
+from research.engine.run import run
+from research.engine.session import Interrupted
+from research.sweep.grid import Cell, describe
+
+SWEEP = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Cells x seeds of one recipe. Valid by construction: every lane's Plan is.
+
+    width  rows in a program at most; the lanes of one Setup all have the same number, so that they share a program
+    """
+
+    recipe: Recipe
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...]
+    budget: Budget
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        if not self.cells:
+            raise ValueError("a sweep of no cells runs nothing; name a field with --grid FIELD=a,b,c")
+        if not self.seeds:
+            raise ValueError("seeds=0 must be at least 1; usual: 5 to 16")
+        _ = self.lanes
+
+    @functools.cached_property
+    def lanes(self) -> tuple[Plan, ...]:
+        """Cells that share a Setup are rows of one program, cell by cell and seed by seed."""
+        groups: dict[Any, list[Row]] = {}
+        for cell in self.cells:
+            groups.setdefault(cell.setup, []).extend(Row(seed, cell.hyper) for seed in self.seeds)
+        # One load for all lanes of a Setup: a data set is read once.
+        recipe = replace(self.recipe, load=functools.lru_cache(maxsize=1)(self.recipe.load))
+        return tuple(
+            Plan(recipe, setup, rows, self.budget, width)
+            for setup, whole in groups.items()
+            for width in [even(len(whole), self.width)]
+            for rows in pack(whole, width)
+        )
+
+    @property
+    def programs(self) -> int:
+        return len({plan.setup for plan in self.lanes})
+
+    @property
+    def name(self) -> str:
+        text = json.dumps([plan.identity() for plan in self.lanes], sort_keys=True)
+        return f"{self.recipe.name}-sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    def manifest(self) -> dict[str, Any]:
+        """What the sweep is, and which run folder holds which of its rows; JSON."""
+        return {
+            "recipe": self.recipe.name,
+            "fields": sorted({name for cell in self.cells for name in cell.changes}),
+            "cells": [describe(cell.changes) for cell in self.cells],
+            "seeds": list(self.seeds),
+            "lanes": [plan.name for plan in self.lanes],
+        }
+
+
+def even(rows: int, most: int) -> int:
+    """The width of equal lanes of at most `most` rows: 100 rows in lanes of at most 64 are two of 50."""
+    return -(-rows // -(-rows // most))
+
+
+class Failure(NamedTuple):
+    """A lane that an error stopped; the others went on."""
+
+    plan: Plan
+    error: BaseException
+
+
+def go(
+    sweep: Sweep,
+    out: Path,
+    console: Console,
+    only: Callable[[int], bool] = lambda lane: True,
+    **how: Any,
+) -> list[Failure]:
+    """Runs the lanes that are not complete yet -> those that failed. `how` is passed on to `run`.
+
+    A row that diverges is a result of its cell; an error stops its lane alone; a signal stops the sweep.
+    """
+    folder = out / sweep.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / SWEEP, sweep.manifest())
+    failures = []
+    for number, plan in enumerate(sweep.lanes):
+        if not only(number):
+            continue
+        console.print(f"lane {number + 1} of {len(sweep.lanes)}: {len(plan.rows)} rows", highlight=False)
+        try:
+            run(plan, folder, console=console, heed_divergence=False, **how)
+        except (Interrupted, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            console.print(f"lane {number + 1} failed: {error}", style="red", highlight=False)
+            failures.append(Failure(plan, error))
+    return failures
+
+
+def seconds_per_chunk(plan: Plan, device_count: int | None = None) -> float:
+    """One chunk's time (s), measured on a state that is thrown away; the program is the one that the lane will use."""
+    lane = Lane(plan, plan.recipe.load(plan.setup), Placement.choose(plan.lane_width, device_count))
+    state = lane.start()
+    lane.compile(state)
+    for first in (0, 0):
+        begin = time.perf_counter()
+        state, metrics = lane.advance(state, first, lane.feed(first))
+        jax.block_until_ready(metrics)
+    return time.perf_counter() - begin
+
+
+def fitting_width(plan: Plan, device_count: int | None = None, share: float = 0.5) -> int:
+    """How many rows of this plan's kind fit into `share` of the free memory, by the compiled programs' own account.
+
+    Two programs are compiled, of one and of two rows a device; memory grows by the same amount with each further row.
+    """
+    inputs = plan.recipe.load(plan.setup)
+    devices = len(Placement.choose(plan.lane_width, device_count).devices)
+
+    def needed(rows: int) -> int:
+        wide = replace(plan, rows=plan.rows[:1] * (rows * devices), width=None)
+        lane = Lane(wide, inputs, Placement.choose(rows * devices, device_count))
+        return lane.memory(lane.start())
+
+    one, two = needed(1), needed(2)
+    free = free_memory() // (devices if jax.default_backend() == "cpu" else 1)
+    return max(1, int((share * free - (2 * one - two)) // max(two - one, 1))) * devices
+
+
+def free_memory() -> int:
+    """Bytes free on an accelerator, or in the machine where devices share its memory."""
+    found = jax.local_devices()[0].memory_stats()
+    if found and "bytes_limit" in found:
+        return found["bytes_limit"] - found.get("bytes_in_use", 0)
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def diverged(folder: Path, sweep: Sweep) -> Iterator[str]:
+    """'learning_rate=10, seed 3' for each row whose last metrics are not finite."""
+    from research.report import folder as run_folder
+    from research.report.summary import last_lines
+
+    told = {(cell.setup, cell.hyper): describe(cell.changes) for cell in sweep.cells}
+    for plan in sweep.lanes:
+        if (folder / plan.name / "manifest.json").exists():
+            found = run_folder.read(folder / plan.name)
+            for row, last in zip(plan.rows, last_lines(found), strict=True):
+                if not last["finite"]:
+                    yield f"{told[plan.setup, row.hyper]}, seed {row.seed}"

@@ -1,0 +1,61 @@
+"""Compares runs: `python scripts/report.py runs/... --by clip --out report/`.
+
+Reads run folders, or folders that hold them, and writes report.html (one page that needs nothing else), table.md,
+table.tex, table.csv, and each figure as PNG and PDF.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from research.command import command
+
+
+@dataclass(frozen=True)
+class Arguments:
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders, or folders of them."""
+    by: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A field whose values are compared (--by clip --by environments); by default all fields that differ."""
+    figure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A figure to show, most important first; by default those that the recipe watches."""
+    out: Path = Path("report")
+    """Folder to write into."""
+    title: str = ""
+    """The page's title; by default the recipe and the fields."""
+
+
+def main(arguments: list[str]) -> int:
+    from research.engine.files import write_text
+    from research.report import collect, figures, paper, tables
+
+    chosen = tyro.cli(Arguments, args=arguments, description=__doc__)
+    if not chosen.folders:
+        raise ValueError("no folder given; name run folders, or a folder of them: report.py runs/")
+    rows = collect.entries(chosen.folders)
+    fields = [collect.field_name(rows, name) for name in chosen.by] or collect.varied(rows)
+    groups = collect.group(rows, fields)
+    names = collect.chosen_figures(rows, chosen.figure)
+    title = chosen.title or f"{rows[0].recipe} by {', '.join(field.split('.')[1] for field in fields) or 'seed'}"
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    pictures = figures.draw(groups, names)
+    for name, picture in pictures.items():
+        for ending in ("png", "pdf"):
+            figures.save(picture, chosen.out / f"{name}.{ending}")
+    write_text(chosen.out / "table.md", paper.markdown(groups, names))
+    write_text(chosen.out / "table.tex", paper.latex(groups, names))
+    write_text(chosen.out / "table.csv", paper.comma_separated(groups, names))
+    write_text(chosen.out / "report.html", paper.page(title, groups, names, pictures, chosen.out.resolve()))
+    console = Console()
+    console.print(tables.comparison(groups, fields, names))
+    for text in paper.warnings(rows):
+        console.print(text, style="yellow")
+    console.print(str(chosen.out / "report.html"), soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    command(main)

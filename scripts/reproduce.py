@@ -1,0 +1,67 @@
+"""Runs a study and lays its figures beside the published ones: `python scripts/reproduce.py ppo-ablation`.
+
+`--list` names the studies; `--quick` runs a small version, which prints no verdict. The same command resumes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from research.command import BAD_INPUT, MACHINE, command, say
+from research.engine.placement import configure
+from research.studies import STUDIES, find
+
+
+@dataclass(frozen=True)
+class Arguments:
+    study: Annotated[str, tyro.conf.Positional] = ""
+    """A study's name."""
+    list: bool = False
+    """Name the studies, and run nothing."""
+    quick: bool = False
+    """A small version: fewer seeds and steps, no verdict."""
+    out: Path = Path("runs")
+    """Folder of run folders and of the study's report."""
+    other_machine: bool = False
+    """Resume although devices or versions differ; equal bits are not promised then."""
+    device_count: int | None = None
+    """Devices to use."""
+
+
+def main(arguments: list[str]) -> int:
+    chosen = tyro.cli(Arguments, args=arguments, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    console = Console()
+    if chosen.list or not chosen.study:
+        table = Table("study", "question", title="python scripts/reproduce.py STUDY [--quick]", box=None)
+        for name in STUDIES:
+            table.add_row(name, find(name).question)
+        console.print(table)
+        return 0 if chosen.list else BAD_INPUT
+    study = find(chosen.study)
+    light = all(block.recipe.light for block in study.blocks)
+    seeds = study.quick_seeds if chosen.quick else study.seeds
+    configure(min(len(study.arms) * seeds, study.width), light=light, device_count=chosen.device_count)
+    from research.sweep import lanes
+
+    folder = chosen.out / f"{study.name}{'-quick' if chosen.quick else ''}"
+    failed: list[Any] = []
+    for block in study.blocks:
+        console.print(f"[bold]{study.name}: {block.name}[/bold]")
+        how = {"other_machine": chosen.other_machine, "device_count": chosen.device_count}
+        failed += lanes.go(study.sweep(block, chosen.quick), folder / block.name, console, **how)
+    from research.studies import page
+
+    for part in page.write(study, folder, chosen.quick):
+        console.print(part)
+    for failure in failed:
+        say("failed", f"{failure.plan.name}: {failure.error}", "red")
+    console.print(str(folder / "report.html"), soft_wrap=True)
+    return MACHINE if failed else 0
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,118 @@
+"""Studies: verdicts by their rules, and a small study from its runs to its page."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own import linear
+from rich.console import Console
+
+from research.engine.plan import Budget
+from research.report.stats import prediction_interval
+from research.studies import STUDIES, find, page
+from research.studies.study import Arm, Block, Published, Study, verdict, welch
+from research.sweep import lanes
+
+ROOT = Path(__file__).resolve().parent.parent
+SCORES = [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def published(value: float, **how) -> Published:
+    return Published("", "", value, **({"spread": None, "kind": "none", "n": 1, "source": ""} | how))
+
+
+def test_a_single_run_is_inside_where_it_could_be_ours():
+    # Mean 3, s = sqrt(2.5), t = 2.776445 with 4 degrees of freedom: 3 +- 2.776445 * 1.581139 * sqrt(1.2) = 3 +- 4.80894.
+    low, high = prediction_interval(SCORES)[1:3]
+    assert (low, high) == pytest.approx((3 - 4.80894, 3 + 4.80894), abs=1e-4)
+    assert verdict(SCORES, published(7.8)).startswith("inside (95 % prediction interval of one run, n = 5)")
+    assert verdict(SCORES, published(7.82)).startswith("below")
+    assert verdict(SCORES, published(-1.9)).startswith("above")
+
+
+def test_a_published_mean_is_inside_where_the_means_may_be_equal():
+    # Equal spreads and sizes: standard error sqrt(0.5 + 0.5) = 1 with 8 degrees of freedom, t = 2.306004.
+    theirs = published(5.0, spread=float(np.std(SCORES, ddof=1)), kind="std", n=5)
+    assert welch(SCORES, theirs) == pytest.approx((2 - 2.306004, 2 + 2.306004), abs=1e-5)
+    assert verdict(SCORES, theirs).startswith("inside (95 % interval of the difference of means, n = 5 and 5)")
+    assert verdict(SCORES, theirs._replace(value=5.4)).startswith("below")
+    assert verdict(SCORES, theirs._replace(value=0.6)).startswith("above")
+    # A standard error and a 95 % half-width say the same in other words.
+    error = theirs.spread / 5**0.5
+    assert welch(SCORES, theirs._replace(spread=error, kind="SE")) == pytest.approx(welch(SCORES, theirs))
+    half = theirs._replace(spread=error * 2.776445, kind="95 %")
+    assert welch(SCORES, half) == pytest.approx(welch(SCORES, theirs), rel=1e-5)
+
+
+def test_what_does_not_compare_gets_no_verdict():
+    other = published(3.0, comparable=False, why="other data")
+    assert verdict(SCORES, other) == "not comparable: other data"
+    assert verdict([500.0] * 5, published(490.0)).startswith("not comparable: our seeds show no spread")
+
+
+SMALL = Budget(40, chunk=10, record_every=10, evaluate_every=10)
+STUDY = Study(
+    name="small",
+    question="Does the batch matter?",
+    blocks=(Block("a line", linear.recipe, SMALL, replace(SMALL, steps=20)),),
+    arms=(Arm("32 points"), Arm("8 points", {"batch_size": 8}), Arm("slow", {}, {"learning_rate": 0.001})),
+    seeds=4,
+    figure="error",
+    published=(Published("a line", "32 points", 0.01, 0.001, "std", 5, "nobody 2026", selected=True),),
+    quick_seeds=2,
+)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_study_ends_in_a_page_with_its_arms_differences_and_published_figures(quick, tmp_path):
+    (block,) = STUDY.blocks
+    sweep = STUDY.sweep(block, quick)
+    assert sweep.programs == 2 and sum(len(plan.rows) for plan in sweep.lanes) == 3 * (2 if quick else 4)
+    assert lanes.go(sweep, tmp_path / block.name, Console(quiet=True), device_count=1) == []
+    tables = page.write(STUDY, tmp_path, quick)
+    assert len(tables) == (2 if quick else 3), "a look has no verdict"
+    text = (tmp_path / "table.md").read_text()
+    assert text.count("| a line | 32 points |") == (1 if quick else 2) and "| a line | slow |" in text
+    assert ("nobody 2026" in text) != quick and ("verdict" in text) != quick
+    html = (tmp_path / "report.html").read_text()
+    assert "Each arm against the first" in html and ("no result" in html) == quick
+    assert (tmp_path / "a line-curve-error.png").exists()
+
+
+def test_differences_are_paired_by_seed_and_missing_seeds_are_named():
+    from research.report.collect import Entry, Group
+
+    def group(name: str, scores: list[float | None]) -> Group:
+        entries = (Entry(Path("x"), i, "small", {}, i, x is not None, True, {"error": x}) for i, x in enumerate(scores))
+        return Group({"study.on": "a line", "study.arm": name}, tuple(entries))
+
+    # Differences 1, 1, 2: mean 4/3, p = 0.0572 (tests/test_stats.py); the other arm's 0 p is 1; two p values: doubled.
+    first = group("full", [100.0, 50.0, 0.0])
+    rows = page.differences([first, group("b", [101.0, 51.0, 2.0]), group("c", [100.0, 50.0, 0.0])], "error")
+    assert rows[0][1:] == ["b", "1.33", "[-0.10, 2.77]", "0.11", "3"]
+    assert rows[1][1:3] == ["c", "0"] and rows[1][4] == "1"
+    (lost,) = page.differences([first, group("d", [1.0, None, 1.0])], "error")
+    assert lost[-1] == "a seed has no value"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_is_valid_in_both_sizes(name):
+    study = find(name)
+    for block in study.blocks:
+        for quick in (False, True):
+            sweep = study.sweep(block, quick)
+            assert len(sweep.cells) == len(study.arms) and sweep.lanes
+    arms = {(block.name, arm.name) for block in study.blocks for arm in study.arms}
+    assert all((x.block, x.arm) in arms and x.source for x in study.published)
+    assert all(x.why for x in study.published if not x.comparable)
+
+
+def test_reproduce_lists_studies_and_refuses_unknown_ones():
+    script = str(ROOT / "scripts" / "reproduce.py")
+    done = subprocess.run([sys.executable, script, "--list"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and all(name in done.stdout for name in STUDIES)
+    done = subprocess.run([sys.executable, script, "ppo-ablaton"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and "did you mean 'ppo-ablation'?" in done.stderr

@@ -1,0 +1,233 @@
+"""Sweeps: cells and seeds as lanes of one program, run by the engine, resumed, and reported."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import pytest
+from own import linear
+from rich.console import Console
+
+from research.engine.files import read_lines
+from research.engine.plan import Budget, Plan, Row
+from research.engine.run import run
+from research.report import collect
+from research.sweep import grid, lanes
+from research.sweep.lanes import Sweep, even
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPE = replace(linear.recipe, budget=Budget(40, chunk=10, record_every=10, evaluate_every=20))
+QUIET = Console(quiet=True)
+
+
+def sweep(*texts: str, seeds: int = 3, width: int = 64, recipe=RECIPE) -> Sweep:
+    cells = tuple(grid.combine(recipe, grid.grid(recipe, texts)))
+    return Sweep(recipe, cells, tuple(range(seeds)), recipe.budget, width)
+
+
+def test_cells_of_one_setup_share_a_program_and_lanes_share_a_width():
+    whole = sweep("learning_rate=0.1,0.2,0.3,0.4,0.5", "batch_size=8,16", seeds=3, width=8)
+    assert whole.programs == 2 and len(whole.lanes) == 4
+    # 15 rows of each Setup in lanes of at most 8 are 8 and 7, both run 8 wide.
+    assert [len(plan.rows) for plan in whole.lanes] == [8, 7, 8, 7]
+    assert {plan.lane_width for plan in whole.lanes} == {8}
+    rows = [(plan.setup.batch_size, row.hyper.learning_rate, row.seed) for plan in whole.lanes for row in plan.rows]
+    assert len(set(rows)) == 30
+
+
+@pytest.mark.parametrize(("rows", "most", "width"), [(100, 64, 50), (64, 64, 64), (65, 64, 33), (3, 64, 3), (7, 1, 1)])
+def test_lanes_are_even(rows, most, width):
+    assert even(rows, most) == width
+
+
+def test_a_sweeps_rows_are_the_runs_they_stand_for(tmp_path):
+    whole = sweep("learning_rate=0.1,0.01", seeds=2)
+    assert lanes.go(whole, tmp_path, QUIET, device_count=1) == []
+    entries = collect.entries([tmp_path / whole.name])
+    assert [(e.settings["hyper.learning_rate"], e.seed) for e in entries] == [(0.1, 0), (0.1, 1), (0.01, 0), (0.01, 1)]
+    for entry in entries:
+        hyper = linear.Hyper(entry.settings["hyper.learning_rate"])
+        alone = Plan(RECIPE, RECIPE.setup, (Row(entry.seed, hyper),), RECIPE.budget)
+        folder = run(alone, tmp_path / "alone", device_count=1)
+        assert entry.figures["error"] == pytest.approx(read_lines(folder / "evaluations.jsonl")[-1]["error"], rel=1e-5)
+
+
+def test_all_lanes_of_a_sweep_compile_one_program_and_finished_ones_run_no_more(tmp_path):
+    whole = sweep("learning_rate=0.11,0.12,0.13,0.14,0.15", seeds=3, width=5)
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if event.endswith("backend_compile_duration") else None
+    )
+    first, *others = whole.lanes
+    lanes.go(whole, tmp_path, QUIET, only=lambda lane: lane == 0, device_count=1)
+    after_first = len(compiled)
+    lanes.go(whole, tmp_path, QUIET, device_count=1)
+    assert after_first > 0 and len(compiled) == after_first
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
+    assert len(stamps) == 3
+    lanes.go(whole, tmp_path, QUIET, device_count=1)
+    assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
+
+
+def test_a_lane_that_fails_stops_no_other(tmp_path):
+    def load(setup):
+        if setup.batch_size == 8:
+            raise OSError("the disk of this data set is gone")
+        return linear.load(setup)
+
+    whole = sweep("batch_size=8,16", recipe=replace(RECIPE, load=load))
+    (failure,) = lanes.go(whole, tmp_path, QUIET, device_count=1)
+    assert "the disk of this data set is gone" in str(failure.error) and failure.plan.setup.batch_size == 8
+    assert [entry.settings["setup.batch_size"] for entry in collect.entries([tmp_path])] == [16] * 3
+
+
+def test_a_row_that_diverges_is_named_and_stops_nothing(tmp_path):
+    whole = sweep("learning_rate=0.1,1e30", seeds=2)
+    assert lanes.go(whole, tmp_path, QUIET, device_count=1) == []
+    assert list(lanes.diverged(tmp_path / whole.name, whole)) == [
+        f"learning_rate=1e+30, seed {seed}" for seed in (0, 1)
+    ]
+    good, bad = collect.group(collect.entries([tmp_path]), ["hyper.learning_rate"])
+    assert good.estimate("error") is not None and bad.estimate("error") is None
+    # A sweep whose every row diverges is a result too, and is complete.
+    lost = sweep("learning_rate=1e29,1e30", seeds=1)
+    assert lanes.go(lost, tmp_path, QUIET, device_count=1) == []
+    assert all(entry.complete and not entry.finite for entry in collect.entries([tmp_path / lost.name]))
+
+
+def test_the_width_that_fits_grows_with_the_memory(monkeypatch):
+    plan = sweep("learning_rate=0.1,0.2").lanes[0]
+    found = []
+    for free in (10**5, 10**6):
+        monkeypatch.setattr(lanes, "free_memory", lambda free=free: free)
+        found.append(lanes.fitting_width(plan, 1))
+    assert 1 <= found[0] < found[1]
+
+
+# The command line
+
+
+def command(script: str, *arguments: object) -> list[str]:
+    return [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)]
+
+
+def call(script: str, *arguments: object) -> subprocess.CompletedProcess:
+    environment = os.environ | {"COLUMNS": "400"}
+    return subprocess.run(command(script, *arguments), capture_output=True, text=True, cwd=ROOT, env=environment)
+
+
+OWN = ROOT / "tests" / "own" / "linear.py"
+GRID = ["--grid", "learning_rate=0.1,0.05,0.01", "--seeds", 3, "--device-count", 1]
+
+
+def table(folder: Path, out: Path) -> bytes:
+    done = call("report.py", folder, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return (out / "table.csv").read_bytes()
+
+
+def test_a_sweep_killed_at_random_ends_with_the_same_table(tmp_path):
+    long = [OWN, *GRID, "--steps", 40_000, "--chunk", 1000, "--record-every", 1000, "--evaluate-every", 10_000]
+    long += ["--lanes", 3, "--save-seconds", 0]
+    whole = call("sweep.py", *long, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    kills = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(
+            command("sweep.py", *long, "--out", tmp_path / "killed"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        time.sleep(kills.uniform(5, 12))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = call("sweep.py", *long, "--out", tmp_path / "killed")
+    assert done.returncode == 0, done.stderr
+    assert table(tmp_path / "whole", tmp_path / "a") == table(tmp_path / "killed", tmp_path / "b")
+
+
+def test_a_sweep_shows_its_plan_and_its_table_and_a_report_stands_alone(tmp_path):
+    done = call("sweep.py", OWN, *GRID, "--steps", 1000, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "cells 3" in said and "seeds 3" in said and "programs to compile 1" in said and "lanes 1 of 9 rows" in said
+    assert "learning_rate" in said and "95 % interval" in said
+    (folder,) = tmp_path.glob("linear-sweep-*")
+    assert done.stdout.strip().endswith(folder.name)
+    report = tmp_path / "report"
+    done = call("report.py", folder, "--by", "learning_rate", "--out", report)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in report.iterdir()}
+    assert names >= {
+        "report.html",
+        "table.md",
+        "table.tex",
+        "table.csv",
+        "curve-error.png",
+        "bars-error.pdf",
+        "profile.png",
+    }
+    html = (report / "report.html").read_text()
+    assert "src=" not in html and 'href="http' not in html and "@import" not in html, "no external asset"
+    body = html.split("<tbody>")[1].split("</tbody>")[0]
+    links = {part.split('"')[0] for part in body.split('href="')[1:]}
+    assert len(links) == 2 and all((report / link).exists() for link in links)
+    lines = (report / "table.csv").read_text().splitlines()
+    assert lines[0].startswith("learning_rate,error.mean,error.low,error.high") and len(lines) == 4
+    assert (report / "table.tex").read_text().count(r"\\") == 4
+    assert (report / "table.md").read_text().count("\n| ") == 4
+    again = tmp_path / "again"
+    assert call("report.py", folder, "--by", "learning_rate", "--out", again).returncode == 0
+    assert (again / "table.csv").read_bytes() == (report / "table.csv").read_bytes()
+
+
+def test_divergence_exits_with_1_and_says_where(tmp_path):
+    done = call("sweep.py", OWN, "--grid", "learning_rate=0.1,1e30", "--seeds", 2, "--steps", 400, "--out", tmp_path)
+    assert done.returncode == 1 and "learning_rate=1e+30, seed 0" in done.stderr
+    assert json.loads(next(tmp_path.rglob("manifest.json")).read_text())["complete"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([OWN], "a sweep varies a field; name one with --grid"),
+        ([OWN, "--grid", "learning_rat=1"], "did you mean 'learning_rate'?"),
+        ([OWN, "--grid", "learning_rate=-1"], "learning_rate=-1.0 must be above 0"),
+        ([OWN, "--grid", "learning_rate=0.1", "--seeds", 0], "seeds=0 must be at least 1"),
+        ([OWN, "--grid", "learning_rate=0.1", "--lanes", 0], "lanes=0 must be at least 1"),
+        ([OWN, "--grid", "learning_rate=0.1", "--list", "learning_rate=0.2"], "hyper.learning_rate is varied twice"),
+    ],
+)  # fmt: skip
+def test_a_sweep_that_does_not_fit_exits_with_2(arguments, message, tmp_path):
+    done = call("sweep.py", *arguments, "--out", tmp_path / "out")
+    assert done.returncode == 2 and message in " ".join(done.stderr.split()), done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_report_that_does_not_fit_exits_with_2(tmp_path):
+    whole = sweep("learning_rate=0.1,0.01", seeds=2)
+    lanes.go(whole, tmp_path / "linear", QUIET, device_count=1)
+    other = replace(RECIPE, name="other")
+    lanes.go(sweep("learning_rate=0.1", recipe=other), tmp_path / "other", QUIET, device_count=1)
+    (tmp_path / "empty").mkdir()
+    linear_runs = tmp_path / "linear"
+    for arguments, message in [
+        ([], "no folder given"),
+        ([tmp_path / "empty"], "holds no run folder"),
+        ([tmp_path / "nowhere"], "holds no run folder"),
+        ([linear_runs, "--by", "learning_rat"], "did you mean 'learning_rate'?"),
+        ([linear_runs, "--by", "batch_size"], "the runs also differ in hyper.learning_rate; add --by"),
+        ([linear_runs, "--figure", "accuracy"], "figure='accuracy' is in no evaluation"),
+        ([tmp_path], "runs of several recipes (linear, other)"),
+    ]:
+        done = call("report.py", *arguments, "--out", tmp_path / "report")
+        assert done.returncode == 2 and message in " ".join(done.stderr.split()), (arguments, done.stderr)
+        assert "Traceback" not in done.stderr and not (tmp_path / "report").exists()
