@@ -12,7 +12,7 @@ test: .venv/installed lint
 	$(RUN) -m pytest -n 2 --dist loadgroup
 
 test-slow: .venv/installed
-	$(RUN) -m pytest -m slow --durations=0
+	RESEARCH_TESTS_COMPILE=as-users-do $(RUN) -m pytest -m slow --durations=0 -rs
 
 lint: .venv/installed
 	.venv/bin/ruff check .

@@ -9,6 +9,7 @@ Fields of Hyper and seeds are rows of one program; each value of a Setup field c
 on where it was stopped, and runs no finished lane twice. Exit code 1 says that a lane failed or a row diverged.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,14 @@ OWN_OPTIONS: dict[str, tuple[Any, Any, str]] = {
         "Rows in one program at most; auto: as many as fit into half of the free memory.",
     ),
     "plan_only": (bool, False, "Show the plan and run nothing."),
+    "launch": (
+        Literal["here", "local", "slurm"],
+        "here",
+        "Where lanes run: in this process, in processes of this machine, or as a Slurm job array.",
+    ),
+    "jobs": (int | None, None, "Lanes at a time with --launch local (default: one per core) or slurm (default: all)."),
+    "slurm": (Texts, (), "KEY=VALUE for Slurm: partition=gpu, time=60 (minutes), gres=gpu:1, mem=16GB."),
+    "lane": (int | None, None, "Run this lane alone and print no table: what --launch starts."),
 }
 
 
@@ -76,19 +85,24 @@ def main(arguments: list[str]) -> int:
     if chosen.lanes == "auto":
         sweep = replace(sweep, width=lanes.fitting_width(sweep.lanes[0], chosen.device_count))
     console = Console()
-    console.print(overview(sweep, chosen.device_count))
+    if chosen.lane is not None:
+        return one_lane(sweep, chosen, console)
+    console.print(overview(sweep, chosen.device_count, timed=chosen.launch != "slurm"))
     if chosen.plan_only:
         return 0
-    return run(sweep, chosen, console)
+    return run(sweep, chosen, console, arguments)
 
 
-def overview(sweep: Any, device_count: int | None) -> Table:
-    """What the sweep will do, and how long that should take by one chunk of each program."""
+def overview(sweep: Any, device_count: int | None, timed: bool) -> Table:
+    """What the sweep will do, and where `timed` how long that should take by one chunk of each program."""
     from research.sweep import lanes
 
-    first = {plan.setup: plan for plan in sweep.lanes}
-    chunk = {setup: lanes.seconds_per_chunk(plan, device_count) for setup, plan in first.items()}
-    seconds = sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in sweep.lanes)
+    duration = "not known here: jobs run on other machines"
+    if timed:
+        first = {plan.setup: plan for plan in sweep.lanes}
+        chunk = {setup: lanes.seconds_per_chunk(plan, device_count) for setup, plan in first.items()}
+        seconds = sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in sweep.lanes)
+        duration = f"about {clock(seconds)} by one chunk's time, one lane after another, without evaluations"
     table = Table(title=f"{sweep.name}: the plan", box=None, show_header=False, title_justify="left")
     rows = len(sweep.cells) * len(sweep.seeds)
     for name, value in (
@@ -97,18 +111,48 @@ def overview(sweep: Any, device_count: int | None) -> Table:
         ("runs", f"{rows} of {sweep.budget.steps:,} {sweep.recipe.unit}"),
         ("programs to compile", f"{sweep.programs}"),
         ("lanes", f"{len(sweep.lanes)} of {', '.join(map(str, sorted({p.lane_width for p in sweep.lanes})))} rows"),
-        ("training time", f"about {clock(seconds)} by one chunk's time, without evaluations"),
+        ("training time", duration),
     ):
         table.add_row(name, value)
     return table
 
 
-def run(sweep: Any, chosen: Any, console: Console) -> int:
+def how(chosen: Any) -> dict[str, Any]:
+    """What of the options concerns each lane's run."""
+    return {name: getattr(chosen, name) for name in ("fresh", "other_machine", "device_count", "save_seconds")}
+
+
+def one_lane(sweep: Any, chosen: Any, console: Console) -> int:
+    from research.sweep import lanes
+
+    if not 0 <= chosen.lane < len(sweep.lanes):
+        raise ValueError(f"lane={chosen.lane} must be at least 0 and below the {len(sweep.lanes)} lanes of this sweep")
+    return MACHINE if lanes.go(sweep, chosen.out, console, lambda lane: lane == chosen.lane, **how(chosen)) else 0
+
+
+def launched(sweep: Any, chosen: Any, console: Console, arguments: list[str]) -> list[tuple[str, str]]:
+    """Runs the lanes as jobs -> (lane's name, what is known) of those that failed."""
+    from research.sweep import lanes, launch
+
+    lanes.open_folder(sweep, chosen.out)
+    commands = [launch.command(Path(__file__), arguments, lane) for lane in range(len(sweep.lanes))]
+    logs = chosen.out / sweep.name / "jobs"
+    say_line = lambda text: console.print(text, highlight=False)
+    if chosen.launch == "local":
+        codes = launch.local(commands, chosen.jobs or min(len(os.sched_getaffinity(0)), len(commands)), logs, say_line)
+    else:
+        codes = launch.slurm(commands, chosen.slurm, chosen.jobs, logs, say_line)
+    return [(plan.name, f"exit code {code}; see {logs}") for plan, code in zip(sweep.lanes, codes, strict=True) if code]
+
+
+def run(sweep: Any, chosen: Any, console: Console, arguments: list[str]) -> int:
     from research.report import collect, summary, tables
     from research.sweep import lanes
 
-    names = ("fresh", "other_machine", "device_count", "save_seconds")
-    failures = lanes.go(sweep, chosen.out, console, **{name: getattr(chosen, name) for name in names})
+    if chosen.launch == "here":
+        failures = [(f.plan.name, str(f.error)) for f in lanes.go(sweep, chosen.out, console, **how(chosen))]
+    else:
+        failures = launched(sweep, chosen, console, arguments)
     folder: Path = chosen.out / sweep.name
     for plan in sweep.lanes:
         if (folder / plan.name / "metrics.jsonl").exists():
@@ -118,8 +162,8 @@ def run(sweep: Any, chosen: Any, console: Console) -> int:
     lost = list(lanes.diverged(folder, sweep))
     if lost:
         say("diverged", "; ".join(lost), "red")
-    for failure in failures:
-        say("failed", f"{failure.plan.name}: {failure.error}", "red")
+    for name, what in failures:
+        say("failed", f"{name}: {what}", "red")
     console.print(str(folder), soft_wrap=True)
     return MACHINE if lost or failures else 0
 

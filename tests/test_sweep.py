@@ -19,7 +19,7 @@ from research.engine.files import read_lines
 from research.engine.plan import Budget, Plan, Row
 from research.engine.run import run
 from research.report import collect
-from research.sweep import grid, lanes
+from research.sweep import grid, lanes, launch
 from research.sweep.lanes import Sweep, even
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -231,3 +231,30 @@ def test_a_report_that_does_not_fit_exits_with_2(tmp_path):
         done = call("report.py", *arguments, "--out", tmp_path / "report")
         assert done.returncode == 2 and message in " ".join(done.stderr.split()), (arguments, done.stderr)
         assert "Traceback" not in done.stderr and not (tmp_path / "report").exists()
+
+
+def test_lanes_as_processes_give_the_same_table(tmp_path):
+    lanes_of_three = [OWN, *GRID, "--steps", 1000, "--lanes", 3]
+    here = call("sweep.py", *lanes_of_three, "--out", tmp_path / "here")
+    assert here.returncode == 0, here.stderr
+    apart = call("sweep.py", *lanes_of_three, "--out", tmp_path / "apart", "--launch", "local", "--jobs", 2)
+    assert apart.returncode == 0, apart.stderr
+    assert apart.stdout.count("ended with exit code 0") == 3
+    assert table(tmp_path / "here", tmp_path / "a") == table(tmp_path / "apart", tmp_path / "b")
+
+
+def test_a_job_that_fails_is_named_with_its_log(tmp_path):
+    said: list[str] = []
+    codes = launch.local([[sys.executable, "-c", "print('hm'); raise SystemExit(3)"]], 1, tmp_path, said.append)
+    assert codes == [3] and said == ["lane 1 of 1 ended with exit code 3"]
+    assert (tmp_path / "lane-0.txt").read_text() == "hm\n"
+    with pytest.raises(ValueError, match="jobs=999 must be at least 1 and at most the"):
+        launch.local([], 999, tmp_path, said.append)
+
+
+def test_slurm_settings_that_do_not_fit_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="--slurm 'partition' must be KEY=VALUE"):
+        launch.slurm([], ["partition"], None, tmp_path, print)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ValueError, match="--launch slurm: .*use --launch local"):
+        launch.slurm([], ["partition=main"], None, tmp_path, print)

@@ -62,6 +62,9 @@ CLASSIFY = recipe(
     Budget(steps=2000, chunk=50, record_every=50, evaluate_every=500),
     about="""A small CNN on scikit-learn's 8x8 digits; MNIST with the same settings, in less than five epochs.
 
+    Test accuracy over 5 seeds: digits 99.56 %, 95 % interval [99.25, 99.86]; MNIST 99.40 % [99.34, 99.46]. On 2 cores of
+    an AMD EPYC a seed takes 9 s and two minutes.
+
     python scripts/train.py classify
     python scripts/train.py classify --setup.data mnist --seeds 5""",
 )
@@ -72,7 +75,7 @@ CIFAR10 = recipe(
     classify.Hyper(),
     # 10 epochs of CIFAR-10's 45,000 training images.
     Budget(steps=3500, chunk=50, record_every=50, evaluate_every=500),
-    about="""A three-layer CNN on CIFAR-10 with the usual shifts and flips, in ten epochs.
+    about="""A three-layer CNN on CIFAR-10 with the usual shifts and flips, in ten epochs. No result is claimed yet.
 
     python scripts/train.py classify-cifar10""",
 )

@@ -38,7 +38,7 @@ PPO = recipe(
     ppo.Setup(),
     ppo.Hyper(),
     Budget(steps=500_000),
-    about="""PPO in any gymnax environment, with discrete or continuous actions.
+    about="""PPO in any gymnax environment, with discrete or continuous actions. A preset of settings, not of a result.
 
     python scripts/train.py ppo --setup.environment Acrobot-v1 --seeds 5""",
 )
@@ -48,7 +48,10 @@ CARTPOLE = recipe(
     ppo.Setup(environment="CartPole-v1"),
     ppo.Hyper(),
     Budget(steps=500_000),
-    about="""CartPole-v1 solved by every seed within 500,000 environment steps.
+    about="""CartPole-v1 to its limit of 500 within 500,000 environment steps.
+
+    Final evaluation (32 episodes a seed, most likely action): 500 in 16 of 16 seeds; over 48 other seeds, 128 episodes
+    each, 500 in 48 of 48, and sampled as in training likewise. 35 s of training for the 16 on 2 cores of an AMD EPYC.
 
     python scripts/train.py ppo-cartpole --seeds 16""",
 )
@@ -66,6 +69,10 @@ BREAKOUT = recipe(
     # 122 ticks of 8,192 steps are what fits into a million.
     Budget(steps=999_424, chunk=2, record_every=2, evaluate_every=20),
     about="""Breakout-MinAtar from a million environment steps, with PureJaxRL's settings.
+
+    Final evaluation (32 episodes a seed, most likely action): mean return 31.7, 95 % interval [26.3, 37.0], from 14.5 to
+    56.1 over 20 seeds: a million steps do not settle it. 19 s a seed on 2 cores of an AMD EPYC. gymnax's rules: no
+    sticky actions, at most 1000 steps.
 
     python scripts/train.py ppo-breakout --seeds 5""",
 )

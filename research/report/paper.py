@@ -117,7 +117,7 @@ th { border-bottom: 2px solid #333; } th.setting, td.setting { text-align: left;
 th button { all: unset; cursor: pointer; font-weight: 600; } th button:focus-visible { outline: 2px solid #0072B2; }
 th[aria-sort=ascending] button::after { content: " \\2191"; } th[aria-sort=descending] button::after { content: " \\2193"; }
 td a { color: inherit; text-decoration-color: #bbb; } .wide { overflow-x: auto; }
-figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
+figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(28rem, 1fr)); gap: 0 1.5rem; }
 .warn { border-left: 4px solid #D55E00; padding-left: 0.8rem; }
 @media print { body { margin: 0; max-width: none; font-size: 11px; } .figures { grid-template-columns: 1fr 1fr; }

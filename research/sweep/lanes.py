@@ -102,9 +102,7 @@ def go(
 
     A row that diverges is a result of its cell; an error stops its lane alone; a signal stops the sweep.
     """
-    folder = out / sweep.name
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / SWEEP, sweep.manifest())
+    folder = open_folder(sweep, out)
     failures = []
     for number, plan in enumerate(sweep.lanes):
         if not only(number):
@@ -118,6 +116,15 @@ def go(
             console.print(f"lane {number + 1} failed: {error}", style="red", highlight=False)
             failures.append(Failure(plan, error))
     return failures
+
+
+def open_folder(sweep: Sweep, out: Path) -> Path:
+    """Makes the sweep's folder and says in it what it is, unless that stands there: lanes may be jobs side by side."""
+    folder = out / sweep.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / SWEEP).exists():
+        write_json(folder / SWEEP, sweep.manifest())
+    return folder
 
 
 def seconds_per_chunk(plan: Plan, device_count: int | None = None) -> float:
