@@ -82,6 +82,11 @@ BENCHES: dict[str, dict[str, Contestant]] = {
             "ppo_rejax.py", ("--seeds", "16", "--steps", "51200"), environment={"NPROC": "1"}, cores=(2,)
         ),
     },
+    "sweep": {
+        "one sweep": Contestant("sweep.py", ("--by", "sweep"), cores=(2,)),
+        "calls in one process": Contestant("sweep.py", ("--by", "calls"), cores=(2,)),
+        "a process each, two at a time": Contestant("sweep.py", ("--by", "processes"), cores=(2,)),
+    },
     "start": {
         "filled cache": Contestant("start.py", ("--cache", "filled")),
         "empty cache": Contestant("start.py", ("--cache", "empty")),
