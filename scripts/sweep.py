@@ -31,6 +31,15 @@ OWN_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "draws": (int, 20, "How many settings are drawn."),
     "draw_seed": (int, 0, "Seed of the drawn settings."),
     "ablate": (Texts, (), "FIELD or FIELD=VALUE: each switched off, one at a time, beside the full thing."),
+    "search": (int, 0, "Let Optuna propose so many settings from --draw instead, and drop those that lag."),
+    "sampler": (
+        Literal["random", "tpe"],
+        "random",
+        "How a search proposes: at random, or by a model of what was found.",
+    ),
+    "prune": (Literal["none", "median", "halving"], "median", "Which settings a search drops between chunks."),
+    "rungs": (int, 4, "How often a search compares settings, the end included."),
+    "figure": (str, "", "What a search improves: an evaluation's figure, '-' in front where smaller is better."),
     "lanes": (
         int | Literal["auto"],
         64,
@@ -65,6 +74,8 @@ def main(arguments: list[str]) -> int:
     most = chosen.lanes if chosen.lanes != "auto" else 64
     if most < 1:
         raise ValueError(f"lanes={most} must be at least 1; usual: 64, or auto")
+    if chosen.search:
+        return search(recipe, chosen, tuple(named), most)
     from research.sweep import grid
 
     factors = [
@@ -115,6 +126,45 @@ def overview(sweep: Any, device_count: int | None, timed: bool) -> Table:
     ):
         table.add_row(name, value)
     return table
+
+
+def search(recipe: Any, chosen: Any, seeds: tuple[int, ...], most: int) -> int:
+    if chosen.grid or chosen.list or chosen.ablate:
+        raise ValueError("a search proposes its settings from --draw; leave out --grid, --list and --ablate")
+    configure(most, light=recipe.light, device_count=chosen.device_count, fast=chosen.fast)
+    from research.sweep import search as searching
+
+    space = dict(searching.distribution(recipe, text) for text in chosen.draw)
+    found = searching.Search(
+        recipe,
+        space,
+        chosen.search,
+        seeds,
+        budget(recipe, chosen),
+        chosen.figure or recipe.watch[0],
+        chosen.sampler,
+        chosen.prune,
+        most,
+        chosen.rungs,
+        chosen.draw_seed,
+    )
+    console = Console()
+    console.print(f"{found.name}: {found.trials} settings x {len(seeds)} seeds, {found.batch} settings at a time")
+    result = searching.go(found, chosen.out, lambda text: console.print(text, highlight=False), chosen.device_count)
+    table = Table("setting", *[name.split(".")[1] for name in space], found.figure, title="the ten best settings")
+    for outcome in [x for x in result.outcomes if x.complete][:10]:
+        table.add_row(str(outcome.number), *[f"{x:.4g}" for x in outcome.params.values()], f"{outcome.scores[-1]:.5g}")
+    console.print(table)
+    console.print(
+        f"{result.ticks:,} ticks of rows, {result.ticks / result.ticks_unpruned:.0%} of the same without pruning"
+    )
+    if result.outcomes[0].complete:
+        # What was selected looks better than it is, until seeds that did not select it say the same.
+        console.print(
+            f"selected on these seeds; confirm it on others:\n{searching.confirmed(found, result.outcomes[0])}"
+        )
+    console.print(str(chosen.out / found.name), soft_wrap=True)
+    return 0
 
 
 def how(chosen: Any) -> dict[str, Any]:

@@ -44,6 +44,11 @@ class Lane:
         self._program(*self._chunk(state, self.total, self.feed(0)), donate=True)
         self._program(*self._judge(state, self.data, self.total))
 
+    def pad(self, rows: Any) -> Any:
+        """Rows [R, ...] of NumPy arrays -> [width, ...]; the last one is repeated."""
+        missing = self.placement.width - len(self.plan.rows)
+        return jax.tree.map(lambda x: np.concatenate([x, np.repeat(x[-1:], missing, 0)]), rows)
+
     def memory(self, state: Any) -> int:
         """Bytes that the chunk's program needs on a device, by the compiler's account: arguments, results, temporaries."""
         program = self._program(*self._chunk(state, self.total, self.feed(0)), donate=True)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from rich.console import Console
 
 from research.engine.checkpoint import Checkpoints, digest
@@ -142,9 +140,7 @@ def restore(checkpoints: Checkpoints, tick: int, lane: Lane) -> tuple[Any, Best 
     template = saved_tree(lane.plan, lane.template(), None)
     tree = checkpoints.restore(tick, template)
     best = Best(**tree["best"]) if "best" in tree else None
-    padding = lane.placement.width - len(lane.plan.rows)
-    state = jax.tree.map(lambda x: np.concatenate([x, np.repeat(x[-1:], padding, 0)]), tree["state"])
-    return lane.placement.put_rows(state), best
+    return lane.placement.put_rows(lane.pad(tree["state"])), best
 
 
 def data_hash(inputs: Inputs) -> str:

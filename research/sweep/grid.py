@@ -65,9 +65,16 @@ def drawn(recipe: Recipe, texts: Sequence[str], count: int, seed: int) -> list[F
 
 def draw(text: str, right: str, kind: Any, count: int, rng: np.random.Generator) -> list[Any]:
     """`count` numbers of a declared distribution; of a field of integers they are rounded."""
-    law, *bounds = right.split(":")
+    law, low, high = bounds(text, right, kind)
+    numbers = np.exp(rng.uniform(np.log(low), np.log(high), count)) if law == "log" else rng.uniform(low, high, count)
+    return [kind(round(x)) if kind is int else float(f"{x:.6g}") for x in numbers]
+
+
+def bounds(text: str, right: str, kind: Any) -> tuple[str, float, float]:
+    """'log:1e-5:1e-2' -> ('log', 1e-5, 1e-2). Raises ValueError for another form, or a field that is no number."""
+    law, *ends = right.split(":")
     try:
-        low, high = map(float, bounds)
+        low, high = map(float, ends)
     except ValueError:
         low = high = math.nan
     if law not in ("log", "uniform") or not low < high or (law == "log" and low <= 0):
@@ -77,8 +84,7 @@ def draw(text: str, right: str, kind: Any, count: int, rng: np.random.Generator)
         )
     if kind not in (int, float):
         raise ValueError(f"--draw {text!r} needs a field of numbers; use --grid for {kind}")
-    numbers = np.exp(rng.uniform(np.log(low), np.log(high), count)) if law == "log" else rng.uniform(low, high, count)
-    return [kind(round(x)) if kind is int else float(f"{x:.6g}") for x in numbers]
+    return law, low, high
 
 
 def ablated(recipe: Recipe, texts: Sequence[str]) -> list[Factor]:
