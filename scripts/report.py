@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     if not chosen.folders:
         raise ValueError("no folder given; name run folders, or a folder of them: report.py runs/")
     rows = collect.entries(chosen.folders)
-    fields = [collect.field_name(rows, name) for name in chosen.by] or collect.varied(rows)
+    fields = list(dict.fromkeys(collect.field_name(rows, name) for name in chosen.by)) or collect.varied(rows)
     groups = collect.group(rows, fields)
     names = collect.chosen_figures(rows, chosen.figure)
     title = chosen.title or f"{rows[0].recipe} by {', '.join(field.split('.')[1] for field in fields) or 'seed'}"

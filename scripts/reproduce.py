@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -48,17 +48,20 @@ def main(arguments: list[str]) -> int:
     from research.sweep import lanes
 
     folder = chosen.out / f"{study.name}{'-quick' if chosen.quick else ''}"
-    failed: list[Any] = []
+    failed: list[tuple[str, str]] = []
     for block in study.blocks:
         console.print(f"[bold]{study.name}: {block.name}[/bold]")
         how = {"other_machine": chosen.other_machine, "device_count": chosen.device_count}
-        failed += lanes.go(study.sweep(block, chosen.quick), folder / block.name, console, **how)
+        sweep = study.sweep(block, chosen.quick)
+        failed += [(f.plan.name, repr(f.error)) for f in lanes.go(sweep, folder / block.name, console, **how)]
+        home = folder / block.name / sweep.name
+        failed += [(block.name, f"diverged: {row}") for row in lanes.diverged(home, sweep)]
+    for name, what in failed:
+        say("failed", f"{name}: {what}", "red")
     from research.studies import page
 
     for part in page.write(study, folder, chosen.quick):
         console.print(part)
-    for failure in failed:
-        say("failed", f"{failure.plan.name}: {failure.error}", "red")
     console.print(str(folder / "report.html"), soft_wrap=True)
     return MACHINE if failed else 0
 

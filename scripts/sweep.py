@@ -94,7 +94,9 @@ def main(arguments: list[str]) -> int:
 
     sweep = lanes.Sweep(recipe, cells, tuple(named), budget(recipe, chosen), most)
     if chosen.lanes == "auto":
-        sweep = replace(sweep, width=lanes.fitting_width(sweep.lanes[0], chosen.device_count))
+        kinds = {plan.setup: plan for plan in sweep.lanes}.values()
+        fitting = lambda: min(lanes.fitting_width(plan, chosen.device_count) for plan in kinds)
+        sweep = replace(sweep, width=lanes.begun_width(sweep, chosen.out) or fitting())
     console = Console()
     if chosen.lane is not None:
         return one_lane(sweep, chosen, console)
@@ -111,9 +113,12 @@ def overview(sweep: Any, device_count: int | None, timed: bool) -> Table:
     duration = "not known here: jobs run on other machines"
     if timed:
         first = {plan.setup: plan for plan in sweep.lanes}
-        chunk = {setup: lanes.seconds_per_chunk(plan, device_count) for setup, plan in first.items()}
-        seconds = sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in sweep.lanes)
-        duration = f"about {clock(seconds)} by one chunk's time, one lane after another, without evaluations"
+        try:
+            chunk = {setup: lanes.seconds_per_chunk(plan, device_count) for setup, plan in first.items()}
+            seconds = sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in sweep.lanes)
+            duration = f"about {clock(seconds)} by one chunk's time, one lane after another, without evaluations"
+        except Exception as error:  # it will stop its own lane, and no other
+            duration = f"not known: {error!r}"
     table = Table(title=f"{sweep.name}: the plan", box=None, show_header=False, title_justify="left")
     rows = len(sweep.cells) * len(sweep.seeds)
     for name, value in (
@@ -131,17 +136,25 @@ def overview(sweep: Any, device_count: int | None, timed: bool) -> Table:
 def search(recipe: Any, chosen: Any, seeds: tuple[int, ...], most: int) -> int:
     if chosen.grid or chosen.list or chosen.ablate:
         raise ValueError("a search proposes its settings from --draw; leave out --grid, --list and --ablate")
+    unused = ("plan_only", "fresh", "other_machine", "jobs", "slurm", "lane")
+    named = [f"--{name.replace('_', '-')}" for name in unused if getattr(chosen, name) not in (False, None, ())]
+    if named or chosen.launch != "here" or chosen.lanes == "auto":
+        raise ValueError(
+            f"a search runs here, in lanes of a width that you name: leave out {', '.join(named) or '--launch, --lanes auto'}"
+        )
+    if not chosen.figure and not recipe.best:
+        raise ValueError("a search needs to know what is better; say --figure NAME, or --figure=-NAME where smaller is")
     configure(most, light=recipe.light, device_count=chosen.device_count, fast=chosen.fast)
     from research.sweep import search as searching
 
-    space = dict(searching.distribution(recipe, text) for text in chosen.draw)
+    space = searching.distributions(recipe, chosen.draw)
     found = searching.Search(
         recipe,
         space,
         chosen.search,
         seeds,
         budget(recipe, chosen),
-        chosen.figure or recipe.watch[0],
+        chosen.figure or recipe.best,
         chosen.sampler,
         chosen.prune,
         most,
@@ -151,18 +164,19 @@ def search(recipe: Any, chosen: Any, seeds: tuple[int, ...], most: int) -> int:
     console = Console()
     console.print(f"{found.name}: {found.trials} settings x {len(seeds)} seeds, {found.batch} settings at a time")
     result = searching.go(found, chosen.out, lambda text: console.print(text, highlight=False), chosen.device_count)
-    table = Table("setting", *[name.split(".")[1] for name in space], found.figure, title="the ten best settings")
+    table = Table(
+        *[name.split(".")[1] for name in space], found.figure.removeprefix("-"), title="the ten best settings"
+    )
     for outcome in [x for x in result.outcomes if x.complete][:10]:
-        table.add_row(str(outcome.number), *[f"{x:.4g}" for x in outcome.params.values()], f"{outcome.scores[-1]:.5g}")
+        table.add_row(*[f"{x:.4g}" for x in outcome.params.values()], f"{outcome.scores[-1]:.5g}")
     console.print(table)
     console.print(
-        f"{result.ticks:,} ticks of rows, {result.ticks / result.ticks_unpruned:.0%} of the same without pruning"
+        f"{result.ticks:,.0f} ticks of rows, {result.ticks / result.ticks_unpruned:.0%} of the same without pruning"
     )
     if result.outcomes[0].complete:
         # What was selected looks better than it is, until seeds that did not select it say the same.
-        console.print(
-            f"selected on these seeds; confirm it on others:\n{searching.confirmed(found, result.outcomes[0])}"
-        )
+        told = searching.confirmed(found, result.outcomes[0])
+        console.print(f"selected on these seeds; confirm it on others, with train.py and your other options:\n{told}")
     console.print(str(chosen.out / found.name), soft_wrap=True)
     return 0
 
@@ -184,7 +198,12 @@ def launched(sweep: Any, chosen: Any, console: Console, arguments: list[str]) ->
     """Runs the lanes as jobs -> (lane's name, what is known) of those that failed."""
     from research.sweep import lanes, launch
 
+    if chosen.fresh:
+        raise ValueError(
+            "--fresh would start a job over each time it is queued again; use --launch here, or another --out"
+        )
     lanes.open_folder(sweep, chosen.out)
+    arguments = [*arguments, "--lanes", str(sweep.width)]  # what auto found here, and not on each machine
     commands = [launch.command(Path(__file__), arguments, lane) for lane in range(len(sweep.lanes))]
     logs = chosen.out / sweep.name / "jobs"
     say_line = lambda text: console.print(text, highlight=False)
@@ -204,6 +223,12 @@ def run(sweep: Any, chosen: Any, console: Console, arguments: list[str]) -> int:
     else:
         failures = launched(sweep, chosen, console, arguments)
     folder: Path = chosen.out / sweep.name
+    known = {name for name, _ in failures}
+    failures += [(plan.name, "not complete") for plan in lanes.unfinished(sweep, folder) if plan.name not in known]
+    for name, what in failures:
+        say("failed", f"{name}: {what}; see {folder}", "red")
+    if len(failures) == len(sweep.lanes):
+        return MACHINE
     for plan in sweep.lanes:
         if (folder / plan.name / "metrics.jsonl").exists():
             summary.summarize(folder / plan.name)
@@ -212,8 +237,6 @@ def run(sweep: Any, chosen: Any, console: Console, arguments: list[str]) -> int:
     lost = list(lanes.diverged(folder, sweep))
     if lost:
         say("diverged", "; ".join(lost), "red")
-    for name, what in failures:
-        say("failed", f"{name}: {what}", "red")
     console.print(str(folder), soft_wrap=True)
     return MACHINE if lost or failures else 0
 

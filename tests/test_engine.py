@@ -233,7 +233,7 @@ def test_a_key_in_the_state_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_a_misspelt_best_figure_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match="best='eror' names no figure of an evaluation; there are error"):
+    with pytest.raises(ValueError, match="'eror' names no figure of an evaluation; there are error"):
         run(plan(2, replace(RECIPE, best="eror")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -1,18 +1,19 @@
 """Search: settings proposed, dropped and found on a figure that is known in closed form."""
 
-import json
+import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import optuna
 import pytest
 from test_sweep import OWN, call
 
 from research import Budget, Experiment, Inputs, Recipe
 from research.engine.fields import Positive
-from research.sweep.search import Search, confirmed, distribution, go
+from research.engine.files import claim
+from research.sweep import search as searching
+from research.sweep.search import Search, confirmed, distributions, go, keeps
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ RECIPE = Recipe("hill", make, Setup(), Hyper(), lambda setup: Inputs(()), Budget
 
 
 def search(trials: int = 32, pruner: str = "median", figure: str = "height", **how) -> Search:
-    space = dict([distribution(RECIPE, "rate=log:1e-2:1e2")])
+    space = distributions(RECIPE, ["rate=log:1e-2:1e2"])
     return Search(RECIPE, space, trials, (0, 1), RECIPE.budget, figure, pruner=pruner, width=16, **how)
 
 
@@ -54,7 +55,7 @@ def test_a_pruned_search_finds_what_the_whole_one_finds_with_fewer_ticks(pruner,
     whole, pruned = go(search(pruner="none"), tmp_path, quiet, 1), go(search(pruner=pruner), tmp_path, quiet, 1)
     assert whole.ticks == whole.ticks_unpruned == 32 * 2 * 16
     assert pruned.ticks < 0.7 * whole.ticks
-    assert [x.params for x in whole.outcomes if x.complete][0] == pruned.outcomes[0].params
+    assert whole.outcomes[0].params == pruned.outcomes[0].params
     best = whole.outcomes[0]
     assert best.scores[-1] == pytest.approx(1 - np.log10(best.params["hyper.rate"]) ** 2, abs=1e-5)
     assert len(whole.outcomes) == len(pruned.outcomes) == 32
@@ -71,25 +72,46 @@ def test_smaller_may_be_better(tmp_path):
     assert scores == sorted(scores) and scores[0] < 0
 
 
-def test_a_search_that_was_cut_off_runs_its_batch_again(tmp_path):
-    class Cut(Exception):
-        pass
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_search_that_was_cut_off_equals_one_that_was_not(sampler, tmp_path, monkeypatch):
+    """Cut off while a batch runs, at every batch, the first included."""
+    whole = go(search(sampler=sampler), tmp_path / "whole", quiet, 1)
+    run_batch, cuts = searching.run_batch, set()
 
-    def cut(text: str) -> None:
-        raise Cut
+    def cut_once(search, settings, before, *rest):
+        if len(before) not in cuts:
+            cuts.add(len(before))
+            raise KeyboardInterrupt
+        return run_batch(search, settings, before, *rest)
 
-    with pytest.raises(Cut):
-        go(search(), tmp_path, cut, 1)  # after the first batch of 8
+    monkeypatch.setattr(searching, "run_batch", cut_once)
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            go(search(sampler=sampler), tmp_path / "cut", quiet, 1)
+    resumed = go(search(sampler=sampler), tmp_path / "cut", quiet, 1)
+    assert cuts == {0, 8, 16, 24} and resumed == whole
+    settings = [tuple(x.params.values()) for x in whole.outcomes]
+    assert len(set(settings)) == len(settings) == 32, "no setting is proposed twice"
+
+
+def test_what_lags_is_dropped():
+    means = np.array([3.0, 1.0, np.nan, 2.0, 4.0])
+    assert keeps(search(pruner="none"), means, [], False).tolist() == [True, True, False, True, True]
+    # The median of 1, 2, 3, 4 is 2.5; with two earlier ones of 9 it is 3.5.
+    assert keeps(search(), means, [], False).tolist() == [True, False, False, False, True]
+    assert keeps(search(), means, [9.0, 9.0], False).tolist() == [False, False, False, False, True]
+    # The better half of five are three.
+    assert keeps(search(pruner="halving"), means, [], False).tolist() == [True, False, False, True, True]
+    assert keeps(search(pruner="halving"), means, [], True).tolist() == [True, True, False, True, True]
+
+
+def test_one_process_searches_a_folder_at_a_time(tmp_path):
     folder = tmp_path / search().name
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal.log")))
-    study = optuna.load_study(study_name="search", storage=storage)
-    begun = study.ask(search().space)  # and in the middle of the second
-    found = go(search(), tmp_path, quiet, 1)
-    assert len(found.outcomes) == 32
-    assert begun.params in [x.params for x in found.outcomes], "what had begun was run"
-    again = go(search(), tmp_path, quiet, 1)
-    assert again.outcomes == found.outcomes and again.ticks == found.ticks
-    assert len(json.loads((folder / "search.json").read_text())["outcomes"]) == 32
+    folder.mkdir()
+    held = claim(folder)
+    with pytest.raises(ValueError, match="is in use: one process at a time"):
+        go(search(), tmp_path, quiet, 1)
+    os.close(held)
 
 
 def test_the_winner_is_confirmed_on_seeds_that_did_not_choose_it(tmp_path):
@@ -101,11 +123,18 @@ def test_the_winner_is_confirmed_on_seeds_that_did_not_choose_it(tmp_path):
     ("make", "message"),
     [
         (lambda: search(0), "search=0 must be at least 1"),
-        (lambda: search(rungs=9), "rungs=9 is more than the 8 chunks of a run"),
-        (lambda: Search(RECIPE, {}, 1, (0,), RECIPE.budget, "height"), "needs something to draw"),
-        (lambda: Search(RECIPE, {"setup.size": None}, 1, (0,), RECIPE.budget, "height"), "is a field of Setup"),
+        (lambda: search(rungs=9), "rungs=9 must be at least 1 and at most the 8 chunks of a run"),
+        (lambda: search(rungs=0), "rungs=0 must be at least 1"),
+        (lambda: distributions(RECIPE, ["rate=log:1:2", "rate=log:2:3"]), "names rate a second time"),
+        (lambda: distributions(RECIPE, ["rate=uniform:0:inf"]), "must be FIELD=log:LOW:HIGH"),
         (
-            lambda: Search(RECIPE, {"hyper.rate": None}, 1, (0, 1), RECIPE.budget, "height", width=1),
+            lambda: Search(RECIPE, distributions(RECIPE, ["rate=uniform:-1:1"]), 1, (0,), RECIPE.budget, "height"),
+            "rate=-1.0 must be above 0",
+        ),
+        (lambda: Search(RECIPE, {}, 1, (0,), RECIPE.budget, "height"), "needs something to draw"),
+        (lambda: Search(RECIPE, {"setup.size": 1}, 1, (0,), RECIPE.budget, "height"), "is a field of Setup"),
+        (
+            lambda: Search(RECIPE, {"hyper.rate": 1}, 1, (0, 1), RECIPE.budget, "height", width=1),
             "lanes=1 holds not",
         ),
     ],
@@ -116,8 +145,9 @@ def test_a_search_that_does_not_fit_is_refused(make, message):
 
 
 def test_an_unknown_figure_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="figure='hight' is in no evaluation; there are height"):
-        go(search(figure="hight"), tmp_path, quiet, 1)
+    with pytest.raises(ValueError, match="'hight' names no figure of an evaluation; there are height"):
+        go(search(figure="hight"), tmp_path / "out", quiet, 1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_search_from_the_command_line(tmp_path):

@@ -54,7 +54,7 @@ def cluster(tmp_path_factory):
     config.write_text(CONFIG.format(host=socket.gethostname(), home=home))
     Path("/run/munge").mkdir(exist_ok=True)
     shutil.chown("/run/munge", "munge", "munge")
-    subprocess.run(["runuser", "-u", "munge", "--", "munged", "--force"], check=True)
+    munge = subprocess.Popen(["runuser", "-u", "munge", "--", "munged", "--foreground", "--force"])
     environment = os.environ | {"SLURM_CONF": str(config), "PATH": os.environ["PATH"] + ":/usr/sbin"}
     daemons = [
         subprocess.Popen([name, "-D", "-c", "-f", str(config)], env=environment, stdout=subprocess.DEVNULL, stderr=log)
@@ -75,7 +75,8 @@ def cluster(tmp_path_factory):
         for daemon in daemons:
             daemon.kill()
             daemon.wait()
-        subprocess.run(["pkill", "-x", "munged"])
+        munge.terminate()
+        munge.wait()
 
 
 def test_four_lanes_one_of_them_preempted_give_the_same_table(cluster, tmp_path):
@@ -100,7 +101,8 @@ def test_four_lanes_one_of_them_preempted_give_the_same_table(cluster, tmp_path)
         ["squeue", "-h", "-t", "R", "-o", "%i"], capture_output=True, text=True, env=cluster
     ).stdout
     first = sorted(running.split())[0]
-    subprocess.run(["scancel", "--signal=USR2", "--batch", first], check=True, env=cluster)
+    sent = subprocess.run(["scancel", "--signal", "USR2", first], capture_output=True, text=True, env=cluster)
+    assert sent.returncode == 0, f"{first} of {running.split()}: {sent.stderr}"
     printed, complained = launcher.communicate(timeout=900)
     assert launcher.returncode == 0, complained
     assert printed.count("ended with exit code 0") == 4

@@ -134,6 +134,8 @@ def test_improvement_equals_rliables_and_by_hand():
     assert found.low < found.value < found.high
     # 2 beats 1, ties 2, loses to 3: (1 + 1/2 + 0) / 3.
     assert improvement({"": [2.0]}, {"": [1.0, 2.0, 3.0]}).value == 0.5
+    # Three runs that are all better would stay so however they are drawn.
+    assert improvement({"": [2.0, 3.0, 4.0]}, {"": [0.0, 0.1, 0.2]})[:3] == (1.0, None, None)
     with pytest.raises(ValueError, match=r"tasks differ: \['a'\]"):
         improvement({"a": [1.0], "b": [1.0]}, {"b": [1.0]})
 
@@ -155,6 +157,8 @@ def test_bootstrap_heeds_its_seed_and_strata():
     assert constant.high - constant.low < 1e-8
     assert bootstrap({"a": [1.0, 1.0]}, stats.mean)[1:3] == (1.0, 1.0)
     assert bootstrap({"a": [1.0]}, stats.mean)[1:3] == (None, None)
+    # Nine seeds at the limit and one below: BCa cannot say, and says so.
+    assert bootstrap({"a": [500.0] * 9 + [300.0]}, stats.iqm, method="BCa", resamples=200)[1:3] == (None, None)
 
 
 def coverage(method: str, n: int, draws: int, resamples: int = 1_000) -> float:

@@ -43,6 +43,9 @@ def test_a_published_mean_is_inside_where_the_means_may_be_equal():
     # A standard error and a 95 % half-width say the same in other words.
     error = theirs.spread / 5**0.5
     assert welch(SCORES, theirs._replace(spread=error, kind="SE")) == pytest.approx(welch(SCORES, theirs))
+    # Of a mean of five without its spread: 3 +- 2.776445 * 1.581139 * sqrt(1/5 + 1/5) = 3 +- 2.77645.
+    assert verdict(SCORES, published(5.77, n=5)).startswith("inside (95 % prediction interval of a mean of 5 runs")
+    assert verdict(SCORES, published(5.78, n=5)).startswith("below")
     half = theirs._replace(spread=error * 2.776445, kind="95 %")
     assert welch(SCORES, half) == pytest.approx(welch(SCORES, theirs), rel=1e-5)
 
@@ -91,11 +94,14 @@ def test_differences_are_paired_by_seed_and_missing_seeds_are_named():
 
     # Differences 1, 1, 2: mean 4/3, p = 0.0572 (tests/test_stats.py); the other arm's 0 p is 1; two p values: doubled.
     first = group("full", [100.0, 50.0, 0.0])
-    rows = page.differences([first, group("b", [101.0, 51.0, 2.0]), group("c", [100.0, 50.0, 0.0])], "error")
-    assert rows[0][1:] == ["b", "1.33", "[-0.10, 2.77]", "0.11", "3"]
+    # The third has no value and no p, and still counts as a comparison: 0.0572 is trebled.
+    others = [group("b", [101.0, 51.0, 2.0]), group("c", [100.0, 50.0, 0.0]), group("d", [1.0, None, 1.0])]
+    rows = page.differences([[first, *others]], "error")
+    assert rows[0][1:] == ["b", "1.33", "[-0.10, 2.77]", "0.17", "3"]
     assert rows[1][1:3] == ["c", "0"] and rows[1][4] == "1"
-    (lost,) = page.differences([first, group("d", [1.0, None, 1.0])], "error")
-    assert lost[-1] == "a seed has no value"
+    assert rows[2][-1] == "a seed has no value"
+    # The same two arms in two blocks are a family of two.
+    assert page.differences([[first, others[0]]] * 2, "error")[0][4] == "0.11"
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,37 @@ def test_the_width_that_fits_grows_with_the_memory(monkeypatch):
     assert 1 <= found[0] < found[1]
 
 
+def test_a_sweep_keeps_the_width_that_it_was_begun_with(tmp_path):
+    narrow, wide = sweep("learning_rate=0.1,0.2", width=2), sweep("learning_rate=0.1,0.2", width=6)
+    assert narrow.name == wide.name and narrow.lanes != wide.lanes
+    assert lanes.begun_width(narrow, tmp_path) is None
+    lanes.open_folder(narrow, tmp_path)
+    assert lanes.begun_width(wide, tmp_path) == 2
+    with pytest.raises(ValueError, match="lanes=6, but .* was begun with lanes of 2; go on with --lanes 2"):
+        lanes.open_folder(wide, tmp_path)
+
+
+def test_a_job_is_told_to_save_while_its_process_is_waited_for(tmp_path):
+    """submitit calls `checkpoint` in a signal handler on top of `__call__`: neither may hold a lock the other needs."""
+    script = """
+import signal, sys, time
+from research.sweep.launch import LaneJob
+child = [sys.executable, "-c", "import signal, time\\nsignal.signal(15, lambda *_: exit(143))\\nprint('up', flush=True)\\n"
+         "time.sleep(60)"]
+job = LaneJob(child)
+def warned(*_):
+    again = job.checkpoint()
+    print("saved with", job.process.returncode, "queued again:", again.function.words == child, flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGUSR2, warned)
+job()
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGUSR2)
+    assert process.communicate(timeout=30)[0] == "saved with 143 queued again: True\n"
+
+
 # The command line
 
 
@@ -179,7 +211,7 @@ def test_a_sweep_shows_its_plan_and_its_table_and_a_report_stands_alone(tmp_path
     assert "src=" not in html and 'href="http' not in html and "@import" not in html, "no external asset"
     body = html.split("<tbody>")[1].split("</tbody>")[0]
     links = {part.split('"')[0] for part in body.split('href="')[1:]}
-    assert len(links) == 2 and all((report / link).exists() for link in links)
+    assert len(links) == 1 and all((report / link).exists() for link in links)
     lines = (report / "table.csv").read_text().splitlines()
     assert lines[0].startswith("learning_rate,error.mean,error.low,error.high") and len(lines) == 4
     assert (report / "table.tex").read_text().count(r"\\") == 4
@@ -218,13 +250,18 @@ def test_a_report_that_does_not_fit_exits_with_2(tmp_path):
     other = replace(RECIPE, name="other")
     lanes.go(sweep("learning_rate=0.1", recipe=other), tmp_path / "other", QUIET, device_count=1)
     (tmp_path / "empty").mkdir()
-    linear_runs = tmp_path / "linear"
+    linear_runs, longer, copied = (tmp_path / name for name in ("linear", "longer", "copied"))
+    shutil.copytree(linear_runs, copied)
+    cells = tuple(grid.combine(RECIPE, grid.grid(RECIPE, ["learning_rate=0.1"])))
+    lanes.go(Sweep(RECIPE, cells, (7,), replace(RECIPE.budget, steps=80)), longer, QUIET, device_count=1)
     for arguments, message in [
         ([], "no folder given"),
         ([tmp_path / "empty"], "holds no run folder"),
         ([tmp_path / "nowhere"], "holds no run folder"),
         ([linear_runs, "--by", "learning_rat"], "did you mean 'learning_rate'?"),
         ([linear_runs, "--by", "batch_size"], "the runs also differ in hyper.learning_rate; add --by"),
+        ([linear_runs, longer, "--by", "learning_rate"], "the runs also differ in budget.steps; add --by"),
+        ([linear_runs, copied, "--by", "learning_rate"], "the same runs are given twice"),
         ([linear_runs, "--figure", "accuracy"], "figure='accuracy' is in no evaluation"),
         ([tmp_path], "runs of several recipes (linear, other)"),
     ]:

@@ -32,7 +32,7 @@ def claim(folder: Path) -> int:
 
 def write_text(path: Path, text: str) -> None:
     """Replaces a file whole: a reader sees the old one or the new one."""
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(text)
     os.replace(part, path)
 

@@ -186,11 +186,12 @@ def refuse(value: Any) -> Any:
 def source_hash(recipe: Recipe) -> str:
     """A hash of the package's source and of a user's own file: changed code is another run, never the old numbers.
 
-    The report is left out: it reads what a run has written and decides nothing. Of a recipe from a notebook the text
+    Left out is what reads runs or chooses which to run, and decides nothing in one. Of a recipe from a notebook the text
     of `make` counts, and not what it calls.
     """
     root = Path(package.__path__[0])
-    ours = [path for path in sorted(root.rglob("*.py")) if path.parent != root / "report"]
+    others = [root / name for name in ("report", "studies", "sweep")]
+    ours = [path for path in sorted(root.rglob("*.py")) if path.parent not in others]
     digest = hashlib.sha256()
     for path in [*ours, *([recipe.file] if recipe.file else [])]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

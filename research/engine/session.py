@@ -198,7 +198,7 @@ def best_figure(best: str, figures: dict[str, np.ndarray]) -> np.ndarray:
     """The figure that `Recipe.best` names, larger is better. Raises ValueError where there is none of that name."""
     name = best.removeprefix("-")
     if name not in figures:
-        raise ValueError(f"best={best!r} names no figure of an evaluation; there are {', '.join(figures)}")
+        raise ValueError(f"{best!r} names no figure of an evaluation; there are {', '.join(figures)}")
     return -figures[name] if best.startswith("-") else figures[name]
 
 

@@ -13,7 +13,8 @@ from research.report.summary import last_lines
 
 
 class Entry(NamedTuple):
-    """One row: where it stands, its settings by full name ('hyper.clip'), its seed, and its last figures by name."""
+    """One row: where it stands, its settings by full name ('hyper.clip'; the budget's steps and the source code that ran
+    are settings like any other), its seed, and its last figures by name."""
 
     folder: Path
     row: int
@@ -59,6 +60,7 @@ def entries(paths: Iterable[Path]) -> list[Entry]:
     for path in folders(paths):
         run = run_folder.read(path)
         setup = {f"setup.{name}": value for name, value in run.manifest["setup"].items()}
+        setup |= {"budget.steps": run.manifest["budget"]["steps"], "code.source": run.manifest.get("source")}
         for index, (row, last) in enumerate(zip(run.rows, last_lines(run), strict=True)):
             settings = setup | {f"hyper.{name}": value for name, value in row["hyper"].items()}
             recipe = run.manifest["recipe"]
@@ -96,18 +98,19 @@ def field_name(rows: Sequence[Entry], name: str) -> str:
 def group(rows: Sequence[Entry], fields: Sequence[str]) -> list[Group]:
     """Rows by their values of `fields`, in the order of first sight.
 
-    Raises ValueError where a group holds a seed twice: then something else varies, and a mean would mix it.
+    Raises ValueError where anything else varies within a group: a mean would mix it.
     """
     groups: dict[str, list[Entry]] = {}
     for entry in rows:
         groups.setdefault(repr([entry.settings.get(name) for name in fields]), []).append(entry)
     for members in groups.values():
-        if len({entry.seed for entry in members}) < len(members):
-            others = [name for name in varied(members) if name not in fields]
+        if others := varied(members):
             raise ValueError(
-                f"seeds stand more than once beside {', '.join(fields) or 'no field'}: the runs also differ in "
-                f"{', '.join(others) or 'nothing: the same run is given twice'}; add --by for each"
+                f"one mean would mix several settings: beside {', '.join(fields) or 'their seeds'} the runs also differ in "
+                f"{', '.join(others)}; add --by for each, or give fewer folders"
             )
+        if len({entry.seed for entry in members}) < len(members):
+            raise ValueError("the same runs are given twice, in folders of their own; give each once")
     return [
         Group({name: members[0].settings.get(name) for name in fields}, tuple(members)) for members in groups.values()
     ]
@@ -123,7 +126,6 @@ def chosen_figures(rows: Sequence[Entry], names: Sequence[str]) -> list[str]:
     known = figures(rows)
     unknown = [name for name in names if name not in known]
     if unknown or not known:
-        raise ValueError(
-            f"figure={', '.join(unknown)!r} is in no evaluation of these runs; there are {', '.join(known)}"
-        )
+        there = f"there are {', '.join(known)}" if known else "none has been evaluated yet"
+        raise ValueError(f"figure={', '.join(unknown)!r} is in no evaluation of these runs; {there}")
     return list(names) or known

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from research.report import folder as run_folder
 from research.report.collect import Group
 from research.report.curves import BAND_FROM, EVALUATION, LEGEND, METRIC, PALETTE, colour_of, read_series, short
-from research.report.stats import LEVEL, mean_band, performance_profile
+from research.report.stats import FEW, LEVEL, mean_band, performance_profile
 from research.report.tables import written
 
 FACTORS = 2
@@ -101,7 +101,8 @@ def bars(groups: Sequence[Group], name: str) -> Figure:
 
 
 def profiles(groups: Sequence[Group], name: str) -> Figure | None:
-    """The share of seeds that score above each threshold (Agarwal et al. 2021); None where a value is missing."""
+    """The share of seeds that score above each threshold (Agarwal et al. 2021), with a band from 5 seeds on; None where
+    nothing differs."""
     whole = [group for group in groups if None not in group.scores(name).values()]
     scores = [np.array(list(group.scores(name).values()), np.float64) for group in whole]
     if not scores or len(whole) > LEGEND or np.ptp(np.concatenate(scores)) == 0:
@@ -112,7 +113,7 @@ def profiles(groups: Sequence[Group], name: str) -> Figure | None:
     for number, (group, x) in enumerate(zip(whole, scores, strict=True)):
         share, low, high = performance_profile({"": x}, thresholds)
         axis.step(thresholds, share, where="post", color=colour_of(number, len(whole)), label=label(group))
-        if len(whole) <= len(PALETTE):
+        if len(whole) <= len(PALETTE) and len(x) >= FEW:
             axis.fill_between(
                 thresholds, low, high, step="post", color=colour_of(number, len(whole)), alpha=0.15, linewidth=0
             )
@@ -128,7 +129,7 @@ def heat_map(groups: Sequence[Group], name: str) -> Figure | None:
     if len(fields) != FACTORS:
         return None
     rows, columns = (list(dict.fromkeys(written(group.values[field]) for group in groups)) for field in fields)
-    if min(len(rows), len(columns)) < 2:
+    if min(len(rows), len(columns)) < 2 or len(groups) < len(rows) * len(columns) or max(len(rows), len(columns)) > 24:
         return None
     table = np.full((len(rows), len(columns)), np.nan)
     for group in groups:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from os.path import relpath
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -63,7 +64,8 @@ def markdown(groups: Sequence[Group], figures: Sequence[str]) -> str:
     for line in lines(groups, figures):
         cells = [text for name in figures for text in texts(line.cells[name])]
         rows.append([*line.settings, *cells, str(line.cells[figures[0]]["n"])])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\n{note(groups)}\n"
+    table = "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows)
+    return "\n\n".join([table, note(groups), *warnings(entries(groups))]) + "\n"
 
 
 def latex(groups: Sequence[Group], figures: Sequence[str]) -> str:
@@ -75,8 +77,9 @@ def latex(groups: Sequence[Group], figures: Sequence[str]) -> str:
         body.append([*line.settings, *cells, str(line.cells[figures[0]]["n"])])
     kinds = "l" * len(headings(groups)) + "rr" * len(figures) + "r"
     escaped = [" & ".join(escape(cell) for cell in row) + r" \\" for row in [heads, *body]]
+    told = [f"% {text}" for text in (note(groups), *warnings(entries(groups)))]
     return "\n".join(
-        [f"% {note(groups)}".replace("%g", "g"), rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", escaped[0], r"\midrule"]
+        [*told, rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", escaped[0], r"\midrule"]
         + [*escaped[1:], r"\bottomrule", r"\end{tabular}", ""]
     )
 
@@ -85,7 +88,9 @@ def escape(text: str) -> str:
     if text == "$n$":
         return text
     text = text.replace(MISSING, "--")
-    return "".join({"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}.get(letter, letter) for letter in text)
+    own = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
+    own |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(own.get(letter, letter) for letter in text)
 
 
 def comma_separated(groups: Sequence[Group], figures: Sequence[str]) -> str:
@@ -100,6 +105,10 @@ def comma_separated(groups: Sequence[Group], figures: Sequence[str]) -> str:
         ]
         writer.writerow([*line.settings, *numbers, " ".join(folder.name for folder in folders(line.group))])
     return out.getvalue()
+
+
+def entries(groups: Sequence[Group]) -> list[Entry]:
+    return [entry for group in groups for entry in group.entries]
 
 
 def folders(group: Group) -> list[Path]:
@@ -144,7 +153,7 @@ def page(
     title: str, groups: Sequence[Group], figures: Sequence[str], pictures: Mapping[str, Figure], home: Path
 ) -> str:
     """One self-contained HTML page; links to run folders are relative to `home`, where it will lie."""
-    rows = [entry for group in groups for entry in group.entries]
+    rows = entries(groups)
     sections = [f"<h1>{html.escape(title)}</h1>", f'<p class="small">{html.escape(provenance(rows))}</p>']
     sections += [f'<p class="warn">{html.escape(text)}</p>' for text in warnings(rows)]
     sections += ["<h2>Table</h2>", f'<div class="wide">{sortable(groups, figures, home)}</div>']
@@ -169,7 +178,7 @@ def sortable(groups: Sequence[Group], figures: Sequence[str], home: Path) -> str
     rows = []
     for line in lines(groups, figures):
         where = folders(line.group)
-        link = html.escape(relpath(where[0], home))
+        links = [quote(relpath(folder, home)) for folder in where]
         cells = "".join(
             f'<td class="setting" data-value="{html.escape(text)}">{html.escape(text)}</td>' for text in line.settings
         )
@@ -178,14 +187,12 @@ def sortable(groups: Sequence[Group], figures: Sequence[str], home: Path) -> str
             mean, interval = texts(cell)
             (low,) = alike([cell["min"]])
             cells += (
-                f'<td data-value="{cell["mean"]}"><a href="{link}/summary.json">{mean}</a></td><td>{interval}</td>'
+                f'<td data-value="{cell["mean"]}"><a href="{links[0]}/">{mean}</a></td><td>{interval}</td>'
                 f'<td data-value="{cell["min"]}">{low}</td>'
             )
-        links = " ".join(
-            f'<a href="{html.escape(relpath(folder, home))}/">{i + 1}</a>' for i, folder in enumerate(where)
-        )
+        numbered = " ".join(f'<a href="{link}/">{i + 1}</a>' for i, link in enumerate(links))
         rows.append(
-            f'<tr>{cells}<td data-value="{len(line.group.entries)}">{len(line.group.entries)}</td><td>{links}</td></tr>'
+            f'<tr>{cells}<td data-value="{len(line.group.entries)}">{len(line.group.entries)}</td><td>{numbered}</td></tr>'
         )
     return (
         f"<table><thead><tr>{heads}<th><button>n</button></th><th>runs</th></tr></thead>"

@@ -133,6 +133,8 @@ def bootstrap(
         method="BCa" if method == "BCa" else "percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
+    if not np.isfinite([found.low, found.high]).all():  # BCa has no interval where leaving one run out changes nothing
+        return Estimate(value, None, None, n)
     return Estimate(value, float(found.low), float(found.high), n)
 
 
@@ -147,7 +149,8 @@ def performance_profile(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Share of runs that score above each threshold, the mean over tasks (Agarwal et al. 2021, equation 3).
 
-    thresholds f64[K] -> share, low, high f64[K]: a stratified bootstrap's percentile interval at each threshold.
+    thresholds f64[K] -> share, low, high f64[K]: a stratified bootstrap's percentile interval at each threshold, too
+    narrow for few runs and without width for one.
     """
     tasks = checked(scores)
     rng = np.random.default_rng(seed)
@@ -170,7 +173,8 @@ def better(ours: np.ndarray, theirs: np.ndarray) -> Any:
 def improvement(
     ours: Scores, theirs: Scores, *, resamples: int = 2_000, seed: int = 0, level: float = LEVEL
 ) -> Estimate:
-    """Probability that a run of ours beats one of theirs on a task drawn at random (Agarwal et al. 2021, section 4.3)."""
+    """Probability that a run of ours beats one of theirs on a task drawn at random (Agarwal et al. 2021, section 4.3),
+    with a stratified bootstrap's percentile interval; none for fewer than 5 runs."""
     if set(ours) != set(theirs):
         raise ValueError(f"tasks differ: {sorted(set(ours) ^ set(theirs))} stand on one side only; give both the same")
     rng = np.random.default_rng(seed)
@@ -179,8 +183,12 @@ def improvement(
     drawn = [
         better(rng.choice(x, (resamples, len(x))), rng.choice(y, (resamples, len(y)))) for x, y in pairs
     ]  # [resamples]
+    n = min(len(x) for pair in pairs for x in pair)
+    if n < FEW:
+        # Runs that are all better stay so however they are drawn: an interval of width 0 would say that this is sure.
+        return Estimate(value, None, None, n)
     low, high = np.quantile(np.mean(drawn, axis=0), [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high), min(len(x) for pair in pairs for x in pair))
+    return Estimate(value, float(low), float(high), n)
 
 
 class Difference(NamedTuple):
@@ -215,15 +223,15 @@ def holm(p: Sequence[float]) -> np.ndarray:
     return corrected
 
 
-def prediction_interval(scores: Sequence[float] | np.ndarray, level: float = LEVEL) -> Estimate:
-    """Where one further run would fall: mean +- t * s * sqrt(1 + 1/n), for normal scores.
+def prediction_interval(scores: Sequence[float] | np.ndarray, level: float = LEVEL, further: int = 1) -> Estimate:
+    """Where the mean of m = `further` more runs would fall: mean +- t * s * sqrt(1/m + 1/n), for normal scores.
 
     The question to ask of a published single run: could it be one of ours?
     """
     whole = mean_interval(scores, level)
     if whole.low is None or whole.high is None:
         return whole
-    half = (whole.high - whole.value) * np.sqrt(whole.n + 1)  # t s / sqrt(n) times sqrt(n + 1)
+    half = float((whole.high - whole.value) * np.sqrt(whole.n / further + 1))  # t s / sqrt(n) times sqrt(n/m + 1)
     return Estimate(whole.value, whole.value - half, whole.value + half, whole.n)
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from research.engine.files import write_text
 from research.report import collect, figures, paper, summary, tables
 from research.report.collect import Group
-from research.report.stats import LEVEL, holm, paired
+from research.report.stats import LEVEL, Difference, holm, paired
 from research.report.tables import MISSING, alike
 from research.studies.study import Block, Study, verdict
 
@@ -26,21 +26,22 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
     for name, picture in pictures.items():
         for ending in ("png", "pdf"):
             figures.save(picture, folder / f"{name}.{ending}")
-    against = {block: differences(members, study.figure) for block, members in blocks.items()}
+    against = differences(list(blocks.values()), study.figure)
     beside = [] if quick else published(study, blocks)
-    extra = ["\n## Each arm against the first, seed by seed\n", rows_as_markdown(DIFFERENCE, flat(against))]
+    extra = ["\n## Each arm against the first, seed by seed\n", rows_as_markdown(DIFFERENCE, against)]
     extra += ["\n## Beside published figures\n", rows_as_markdown(PUBLISHED, beside)] if beside else []
     title = f"{study.name}{' (quick: a look, no result)' if quick else ''}: {study.question}"
     write_text(folder / "table.md", paper.markdown(everything, names) + "\n".join(extra))
     write_text(folder / "table.tex", paper.latex(everything, names))
     write_text(folder / "table.csv", paper.comma_separated(everything, names))
     html = paper.page(title, everything, names, pictures, folder.resolve())
-    parts: list[Any] = [("Each arm against the first, seed by seed", DIFFERENCE, flat(against))]
+    parts: list[Any] = [("Each arm against the first, seed by seed", DIFFERENCE, against)]
     parts += [("Beside published figures", PUBLISHED, beside)] if beside else []
     html = html.replace("<h2>Figures</h2>", "".join(map(section, parts)) + "<h2>Figures</h2>")
     write_text(folder / "report.html", html)
     shown: list[Any] = [tables.comparison(everything, list(everything[0].values), names)]
-    shown.append(as_table("each arm against the first", DIFFERENCE, flat(against)))
+    shown += paper.warnings(paper.entries(everything))
+    shown.append(as_table("each arm against the first", DIFFERENCE, against))
     return shown + ([as_table("beside published figures", PUBLISHED, beside)] if beside else [])
 
 
@@ -73,29 +74,27 @@ def arms_only(group: Group) -> Group:
 DIFFERENCE = ("on", "arm", "difference", f"{100 * LEVEL:g} % interval", "p (Holm)", "n")
 
 
-def differences(groups: Sequence[Group], figure: str) -> list[list[str]]:
-    """Each arm minus the first over shared seeds; p of the paired t test, corrected for the number of arms."""
-    first, *others = groups
-    ours = first.scores(figure)
-    found = []
-    for group in others:
-        theirs = group.scores(figure)
-        shared = [seed for seed in ours if ours[seed] is not None and theirs.get(seed) is not None]
-        complete = len(shared) == len(ours)
-        found.append(
-            paired({s: theirs[s] or 0.0 for s in shared}, {s: ours[s] or 0.0 for s in shared}) if complete else None
-        )
-    known = [x.p for x in found if x is not None and x.p is not None]
-    corrected = iter(holm(known)) if known else iter(())
+def differences(blocks: Sequence[Sequence[Group]], figure: str) -> list[list[str]]:
+    """Each arm minus its block's first over shared seeds; p of the paired t test, corrected for all arms of all blocks,
+    those without a value included."""
+    found: list[tuple[Group, Difference | None]] = []
+    for first, *others in blocks:
+        ours = first.scores(figure)
+        for group in others:
+            theirs = group.scores(figure)
+            whole = None not in [*ours.values(), *theirs.values()] and set(ours) == set(theirs)
+            found.append((group, paired(theirs, ours) if whole else None))  # type: ignore[arg-type]  # no None in it
+    corrected: Any = holm([1.0 if x is None or x.p is None else x.p for _, x in found]) if found else []
     rows = []
-    for group, x in zip(others, found, strict=True):
+    for (group, x), p in zip(found, corrected, strict=True):
         if x is None:
             rows.append([*group.values.values(), MISSING, MISSING, MISSING, "a seed has no value"])
             continue
         value, low, high = alike([x.estimate.value, x.estimate.low, x.estimate.high])
-        p = f"{next(corrected):.2g}" if x.p is not None else MISSING
         between = f"[{low}, {high}]" if x.estimate.low is not None else MISSING
-        rows.append([*group.values.values(), value, between, p, str(x.estimate.n)])
+        rows.append(
+            [*group.values.values(), value, between, f"{p:.2g}" if x.p is not None else MISSING, str(x.estimate.n)]
+        )
     return rows
 
 
@@ -110,21 +109,17 @@ def published(study: Study, blocks: dict[Block, list[Group]]) -> list[list[str]]
         group = named[theirs.block, theirs.arm]
         scores = list(group.scores(study.figure).values())
         whole = group.estimate(study.figure)
-        told = (
-            "not comparable: a seed of ours has no value"
-            if None in scores
-            else verdict([x for x in scores if x is not None], theirs)
-        )
+        seen = [x for x in scores if x is not None]
+        if len(seen) < study.seeds or not all(entry.complete for entry in group.entries):
+            told = f"not comparable: {len(seen)} of our {study.seeds} seeds have a final value"
+        else:
+            told = verdict(seen, theirs)
         spread = f" ± {theirs.spread:g} ({theirs.kind})" if theirs.spread is not None else ""
         rows.append(
             [theirs.block, theirs.arm, f"{whole.value:.4g}" if whole else MISSING, f"{theirs.value:g}{spread}"]
             + [str(theirs.n), theirs.source, "yes" if theirs.selected else "no", told]
         )
     return rows
-
-
-def flat(tables: dict[Block, list[list[str]]]) -> list[list[str]]:
-    return [row for rows in tables.values() for row in rows]
 
 
 def rows_as_markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -66,6 +66,11 @@ class Study:
     quick_seeds: int = 3
     width: int = 64
 
+    def __post_init__(self) -> None:
+        for theirs in self.published:
+            if theirs.kind in ("std", "SE", "95 %") and not (theirs.spread and theirs.n > 1):
+                raise ValueError(f"{theirs.source}: kind={theirs.kind!r} needs a spread above 0 and n of 2 or more")
+
     def sweep(self, block: Block, quick: bool = False) -> Sweep:
         """All arms of a block as one sweep."""
         cells = tuple(
@@ -83,8 +88,9 @@ class Study:
 def verdict(scores: Sequence[float], published: Published) -> str:
     """Ours beside a published figure: 'inside', 'above', 'below' or 'not comparable', and by which rule.
 
-    A single published run is inside where it could be one of ours: in the 95 % prediction interval. A published mean is
-    inside where the difference of the two means has 0 in its 95 % interval (Welch 1947, with their spread as printed).
+    A single published run is inside where it could be one of ours: in the 95 % prediction interval; a mean of n runs
+    printed without its spread likewise, with their spread taken to be ours. A published mean with its spread is inside
+    where the difference of the two means has 0 in its 95 % interval (Welch 1947).
     """
     if not published.comparable:
         return f"not comparable: {published.why}"
@@ -92,8 +98,9 @@ def verdict(scores: Sequence[float], published: Published) -> str:
     if ours.n < 2 or np.ptp(scores) == 0:
         return "not comparable: our seeds show no spread to compare with"
     if published.n == 1 or published.kind in ("none", "min-max"):
-        expected = prediction_interval(scores)
-        rule = f"95 % prediction interval of one run, n = {ours.n}"
+        expected = prediction_interval(scores, further=published.n)
+        many = "one run" if published.n == 1 else f"a mean of {published.n} runs"
+        rule = f"95 % prediction interval of {many}, n = {ours.n}"
         low, high, value = expected.low, expected.high, published.value
     else:
         low, high = welch(scores, published)

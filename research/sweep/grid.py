@@ -59,8 +59,12 @@ def drawn(recipe: Recipe, texts: Sequence[str], count: int, seed: int) -> list[F
     for text in texts:
         name, right = split(text, "--draw", "FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH")
         name, kind = resolve(recipe, name)
+        if name in columns:
+            raise ValueError(f"--draw {text!r} names {name.split('.')[1]} a second time; give it one range")
         columns[name] = draw(text, right, kind, count, np.random.default_rng([seed, *name.encode()]))
-    return [tuple(dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))]
+    # Integers may be drawn twice; a setting is run once.
+    settings = dict.fromkeys(zip(*columns.values(), strict=True))
+    return [tuple(dict(zip(columns, values, strict=True)) for values in settings)]
 
 
 def draw(text: str, right: str, kind: Any, count: int, rng: np.random.Generator) -> list[Any]:
@@ -77,7 +81,7 @@ def bounds(text: str, right: str, kind: Any) -> tuple[str, float, float]:
         low, high = map(float, ends)
     except ValueError:
         low = high = math.nan
-    if law not in ("log", "uniform") or not low < high or (law == "log" and low <= 0):
+    if law not in ("log", "uniform") or not -math.inf < low < high < math.inf or (law == "log" and low <= 0):
         raise ValueError(
             f"--draw {text!r} must be FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH with LOW < HIGH, and 0 < LOW for log; "
             "for example learning_rate=log:1e-5:1e-2"

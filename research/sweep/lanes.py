@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from research.engine.files import write_json
+from research.engine.files import MANIFEST, read_json, read_manifest, write_json
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row, pack
@@ -49,7 +50,7 @@ class Sweep:
         """Cells that share a Setup are rows of one program, cell by cell and seed by seed."""
         groups: dict[Any, list[Row]] = {}
         for cell in self.cells:
-            groups.setdefault(cell.setup, []).extend(Row(seed, cell.hyper) for seed in self.seeds)
+            groups.setdefault(cell.setup, []).extend(self.rows(cell))
         # One load for all lanes of a Setup: a data set is read once.
         recipe = replace(self.recipe, load=functools.lru_cache(maxsize=1)(self.recipe.load))
         return tuple(
@@ -59,13 +60,18 @@ class Sweep:
             for rows in pack(whole, width)
         )
 
+    def rows(self, cell: Cell) -> tuple[Row, ...]:
+        return tuple(Row(seed, cell.hyper) for seed in self.seeds)
+
     @property
     def programs(self) -> int:
         return len({plan.setup for plan in self.lanes})
 
     @property
     def name(self) -> str:
-        text = json.dumps([plan.identity() for plan in self.lanes], sort_keys=True)
+        """Names what is run, and not how wide: the width may follow the memory that is free."""
+        plans = [Plan(self.recipe, cell.setup, self.rows(cell), self.budget) for cell in self.cells]
+        text = json.dumps([plan.identity() for plan in plans], sort_keys=True)
         return f"{self.recipe.name}-sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def manifest(self) -> dict[str, Any]:
@@ -75,6 +81,7 @@ class Sweep:
             "fields": sorted({name for cell in self.cells for name in cell.changes}),
             "cells": [describe(cell.changes) for cell in self.cells],
             "seeds": list(self.seeds),
+            "width": self.width,
             "lanes": [plan.name for plan in self.lanes],
         }
 
@@ -113,18 +120,36 @@ def go(
         except (Interrupted, KeyboardInterrupt):
             raise
         except Exception as error:
-            console.print(f"lane {number + 1} failed: {error}", style="red", highlight=False)
+            console.print(f"lane {number + 1} failed: {error!r}", style="red", highlight=False)
+            (folder / f"lane-{number + 1}-failed.txt").write_text(traceback.format_exc())
             failures.append(Failure(plan, error))
     return failures
+
+
+def unfinished(sweep: Sweep, folder: Path) -> list[Plan]:
+    """The lanes that are not complete."""
+    paths = [(plan, folder / plan.name) for plan in sweep.lanes]
+    return [p for p, path in paths if not (path / MANIFEST).exists() or not read_manifest(path).get("complete")]
 
 
 def open_folder(sweep: Sweep, out: Path) -> Path:
     """Makes the sweep's folder and says in it what it is, unless that stands there: lanes may be jobs side by side."""
     folder = out / sweep.name
+    begun = begun_width(sweep, out)
+    if begun not in (None, sweep.width):
+        raise ValueError(
+            f"lanes={sweep.width}, but {folder} was begun with lanes of {begun}; go on with --lanes {begun}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / SWEEP).exists():
+    if begun is None:
         write_json(folder / SWEEP, sweep.manifest())
     return folder
+
+
+def begun_width(sweep: Sweep, out: Path) -> int | None:
+    """The width that a sweep's folder was begun with, None where there is none."""
+    path = out / sweep.name / SWEEP
+    return read_json(path)["width"] if path.exists() else None
 
 
 def seconds_per_chunk(plan: Plan, device_count: int | None = None) -> float:

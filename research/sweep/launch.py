@@ -3,6 +3,7 @@
 A job is nothing but a command, so whatever resumes a sweep resumes a job: a requeued one goes on from its checkpoint.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-POLL_SECONDS = 1.0
+POLL_SECONDS, GRACE_SECONDS = 1.0, 120.0
 
 
 def command(script: Path, arguments: Sequence[str], lane: int) -> list[str]:
@@ -42,7 +43,8 @@ def local(commands: Sequence[list[str]], jobs: int, logs: Path, say: Callable[[s
         try:
             with (logs / f"lane-{number}.txt").open("w") as log:
                 process = subprocess.Popen(commands[number], stdout=log, stderr=subprocess.STDOUT)
-                os.sched_setaffinity(process.pid, mine)  # before it has counted its cores
+                with contextlib.suppress(ProcessLookupError):  # it has ended already
+                    os.sched_setaffinity(process.pid, mine)  # before it has counted its cores
                 code = process.wait()
         finally:
             free.put(mine)
@@ -54,23 +56,37 @@ def local(commands: Sequence[list[str]], jobs: int, logs: Path, say: Callable[[s
 
 
 class LaneJob:
-    """What submitit runs: a command, told by SIGTERM to save before Slurm takes the machine."""
+    """What submitit runs: a command, told by SIGTERM to save before Slurm takes the machine.
+
+    It polls, and never waits: `checkpoint` runs in a signal handler on top of `__call__`, and Popen's wait holds a lock.
+    """
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
         self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> int:
-        self.process = subprocess.Popen(self.words)
-        return self.process.wait()
+        # Slurm's warning goes to every process of the job, and would kill one that does not know it.
+        ignore = lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        self.process = subprocess.Popen(self.words, preexec_fn=ignore)
+        code = self.polled()
+        if code == 128 + signal.SIGTERM:
+            time.sleep(GRACE_SECONDS)  # it was told to stop, and so is this process: to be queued again, not to end
+        return code
+
+    def polled(self) -> int:
+        assert self.process is not None
+        while (code := self.process.poll()) is None:
+            time.sleep(POLL_SECONDS / 10)
+        return code
 
     def checkpoint(self) -> Any:
         """Called by submitit on preemption and at the time limit -> the job to be queued again."""
         import submitit
 
-        if self.process is not None:
+        if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait()
+            self.polled()
         return submitit.helpers.DelayedSubmission(LaneJob(self.words))
 
 
