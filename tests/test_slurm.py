@@ -101,8 +101,10 @@ def test_four_lanes_one_of_them_preempted_give_the_same_table(cluster, tmp_path)
         ["squeue", "-h", "-t", "R", "-o", "%i"], capture_output=True, text=True, env=cluster
     ).stdout
     first = sorted(running.split())[0]
-    sent = subprocess.run(["scancel", "--signal", "USR2", first], capture_output=True, text=True, env=cluster)
-    assert sent.returncode == 0, f"{first} of {running.split()}: {sent.stderr}"
+    # It delivers the signal, and then keeps trying, because a job that is queued again "can not be altered now".
+    with subprocess.Popen(["scancel", "--signal", "USR2", first], stderr=subprocess.DEVNULL, env=cluster) as scancel:
+        time.sleep(5)
+        scancel.kill()
     printed, complained = launcher.communicate(timeout=900)
     assert launcher.returncode == 0, complained
     assert printed.count("ended with exit code 0") == 4

@@ -22,7 +22,9 @@ MOST_CURVES = 24
 
 
 def label(group: Group) -> str:
-    """'clip=0.1, environments=8'."""
+    """'clip=0.1, environments=8'; of a study the arm's own name."""
+    if "study.arm" in group.values:
+        return str(group.values["study.arm"])
     return ", ".join(f"{name.split('.')[1]}={written(x)}" for name, x in group.values.items()) or "all runs"
 
 

@@ -218,7 +218,10 @@ def provenance(rows: Sequence[Entry]) -> str:
     seconds = sum(line["seconds"] for run in runs for line in run.timings)
     notes = sorted({m["note"] for m in manifests if m.get("note")})
     return " · ".join(
-        [f"{rows[0].recipe}: {len(rows)} runs of {' or '.join(steps)}", f"{seconds:,.0f} s in training chunks"]
+        [
+            f"{' and '.join(sorted({row.recipe for row in rows}))}: {len(rows)} runs of {' or '.join(steps)}",
+            f"{seconds:,.0f} s in training chunks",
+        ]
         + [", ".join(machines), ", ".join(versions), f"code {', '.join(code)}", *notes]
     )
 

@@ -22,6 +22,8 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
     pictures = {}
     for block, members in blocks.items():
         for name, picture in figures.draw([arms_only(group) for group in members], names).items():
+            axis = picture.axes[0]
+            axis.set_title(f"{block.name}: {axis.get_title(loc='left')}", loc="left", fontsize=10)
             pictures[f"{block.name}-{name}"] = picture
     for name, picture in pictures.items():
         for ending in ("png", "pdf"):
