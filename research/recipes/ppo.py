@@ -37,7 +37,7 @@ PPO = recipe(
     "ppo",
     ppo.Setup(),
     ppo.Hyper(),
-    Budget(steps=500_000),
+    Budget(steps=500_000, chunk=20),
     about="""PPO in any gymnax environment, with discrete or continuous actions. A preset of settings, not of a result.
 
     python scripts/train.py ppo --setup.environment Acrobot-v1 --seeds 5""",
@@ -47,7 +47,7 @@ CARTPOLE = recipe(
     "ppo-cartpole",
     ppo.Setup(environment="CartPole-v1"),
     ppo.Hyper(),
-    Budget(steps=500_000),
+    Budget(steps=500_000, chunk=20),
     about="""CartPole-v1 to its limit of 500 within 500,000 environment steps.
 
     Final evaluation (32 episodes a seed, most likely action): 500 in 16 of 16 seeds; over 48 other seeds, 128 episodes

@@ -19,7 +19,7 @@ from research.engine.experiment import Tick
 from research.engine.files import METRICS, TIMINGS
 from research.engine.lane import Lane
 from research.engine.placement import Placement, configure
-from research.engine.plan import Budget, Plan, Row
+from research.engine.plan import Plan, Row
 from research.engine.record import Record, metric_lines
 from research.recipes.ppo import CARTPOLE
 
@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     configure(1, light=True)
     setup = replace(CARTPOLE.setup, rollout_length=128)
-    plan = Plan(CARTPOLE, setup, (Row(0, CARTPOLE.hyper),), Budget(options.steps))
+    plan = Plan(CARTPOLE, setup, (Row(0, CARTPOLE.hyper),), replace(CARTPOLE.budget, steps=options.steps))
     measure = {"engine": by_engine, "hand": by_hand}[options.by](plan)
     versions = {name: version(name) for name in ("gymnax", "jax")}
     serve(lambda: {"rate": options.steps / measure(), "unit": "environment steps/s", "versions": versions})

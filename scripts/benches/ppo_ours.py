@@ -9,7 +9,7 @@ from serve import serve
 
 from research.engine.lane import Lane
 from research.engine.placement import Placement, configure
-from research.engine.plan import Budget, Plan, Row
+from research.engine.plan import Plan, Row
 from research.recipes.ppo import CARTPOLE
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     configure(options.seeds, light=True, device_count=min(options.seeds, options.cores))
     setup = replace(CARTPOLE.setup, rollout_length=128)
     rows = tuple(Row(seed, CARTPOLE.hyper) for seed in range(options.seeds))
-    plan = Plan(CARTPOLE, setup, rows, Budget(options.steps))
+    plan = Plan(CARTPOLE, setup, rows, replace(CARTPOLE.budget, steps=options.steps))
     lane = Lane(plan, CARTPOLE.load(setup), Placement.choose(options.seeds))
     lane.compile(lane.start())
 
