@@ -29,7 +29,6 @@ class Arguments:
 
 
 def main(arguments: list[str]) -> int:
-    from research.engine.files import write_text
     from research.report import collect, figures, paper, tables
 
     chosen = tyro.cli(Arguments, args=arguments, description=__doc__)
@@ -40,17 +39,9 @@ def main(arguments: list[str]) -> int:
     groups = collect.group(rows, fields)
     names = collect.chosen_figures(rows, chosen.figure)
     title = chosen.title or f"{rows[0].recipe} by {', '.join(field.split('.')[1] for field in fields) or 'seed'}"
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    pictures = figures.draw(groups, names)
-    for name, picture in pictures.items():
-        for ending in ("png", "pdf"):
-            figures.save(picture, chosen.out / f"{name}.{ending}")
-    write_text(chosen.out / "table.md", paper.markdown(groups, names))
-    write_text(chosen.out / "table.tex", paper.latex(groups, names))
-    write_text(chosen.out / "table.csv", paper.comma_separated(groups, names))
-    write_text(chosen.out / "report.html", paper.page(title, groups, names, pictures, chosen.out.resolve()))
+    paper.write(chosen.out, title, groups, names, figures.draw(groups, names))
     console = Console()
-    console.print(tables.comparison(groups, fields, names))
+    console.print(tables.comparison(groups, names))
     for text in paper.warnings(rows):
         console.print(text, style="yellow")
     console.print(str(chosen.out / "report.html"), soft_wrap=True)

@@ -100,22 +100,23 @@ def main(arguments: list[str]) -> int:
     console = Console()
     if chosen.lane is not None:
         return one_lane(sweep, chosen, console)
-    console.print(overview(sweep, chosen.device_count, timed=chosen.launch != "slurm"))
+    console.print(overview(sweep, chosen))
     if chosen.plan_only:
         return 0
     return run(sweep, chosen, console, arguments)
 
 
-def overview(sweep: Any, device_count: int | None, timed: bool) -> Table:
-    """What the sweep will do, and where `timed` how long that should take by one chunk of each program."""
+def overview(sweep: Any, chosen: Any) -> Table:
+    """What the sweep will do, and how long the lanes that are left should take by one chunk of each program."""
     from research.sweep import lanes
 
     duration = "not known here: jobs run on other machines"
-    if timed:
-        first = {plan.setup: plan for plan in sweep.lanes}
+    if chosen.launch != "slurm":
         try:
-            chunk = {setup: lanes.seconds_per_chunk(plan, device_count) for setup, plan in first.items()}
-            seconds = sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in sweep.lanes)
+            waiting = sweep.lanes if chosen.fresh else lanes.unfinished(sweep, chosen.out / sweep.name)
+            first = {plan.setup: plan for plan in waiting}
+            chunk = {setup: lanes.seconds_per_chunk(plan, chosen.device_count) for setup, plan in first.items()}
+            seconds = sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in waiting)
             duration = f"about {clock(seconds)} by one chunk's time, one lane after another, without evaluations"
         except Exception as error:  # it will stop its own lane, and no other
             duration = f"not known: {error!r}"
@@ -233,7 +234,7 @@ def run(sweep: Any, chosen: Any, console: Console, arguments: list[str]) -> int:
         if (folder / plan.name / "metrics.jsonl").exists():
             summary.summarize(folder / plan.name)
     fields = sweep.manifest()["fields"]
-    console.print(tables.comparison(collect.group(collect.entries([folder]), fields), fields))
+    console.print(tables.comparison(collect.group(collect.entries([folder]), fields)))
     lost = list(lanes.diverged(folder, sweep))
     if lost:
         say("diverged", "; ".join(lost), "red")

@@ -4,6 +4,7 @@ Everything a user can get wrong is checked here, before anything is compiled or 
 """
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import json
@@ -189,16 +190,25 @@ def source_hash(recipe: Recipe) -> str:
     Left out is what reads runs or chooses which to run, and decides nothing in one. Of a recipe from a notebook the text
     of `make` counts, and not what it calls.
     """
-    root = Path(package.__path__[0])
-    others = [root / name for name in ("report", "studies", "sweep")]
-    ours = [path for path in sorted(root.rglob("*.py")) if path.parent not in others]
-    digest = hashlib.sha256()
-    for path in [*ours, *([recipe.file] if recipe.file else [])]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    digest = package_source().copy()
+    if recipe.file:
+        digest.update(recipe.file.name.encode() + b"\0" + recipe.file.read_bytes())
     if not recipe.file and not recipe.make.__module__.startswith(package.__name__):
         with contextlib.suppress(OSError, TypeError):
             digest.update(inspect.getsource(recipe.make).encode())
     return digest.hexdigest()[:16]
+
+
+@functools.cache
+def package_source() -> Any:
+    """SHA-256 of the package's source, read once: a sweep asks for it with every cell."""
+    root = Path(package.__path__[0])
+    others = [root / name for name in ("report", "studies", "sweep")]
+    ours = [path for path in sorted(root.rglob("*.py")) if path.parent not in others]
+    digest = hashlib.sha256()
+    for path in ours:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest
 
 
 def pack(rows: Sequence[Row], width: int) -> list[tuple[Row, ...]]:

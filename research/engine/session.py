@@ -133,15 +133,15 @@ class Session(NamedTuple):
     def refuse_divergence(self, metrics: dict[str, Any], tick: int) -> None:
         """Raises Diverged where no row is finite any more."""
         rows, every, chunk = len(self.plan.rows), self.plan.budget.record_every, self.plan.budget.chunk
-        ticks = np.arange(tick - chunk + every, tick + 1, every)
         if not metrics[FINITE][:rows, -1].any():
-            window = next(w for w in range(len(ticks)) if not metrics[FINITE][0, w])
+            window = int(np.argmin(metrics[FINITE][0]))  # the first that is not finite
             row = self.plan.rows[0]
             bad = [
                 name for name, m in metrics.items() if not all(np.isfinite(x[0, window]) for x in jax.tree.leaves(m))
             ]
             raise Diverged(
-                f"{', '.join(bad) or 'a metric'} not finite in {'any row' if rows > 1 else 'the run'} by tick {ticks[window]} "
+                f"{', '.join(bad) or 'a metric'} not finite in {'any row' if rows > 1 else 'the run'} "
+                f"by tick {tick - chunk + (window + 1) * every} "
                 f"(row 0: seed {row.seed}, {describe(row.hyper)}); find the operation with --debug, or lower the step size"
             )
 

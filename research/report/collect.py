@@ -1,5 +1,6 @@
 """Rows of many run folders beside each other: one entry for each row, grouped by the fields that a question is about."""
 
+import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,8 +88,6 @@ def field_name(rows: Sequence[Entry], name: str) -> str:
     known = list(rows[0].settings)
     matches = [full for full in known if name.replace("-", "_") in (full, full.split(".")[1])]
     if len(matches) != 1:
-        import difflib
-
         close = difflib.get_close_matches(name, [full.split(".")[1] for full in known], n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
         raise ValueError(f"by={name!r} is {'ambiguous' if matches else 'no field of these runs'}; {hint}")
@@ -116,14 +115,23 @@ def group(rows: Sequence[Entry], fields: Sequence[str]) -> list[Group]:
     ]
 
 
-def figures(rows: Sequence[Entry]) -> list[str]:
+def members(groups: Sequence[Group]) -> list[Entry]:
+    return [entry for group in groups for entry in group.entries]
+
+
+def headings(groups: Sequence[Group]) -> list[str]:
+    """The names of the fields that tell the groups apart."""
+    return [field.split(".")[1] for field in groups[0].values]
+
+
+def figures_of(rows: Sequence[Entry]) -> list[str]:
     """Names of all figures, in the order of first sight: what a recipe watches stands first."""
     return list(dict.fromkeys(name for entry in rows for name in entry.figures))
 
 
 def chosen_figures(rows: Sequence[Entry], names: Sequence[str]) -> list[str]:
     """The figures asked for, or those of the evaluations. Raises ValueError for one that no run has."""
-    known = figures(rows)
+    known = figures_of(rows)
     unknown = [name for name in names if name not in known]
     if unknown or not known:
         there = f"there are {', '.join(known)}" if known else "none has been evaluated yet"

@@ -96,6 +96,20 @@ def varied(rows: list[dict[str, Any]]) -> list[str]:
     return [name for name in names if len({row["hyper"].get(name) for row in rows}) > 1]
 
 
+def written(value: Any) -> str:
+    """A setting as the command line writes it: 0.001, true, 64x64."""
+    if isinstance(value, list | tuple):
+        return "x".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def described(settings: dict[str, Any]) -> str:
+    """{'hyper.clip': 0.1, 'setup.widths': (64, 64)} -> 'clip=0.1, widths=64x64'; empty where nothing is set."""
+    return ", ".join(f"{name.split('.')[1]}={written(value)}" for name, value in settings.items())
+
+
 def label(row: dict[str, Any], names: list[str]) -> str:
     """'learning_rate=0.001, clip=0.2': what tells a row's cell from the others."""
     return ", ".join(f"{name}={row['hyper'][name]:g}" for name in names)

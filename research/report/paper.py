@@ -11,10 +11,13 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
+from research.engine.files import write_text
 from research.report import folder as run_folder
-from research.report.collect import Entry, Group
+from research.report.collect import Entry, Group, headings, members
+from research.report.figures import save
+from research.report.folder import written
 from research.report.stats import LEVEL
-from research.report.tables import MISSING, alike, written
+from research.report.tables import MISSING, alike
 
 
 class Line(NamedTuple):
@@ -44,40 +47,71 @@ def lines(groups: Sequence[Group], figures: Sequence[str]) -> list[Line]:
     return found
 
 
-def headings(groups: Sequence[Group]) -> list[str]:
-    return [field.split(".")[1] for field in groups[0].values]
-
-
 def texts(cell: dict[str, Any]) -> tuple[str, str]:
     """A cell as (mean, interval)."""
     mean, low, high = alike([cell["mean"], cell["low"], cell["high"]])
     return mean, f"[{low}, {high}]" if cell["low"] is not None else MISSING
 
 
-def note(groups: Sequence[Group]) -> str:
-    return f"Mean over seeds and {100 * LEVEL:g} % t interval of that mean; n seeds. {MISSING}: a seed has no value, or n = 1."
+NOTE = (
+    f"Mean over seeds and {100 * LEVEL:g} % t interval of that mean; n seeds. {MISSING}: a seed has no value, or n = 1."
+)
+
+
+class Section(NamedTuple):
+    """A further table of a comparison, of texts."""
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def write(
+    folder: Path,
+    title: str,
+    groups: Sequence[Group],
+    figures: Sequence[str],
+    pictures: Mapping[str, Figure],
+    further: Sequence[Section] = (),
+) -> None:
+    """Writes a comparison into a folder: report.html, table.md, table.tex, table.csv and each picture as PNG and PDF."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        for ending in ("png", "pdf"):
+            save(picture, folder / f"{name}.{ending}")
+    sections = [f"\n## {x.title}\n\n{pipes(x.heads, x.rows)}\n" for x in further]
+    write_text(folder / "table.md", "".join([markdown(groups, figures), *sections]))
+    write_text(folder / "table.tex", latex(groups, figures))
+    write_text(folder / "table.csv", comma_separated(groups, figures))
+    write_text(folder / "report.html", page(title, groups, figures, pictures, folder.resolve(), further))
+
+
+def cells(groups: Sequence[Group], figures: Sequence[str], n: str) -> tuple[list[str], list[list[str]]]:
+    """The printed table as texts -> heads, of which the last is called `n`, and rows."""
+    heads = [*headings(groups), *(x for name in figures for x in (name, "interval")), n]
+    rows = []
+    for line in lines(groups, figures):
+        numbers = [text for name in figures for text in texts(line.cells[name])]
+        rows.append([*line.settings, *numbers, str(line.cells[figures[0]]["n"])])
+    return heads, rows
 
 
 def markdown(groups: Sequence[Group], figures: Sequence[str]) -> str:
-    heads = [*headings(groups), *(x for name in figures for x in (name, "interval")), "n"]
-    rows = [heads, ["---"] * len(heads)]
-    for line in lines(groups, figures):
-        cells = [text for name in figures for text in texts(line.cells[name])]
-        rows.append([*line.settings, *cells, str(line.cells[figures[0]]["n"])])
-    table = "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows)
-    return "\n\n".join([table, note(groups), *warnings(entries(groups))]) + "\n"
+    return "\n\n".join([pipes(*cells(groups, figures, "n")), NOTE, *warnings(members(groups))]) + "\n"
+
+
+def pipes(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts as Markdown."""
+    whole = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in whole)
 
 
 def latex(groups: Sequence[Group], figures: Sequence[str]) -> str:
     """A booktabs table: \\usepackage{booktabs}."""
-    heads = [*headings(groups), *(x for name in figures for x in (name, "interval")), "$n$"]
-    body = []
-    for line in lines(groups, figures):
-        cells = [text for name in figures for text in texts(line.cells[name])]
-        body.append([*line.settings, *cells, str(line.cells[figures[0]]["n"])])
+    heads, body = cells(groups, figures, "$n$")
     kinds = "l" * len(headings(groups)) + "rr" * len(figures) + "r"
     escaped = [" & ".join(escape(cell) for cell in row) + r" \\" for row in [heads, *body]]
-    told = [f"% {text}" for text in (note(groups), *warnings(entries(groups)))]
+    told = [f"% {text}" for text in (NOTE, *warnings(members(groups)))]
     return "\n".join(
         [*told, rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", escaped[0], r"\midrule"]
         + [*escaped[1:], r"\bottomrule", r"\end{tabular}", ""]
@@ -105,10 +139,6 @@ def comma_separated(groups: Sequence[Group], figures: Sequence[str]) -> str:
         ]
         writer.writerow([*line.settings, *numbers, " ".join(folder.name for folder in folders(line.group))])
     return out.getvalue()
-
-
-def entries(groups: Sequence[Group]) -> list[Entry]:
-    return [entry for group in groups for entry in group.entries]
 
 
 def folders(group: Group) -> list[Path]:
@@ -150,16 +180,20 @@ for (const button of document.querySelectorAll('th button')) button.onclick = ()
 
 
 def page(
-    title: str, groups: Sequence[Group], figures: Sequence[str], pictures: Mapping[str, Figure], home: Path
+    title: str,
+    groups: Sequence[Group],
+    figures: Sequence[str],
+    pictures: Mapping[str, Figure],
+    home: Path,
+    further: Sequence[Section] = (),
 ) -> str:
     """One self-contained HTML page; links to run folders are relative to `home`, where it will lie."""
-    rows = entries(groups)
+    rows = members(groups)
     sections = [f"<h1>{html.escape(title)}</h1>", f'<p class="small">{html.escape(provenance(rows))}</p>']
     sections += [f'<p class="warn">{html.escape(text)}</p>' for text in warnings(rows)]
     sections += ["<h2>Table</h2>", f'<div class="wide">{sortable(groups, figures, home)}</div>']
-    sections += [
-        f'<p class="small">{html.escape(note(groups))} Click a heading to sort; a number leads to its runs.</p>'
-    ]
+    sections += [f'<p class="small">{html.escape(NOTE)} Click a heading to sort; a number leads to its runs.</p>']
+    sections += map(plain, further)
     sections += ["<h2>Figures</h2>", '<div class="figures">']
     sections += [f"<figure>{drawing(figure)}</figure>" for figure in pictures.values()]
     sections += ["</div>"]
@@ -198,6 +232,14 @@ def sortable(groups: Sequence[Group], figures: Sequence[str], home: Path) -> str
         f"<table><thead><tr>{heads}<th><button>n</button></th><th>runs</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
+
+
+def plain(section: Section) -> str:
+    head = "".join(f'<th class="setting">{html.escape(x)}</th>' for x in section.heads)
+    rows = ("".join(f'<td class="setting">{html.escape(x)}</td>' for x in row) for row in section.rows)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<h2>{html.escape(section.title)}</h2><div class="wide">{table}</div>'
 
 
 def provenance(rows: Sequence[Entry]) -> str:

@@ -70,11 +70,6 @@ Scores = Mapping[str, Sequence[float] | np.ndarray]
 FEW = 5
 
 
-def pooled(statistic: Callable[[np.ndarray], Any]) -> Callable[..., Any]:
-    """A statistic of all tasks' scores together, as a function of (scores of task 1 [...,N1], of task 2 [...,N2], ...)."""
-    return lambda *tasks, axis=-1: statistic(np.concatenate([np.asarray(x, np.float64) for x in tasks], axis=-1))
-
-
 def mean(*tasks: np.ndarray, axis: int = -1) -> Any:
     """Mean of the tasks' means: each task counts the same, however many runs it has."""
     return np.mean([np.mean(x, axis=-1) for x in tasks], axis=0)
@@ -88,7 +83,7 @@ def median(*tasks: np.ndarray, axis: int = -1) -> Any:
 def iqm(*tasks: np.ndarray, axis: int = -1) -> Any:
     """Interquartile mean: of all runs of all tasks together, the mean of those in the middle half (Agarwal et al. 2021,
     section 4.3)."""
-    return pooled(lambda x: stats.trim_mean(x, 0.25, axis=-1))(*tasks)
+    return stats.trim_mean(np.concatenate(tasks, axis=-1), 0.25, axis=-1)
 
 
 def optimality_gap(gamma: float = 1.0) -> Callable[..., Any]:

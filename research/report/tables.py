@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from research.report.collect import Group
-from research.report.folder import label, varied
+from research.report.collect import Group, figures_of, headings, members
+from research.report.folder import label, varied, written
 from research.report.stats import LEVEL, unseen_share
 
 MISSING = "–"
@@ -99,11 +99,11 @@ def alike(values: list[float | None]) -> list[str]:
     return [MISSING if x is None else f"{x:,.{decimals}f}" for x in values]
 
 
-def comparison(groups: list[Group], fields: list[str], figures: list[str] | None = None) -> Table:
+def comparison(groups: list[Group], figures: list[str] | None = None) -> Table:
     """Groups of `collect.group` as a table: a line for each, with mean, interval, smallest, largest and n of a figure."""
-    names = figures or group_figures(groups)[:1]
+    names = figures or figures_of(members(groups))[:1]
     built = Table(title_justify="left", caption_justify="left")
-    for name in [field.split(".")[1] for field in fields] or ["setting"]:
+    for name in headings(groups) or ["setting"]:
         built.add_column(name, overflow="fold")
     for name in names:
         built.add_column(name, justify="right", no_wrap=True)
@@ -121,16 +121,3 @@ def comparison(groups: list[Group], fields: list[str], figures: list[str] | None
         settings = [written(value) for value in group.values.values()] or ["all"]
         built.add_row(*settings, *cells, str(len(group.entries)))
     return built
-
-
-def group_figures(groups: list[Group]) -> list[str]:
-    return list(dict.fromkeys(name for group in groups for entry in group.entries for name in entry.figures))
-
-
-def written(value: Any) -> str:
-    """A setting as the command line writes it: 0.001, true, 64x64."""
-    if isinstance(value, list | tuple):
-        return "x".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.table import Table
 
-from research.engine.files import write_text
 from research.report import collect, figures, paper, summary, tables
 from research.report.collect import Group
+from research.report.paper import Section
 from research.report.stats import LEVEL, Difference, holm, paired
 from research.report.tables import MISSING, alike
 from research.studies.study import Block, Study, verdict
@@ -25,26 +25,17 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
             axis = picture.axes[0]
             axis.set_title(f"{block.name}: {axis.get_title(loc='left')}", loc="left", fontsize=10)
             pictures[f"{block.name}-{name}"] = picture
-    for name, picture in pictures.items():
-        for ending in ("png", "pdf"):
-            figures.save(picture, folder / f"{name}.{ending}")
-    against = differences(list(blocks.values()), study.figure)
-    beside = [] if quick else published(study, blocks)
-    extra = ["\n## Each arm against the first, seed by seed\n", rows_as_markdown(DIFFERENCE, against)]
-    extra += ["\n## Beside published figures\n", rows_as_markdown(PUBLISHED, beside)] if beside else []
+    further = [
+        Section(
+            "Each arm against the first, seed by seed", DIFFERENCE, differences(list(blocks.values()), study.figure)
+        )
+    ]
+    if not quick and study.published:
+        further.append(Section("Beside published figures", PUBLISHED, published(study, blocks)))
     title = f"{study.name}{' (quick: a look, no result)' if quick else ''}: {study.question}"
-    write_text(folder / "table.md", paper.markdown(everything, names) + "\n".join(extra))
-    write_text(folder / "table.tex", paper.latex(everything, names))
-    write_text(folder / "table.csv", paper.comma_separated(everything, names))
-    html = paper.page(title, everything, names, pictures, folder.resolve())
-    parts: list[Any] = [("Each arm against the first, seed by seed", DIFFERENCE, against)]
-    parts += [("Beside published figures", PUBLISHED, beside)] if beside else []
-    html = html.replace("<h2>Figures</h2>", "".join(map(section, parts)) + "<h2>Figures</h2>")
-    write_text(folder / "report.html", html)
-    shown: list[Any] = [tables.comparison(everything, list(everything[0].values), names)]
-    shown += paper.warnings(paper.entries(everything))
-    shown.append(as_table("each arm against the first", DIFFERENCE, against))
-    return shown + ([as_table("beside published figures", PUBLISHED, beside)] if beside else [])
+    paper.write(folder, title, everything, names, pictures, further)
+    told = paper.warnings(collect.members(everything))
+    return [tables.comparison(everything, names), *told, *map(as_table, further)]
 
 
 def groups(study: Study, block: Block, folder: Path, quick: bool) -> list[Group]:
@@ -124,22 +115,8 @@ def published(study: Study, blocks: dict[Block, list[Group]]) -> list[list[str]]
     return rows
 
 
-def rows_as_markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-def as_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*heads, title=title, title_justify="left")
-    for row in rows:
+def as_table(section: Section) -> Table:
+    table = Table(*section.heads, title=section.title, title_justify="left")
+    for row in section.rows:
         table.add_row(*row)
     return table
-
-
-def section(part: tuple[str, Sequence[str], Sequence[Sequence[str]]]) -> str:
-    from html import escape
-
-    title, heads, rows = part
-    head = "".join(f'<th class="setting">{escape(x)}</th>' for x in heads)
-    body = "".join("<tr>" + "".join(f'<td class="setting">{escape(x)}</td>' for x in row) + "</tr>" for row in rows)
-    return f'<h2>{escape(title)}</h2><div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

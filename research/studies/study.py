@@ -1,14 +1,15 @@
 """A study: arms side by side over seeds, and what others published of them, with a verdict by a stated rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
 from research.engine.plan import Budget, Recipe
 from research.report.stats import mean_interval, prediction_interval
-from research.sweep.grid import Cell
+from research.sweep.grid import make_cell
 from research.sweep.lanes import Sweep
 
 
@@ -74,10 +75,9 @@ class Study:
     def sweep(self, block: Block, quick: bool = False) -> Sweep:
         """All arms of a block as one sweep."""
         cells = tuple(
-            Cell(
+            make_cell(
+                block.recipe,
                 {f"setup.{k}": v for k, v in arm.setup.items()} | {f"hyper.{k}": v for k, v in arm.hyper.items()},
-                replace(block.recipe.setup, **arm.setup),
-                block.recipe.hyper._replace(**arm.hyper),
             )
             for arm in self.arms
         )
@@ -101,20 +101,17 @@ def verdict(scores: Sequence[float], published: Published) -> str:
         expected = prediction_interval(scores, further=published.n)
         many = "one run" if published.n == 1 else f"a mean of {published.n} runs"
         rule = f"95 % prediction interval of {many}, n = {ours.n}"
-        low, high, value = expected.low, expected.high, published.value
+        assert expected.low is not None and expected.high is not None
+        low, high = published.value - expected.high, published.value - expected.low
     else:
+        rule = f"95 % interval of the difference of means, n = {ours.n} and {published.n}"
         low, high = welch(scores, published)
-        rule, value = f"95 % interval of the difference of means, n = {ours.n} and {published.n}", 0.0
-        # `low` and `high` are of theirs - ours, so that 'below' speaks of ours in both cases.
-        return (f"inside ({rule})") if low <= 0 <= high else f"{'below' if low > 0 else 'above'} ({rule})"
-    assert low is not None and high is not None
-    return f"inside ({rule})" if low <= value <= high else f"{'above' if value < low else 'below'} ({rule})"
+    # Both are intervals of theirs - ours: where all of it is above 0, ours is below.
+    return f"inside ({rule})" if low <= 0 <= high else f"{'below' if low > 0 else 'above'} ({rule})"
 
 
 def welch(scores: Sequence[float], published: Published) -> tuple[float, float]:
     """95 % interval of theirs - ours, for means of independent runs with unequal spreads (Welch 1947)."""
-    from scipy.special import stdtrit
-
     x = np.asarray(scores, np.float64)
     spread = published.spread or 0.0
     standard = {"std": spread / published.n**0.5, "SE": spread, "95 %": spread / stdtrit(published.n - 1, 0.975)}

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import numpy as np
 
 from research.engine.plan import Recipe
+from research.report.folder import described
 
 Alternative = dict[str, Any]
 Factor = tuple[Alternative, ...]
@@ -118,11 +119,7 @@ def combine(recipe: Recipe, factors: Sequence[Factor]) -> list[Cell]:
     cells = []
     for chosen in itertools.product(*factors):
         changes = {name: value for alternative in chosen for name, value in alternative.items()}
-        parts: dict[str, dict[str, Any]] = {"setup": {}, "hyper": {}}
-        for name, value in changes.items():
-            part, field = name.split(".")
-            parts[part][field] = value
-        cells.append(Cell(changes, replace(recipe.setup, **parts["setup"]), recipe.hyper._replace(**parts["hyper"])))
+        cells.append(make_cell(recipe, changes))
     settings = [(cell.setup, cell.hyper) for cell in cells]
     for index, setting in enumerate(settings):
         if setting in settings[:index]:
@@ -130,16 +127,18 @@ def combine(recipe: Recipe, factors: Sequence[Factor]) -> list[Cell]:
     return cells
 
 
+def make_cell(recipe: Recipe, changes: Alternative) -> Cell:
+    """The recipe's Setup and Hyper with fields changed, by full name."""
+    parts: dict[str, dict[str, Any]] = {"setup": {}, "hyper": {}}
+    for name, value in changes.items():
+        part, field = name.split(".")
+        parts[part][field] = value
+    return Cell(changes, replace(recipe.setup, **parts["setup"]), recipe.hyper._replace(**parts["hyper"]))
+
+
 def describe(changes: Alternative) -> str:
     """'clip=0.1, widths=64x64', or 'as it is' where nothing changes."""
-    return ", ".join(f"{name.split('.')[1]}={show(value)}" for name, value in changes.items()) or "as it is"
-
-
-def show(value: Any) -> str:
-    """A value as it is written on the command line."""
-    if isinstance(value, tuple):
-        return "x".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    return described(changes) or "as it is"
 
 
 def assignments(recipe: Recipe, texts: Sequence[str], option: str) -> list[tuple[str, list[Any]]]:

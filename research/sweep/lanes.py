@@ -67,7 +67,7 @@ class Sweep:
     def programs(self) -> int:
         return len({plan.setup for plan in self.lanes})
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Names what is run, and not how wide: the width may follow the memory that is free."""
         plans = [Plan(self.recipe, cell.setup, self.rows(cell), self.budget) for cell in self.cells]
@@ -197,7 +197,7 @@ def diverged(folder: Path, sweep: Sweep) -> Iterator[str]:
 
     told = {(cell.setup, cell.hyper): describe(cell.changes) for cell in sweep.cells}
     for plan in sweep.lanes:
-        if (folder / plan.name / "manifest.json").exists():
+        if (folder / plan.name / MANIFEST).exists():
             found = run_folder.read(folder / plan.name)
             for row, last in zip(plan.rows, last_lines(found), strict=True):
                 if not last["finite"]:
