@@ -25,23 +25,32 @@ def command(main: Callable[[list[str]], Any]) -> None:
 
     Errors that are nobody's input (a bug, or a user's own code) keep their traceback.
     """
+    from research.engine import processes
     from research.engine.files import Damaged
     from research.engine.session import Diverged, Interrupted
 
+    code = 0
     try:
-        sys.exit(main(sys.argv[1:]))
-    except Interrupted as stop:
+        code = main(sys.argv[1:])
+    except Interrupted as stop:  # all processes of a run stop at the same tick, and end in order
         say("stopped", str(stop), "yellow")
         sys.exit(128 + stop.signal_number)
     except KeyboardInterrupt:
         say("stopped", "stopped by Ctrl-C; what was saved before is whole, and the same command goes on", "yellow")
-        sys.exit(128 + signal.SIGINT)
-    except (ValueError, OSError, Damaged, Diverged) as error:
+        code = 128 + signal.SIGINT
+    except Exception as error:
         refused = isinstance(error, ValueError | FileNotFoundError) and raised_on_purpose(error)
-        if isinstance(error, ValueError) and not refused:
+        gone = processes.lost(error)
+        if gone or refused or isinstance(error, (OSError, Damaged, Diverged)):
+            say("bad input" if refused else "failed", gone or str(error), "red")
+        elif processes.several():
+            traceback.print_exc()
+        else:
             raise
-        say("bad input" if refused else "failed", str(error), "red")
-        sys.exit(BAD_INPUT if refused else MACHINE)
+        code = BAD_INPUT if refused else MACHINE
+    if code:
+        processes.part(code)
+    sys.exit(code)
 
 
 def raised_on_purpose(error: BaseException) -> bool:

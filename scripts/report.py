@@ -1,7 +1,7 @@
 """Compares runs: `python scripts/report.py runs/... --by clip --out report/`.
 
-Reads run folders, or folders that hold them, and writes report.html (one page that needs nothing else), table.md,
-table.tex, table.csv, and each figure as PNG and PDF.
+Reads run folders, or folders that hold them, or one search's folder, and writes report.html (one page that needs nothing
+else), table.md, table.tex, table.csv, and each figure as PNG and PDF.
 """
 
 from dataclasses import dataclass
@@ -29,18 +29,26 @@ class Arguments:
 
 
 def main(arguments: list[str]) -> int:
-    from research.report import collect, figures, paper, tables
+    from research.report import collect, figures, paper, searched, tables
 
     chosen = tyro.cli(Arguments, args=arguments, description=__doc__)
     if not chosen.folders:
         raise ValueError("no folder given; name run folders, or a folder of them: report.py runs/")
+    console = Console()
+    if any((folder / searched.RESULT).exists() for folder in chosen.folders):
+        (search, *others) = chosen.folders
+        if others or chosen.by or chosen.figure:
+            raise ValueError("a search is reported by itself, all its fields at once: give its folder alone")
+        for text in searched.write(search, chosen.out, chosen.title):
+            console.print(text, highlight=False)
+        console.print(str(chosen.out / "report.html"), soft_wrap=True)
+        return 0
     rows = collect.entries(chosen.folders)
     fields = list(dict.fromkeys(collect.field_name(rows, name) for name in chosen.by)) or collect.varied(rows)
     groups = collect.group(rows, fields)
     names = collect.chosen_figures(rows, chosen.figure)
     title = chosen.title or f"{rows[0].recipe} by {', '.join(field.split('.')[1] for field in fields) or 'seed'}"
     paper.write(chosen.out, title, groups, names, figures.draw(groups, names))
-    console = Console()
     console.print(tables.comparison(groups, names))
     for text in paper.warnings(rows):
         console.print(text, style="yellow")

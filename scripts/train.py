@@ -12,6 +12,7 @@ from rich.table import Table
 
 from research.catalog import RECIPES, find
 from research.command import budget, command, options, seeds
+from research.engine import processes
 from research.engine.placement import configure
 from research.engine.plan import Plan, Row
 
@@ -19,6 +20,13 @@ OWN_OPTIONS = {
     "debug": (bool, False, "Run un-jitted and name the failing row, seed, hyper-parameters and tick; writes nothing."),
     "profile": (bool, False, "Write a jax.profiler trace of one chunk into the run folder."),
     "tensorboard": (bool, False, "Mirror the record as TensorBoard event files."),
+    "coordinator": (
+        str,
+        "",
+        "HOST:PORT of process 0, where several processes share the batch of one seed; auto under Slurm or on TPU pods.",
+    ),
+    "processes": (int | None, None, "How many processes there are."),
+    "process": (int | None, None, "Which of them this is, from 0; process 0 alone writes the run folder."),
     "wandb": (bool, False, "Mirror the record to Weights & Biases (WANDB_MODE=offline works)."),
 }
 
@@ -37,6 +45,7 @@ def main(arguments: list[str]) -> int:
     )
     named = seeds(chosen)
     configure(len(named), light=recipe.light, device_count=chosen.device_count, fast=chosen.fast)
+    processes.join(chosen.coordinator, chosen.processes, chosen.process)
     rows = tuple(Row(seed, chosen.hyper) for seed in named)
     plan = Plan(recipe, chosen.setup, rows, budget(recipe, chosen))
     console = Console()
@@ -68,6 +77,8 @@ def train(plan: Plan, chosen: Any, console: Console) -> int:
         console=console,
         viewers=[viewer for wanted, viewer in asked if wanted],
     )
+    if not processes.leads():
+        return 0
     found = summary.summarize(folder)
     curves.draw(folder)
     console.print(tables.table(found))

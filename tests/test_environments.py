@@ -1,5 +1,8 @@
 """Environments: what gymnax's own step gives, endings told apart, auto-reset, accounts of returns, clear refusals."""
 
+import subprocess
+import sys
+
 import gymnax
 import jax
 import jax.numpy as jnp
@@ -144,3 +147,19 @@ def test_fresh_episodes_differ_and_repeat_by_key():
 def test_an_unknown_name_is_refused_with_close_ones():
     with pytest.raises(ValueError, match=r"environment='Cartpole-v2' .*close to it: .*CartPole-v1"):
         environments.make("Cartpole-v2")
+
+
+def test_gymnax_is_loaded_without_what_only_draws():
+    """In a process of its own: another test may have loaded it."""
+    script = """
+import sys
+from research.rl import environments
+environments.make("CartPole-v1")
+assert "seaborn" not in sys.modules and "scipy.stats" not in sys.modules
+from gymnax.environments.misc import pong
+assert len(pong.sns.color_palette("cubehelix", 2)) == 2
+import seaborn
+assert seaborn.__file__
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

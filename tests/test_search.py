@@ -144,6 +144,30 @@ def test_a_search_that_does_not_fit_is_refused(make, message):
         make()
 
 
+def test_a_finished_search_is_reported_with_every_setting(tmp_path):
+    two = distributions(RECIPE, ["rate=log:1e-2:1e2", "noise=uniform:0:1"])
+    asked = Search(RECIPE, two, 16, (0, 1), RECIPE.budget, "height", width=16)
+    found = go(asked, tmp_path, quiet, 1)
+    out = tmp_path / "report"
+    done = call("report.py", tmp_path / asked.name, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "16 settings x 2 seeds" in " ".join(done.stdout.split())
+    lines = (out / "table.csv").read_text().splitlines()
+    assert lines[0] == "rank,rate,noise,height,ticks reached" and len(lines) == 17
+    best, last = lines[1].split(","), lines[-1].split(",")
+    assert float(best[1]) == pytest.approx(found.outcomes[0].params["hyper.rate"], rel=1e-3)
+    assert float(best[3]) == pytest.approx(found.outcomes[0].scores[-1], rel=1e-4) and best[4] == "16"
+    assert last[4].endswith("(dropped)")
+    assert {path.name for path in out.glob("*.png")} == {"parallel.png", "over-rate.png", "over-noise.png"}
+    page = (out / "report.html").read_text()
+    assert "src=" not in page and "confirm them on" in page and page.count("<tr>") == 17
+    done = call("report.py", tmp_path / asked.name, "--by", "rate")
+    assert done.returncode == 2 and "a search is reported by itself" in " ".join(done.stderr.split())
+    (tmp_path / asked.name / "search.json").write_text("{}")
+    done = call("report.py", tmp_path / asked.name, "--out", out)
+    assert done.returncode == 1 and "run the search again" in " ".join(done.stderr.split())
+
+
 def test_an_unknown_figure_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'hight' names no figure of an evaluation; there are height"):
         go(search(figure="hight"), tmp_path / "out", quiet, 1)

@@ -104,6 +104,31 @@ def test_differences_are_paired_by_seed_and_missing_seeds_are_named():
     assert page.differences([[first, others[0]]] * 2, "error")[0][4] == "0.11"
 
 
+def test_arms_are_put_together_over_blocks_that_name_their_full_score():
+    from research.report.collect import Entry, Group
+
+    def group(scores: list[float | None]) -> Group:
+        entries = (Entry(Path("x"), i, "small", {}, i, x is not None, True, {"error": x}) for i, x in enumerate(scores))
+        return Group({}, tuple(entries))
+
+    (block,) = STUDY.blocks
+    easy, hard = block._replace(name="easy", full_score=10.0), block._replace(name="hard", full_score=2.0)
+    members = {
+        easy: [group([10.0] * 5), group([5.0, 0.0, 5.0, 5.0, 5.0]), group([None] * 5)],
+        hard: [group([1.0] * 5), group([3.0, 1.0, 1.0, 1.0, 1.0]), group([1.0] * 5)],
+    }
+    together = page.scaled(STUDY, members)
+    assert list(together) == ["32 points", "8 points"], "an arm with a seed without a value is in no aggregate"
+    first, second = page.aggregates(together)
+    # Ten scores, 1 five times and 0.5 five times; the middle six have the mean 0.75. Short of 1 by 0 and by 0.5.
+    assert (first[0], first[1], first[3], first[-1]) == ("32 points", "0.75", "0.25", "5")
+    # 0, 0.5 eight times, 1.5: the middle six are all 0.5. Short by 0.6 and by 0.4, where 1.5 counts as 1.
+    assert float(second[1]) == 0.5 and float(second[3]) == 0.5
+    # Easy: never better. Hard: 1 of 5 is better, the others tie: 0.2 + 0.8 / 2 = 0.6. The mean of 0 and 0.6:
+    assert float(second[5]) == pytest.approx(0.3)
+    assert page.scaled(STUDY, {easy: members[easy]}) == {} == page.scaled(STUDY, members | {block: members[easy]})
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_is_valid_in_both_sizes(name):
     study = find(name)

@@ -165,21 +165,29 @@ def table(folder: Path, out: Path) -> bytes:
     return (out / "table.csv").read_bytes()
 
 
-def test_a_sweep_killed_at_random_ends_with_the_same_table(tmp_path):
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_sweep_killed_at_random_ends_with_the_same_table(kills, tmp_path):
     long = [OWN, *GRID, "--steps", 40_000, "--chunk", 1000, "--record-every", 1000, "--evaluate-every", 10_000]
     long += ["--lanes", 3, "--save-seconds", 0]
     whole = call("sweep.py", *long, "--out", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
-    kills = random.Random(0)
-    for _ in range(3):
+    moments = random.Random(kills)
+    chunks = lambda: sum(path.read_bytes().count(b"\n") for path in (tmp_path / "killed").rglob("timings.jsonl"))
+    for _ in range(kills):
         process = subprocess.Popen(
             command("sweep.py", *long, "--out", tmp_path / "killed"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             cwd=ROOT,
         )
-        time.sleep(kills.uniform(5, 12))
-        process.send_signal(signal.SIGKILL)
+        if moments.random() < 0.2:  # while it starts, plans or compiles
+            time.sleep(moments.uniform(0, 4))
+        else:
+            enough = chunks() + moments.randint(1, 10)
+            while process.poll() is None and chunks() < enough:
+                time.sleep(0.01)
+        assert process.poll() is None, "the sweep ended before it could be killed; make it longer"
+        process.kill()
         process.wait()
     done = call("sweep.py", *long, "--out", tmp_path / "killed")
     assert done.returncode == 0, done.stderr
@@ -278,6 +286,22 @@ def test_lanes_as_processes_give_the_same_table(tmp_path):
     assert apart.returncode == 0, apart.stderr
     assert apart.stdout.count("ended with exit code 0") == 3
     assert table(tmp_path / "here", tmp_path / "a") == table(tmp_path / "apart", tmp_path / "b")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_lanes_save_and_stop_when_their_launcher_is_killed(tmp_path):
+    long = [OWN, *GRID, "--steps", 10_000_000, "--chunk", 1000, "--record-every", 1000, "--evaluate-every", 10_000_000]
+    words = command("sweep.py", *long, "--lanes", 9, "--out", tmp_path, "--launch", "local", "--save-seconds", 1000)
+    launcher = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    until = time.time() + 120
+    while time.time() < until and not any(path.stat().st_size for path in tmp_path.rglob("timings.jsonl")):
+        time.sleep(0.05)
+    launcher.kill()
+    launcher.wait()
+    while time.time() < until and not any("stopped by SIGTERM" in p.read_text() for p in tmp_path.rglob("lane-0.txt")):
+        time.sleep(0.05)
+    (log,) = tmp_path.rglob("lane-0.txt")
+    assert "saved in" in log.read_text() and list(tmp_path.rglob("checkpoints/[1-9]*"))
 
 
 def test_a_job_that_fails_is_named_with_its_log(tmp_path):

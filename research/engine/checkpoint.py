@@ -19,9 +19,15 @@ class Checkpoints:
 
         self.folder = folder.resolve()
         self._orbax = orbax
+        alone = jax.process_index()  # of several processes one saves, and waits for no other
         options = orbax.CheckpointManagerOptions(
-            max_to_keep=keep, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=False
+            max_to_keep=keep,
+            cleanup_tmp_directories=True,
+            enable_async_checkpointing=False,
+            create=False,
+            multiprocessing_options=orbax.options.MultiprocessingOptions(alone, {alone}, "alone"),
         )
+        self.folder.mkdir(exist_ok=True)
         self._orbax_manager = orbax.CheckpointManager(self.folder, options=options)
 
     def latest(self) -> int | None:

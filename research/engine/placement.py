@@ -1,7 +1,8 @@
 """Which devices work on what: the one file that names devices.
 
 Rows over devices: `jax.pmap` of the vmapped row function; the devices never talk to each other.
-One run's batch over devices: `jax.jit` under a mesh; a family marks what is divisible with `spread`.
+One run's batch over devices, of one process or of several: `jax.jit` under a mesh; a family marks what is divisible
+with `spread`.
 """
 
 import importlib.util
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from research.engine import processes
 
 ROW, SHARED = 0, None  # how an argument of a row function is mapped, as in vmap's in_axes
 BATCH = "batch"
@@ -34,7 +37,7 @@ def configure(rows: int, *, light: bool, device_count: int | None = None, fast: 
 
     rows          rows of the plan; on CPU each core becomes a device as far as there are rows for them
     light         ticks too small for threads inside one operation (measured in DESIGN 2.10)
-    device_count  overrides the number of devices
+    device_count  overrides the number of devices of this process
     fast          lifts determinism on GPU
     """
     if accelerator_installed():
@@ -74,13 +77,22 @@ class Placement:
 
     @classmethod
     def choose(cls, rows: int, device_count: int | None = None) -> "Placement":
-        """Fits `rows` rows onto the local devices, padded so that every device has equally many."""
+        """Fits `rows` rows onto the local devices, padded so that every device has equally many; a single row of several
+        processes onto `device_count` (default: all) of each."""
         local = jax.local_devices()
         if device_count is not None and not 1 <= device_count <= len(local):
             raise ValueError(
                 f"device_count={device_count} must be at least 1 and at most the {len(local)} devices here; "
                 f"try device_count={len(local)}"
             )
+        if processes.several():
+            if rows > 1:
+                raise ValueError(
+                    f"{rows} rows in {jax.process_count()} processes: these share one run's batch, and rows need nothing "
+                    "of each other; use one seed here, and sweep.py --launch for a process per lane"
+                )
+            every = [[d for d in jax.devices() if d.process_index == p] for p in range(jax.process_count())]
+            return cls(tuple(d for mine in every for d in mine[:device_count]), 1)
         count = device_count or (min(rows, len(local)) if rows > 1 else 1)
         if rows > 1:
             count = min(count, rows)
@@ -111,7 +123,11 @@ class Placement:
         """Places arrays whole on every device, once: passing them from one device costs a copy a call."""
         if len(self.devices) == 1:
             return jax.device_put(tree, self.devices[0])
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        if processes.several():  # device_put would compare the processes' copies at every call
+            place = lambda x: jax.make_array_from_process_local_data(whole, np.asarray(x), np.shape(x))
+            return jax.tree.map(place, tree)
+        return jax.device_put(tree, whole)
 
     def get_rows(self, tree: Any) -> Any:
         """The inverse of `put_rows`: NumPy arrays [width, ...] on the host."""

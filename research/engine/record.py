@@ -36,6 +36,7 @@ def machine(placement: Placement) -> dict[str, Any]:
         "backend": placement.devices[0].platform,
         "device_kind": placement.devices[0].device_kind,
         "device_count": len(placement.devices),
+        "processes": jax.process_count(),
         "lane_width": placement.width,
         "processor": processor(),
         "threads": os.environ.get("NPROC") or f"all {os.cpu_count()}",

@@ -1,13 +1,16 @@
 """The engine: gives an experiment time (chunks of ticks), breadth (rows on devices) and disk (record, resume)."""
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
+from research.engine import processes
 from research.engine.checkpoint import Checkpoints, digest
 from research.engine.experiment import Inputs
 from research.engine.files import MANIFEST, TIMINGS, Damaged, claim, each_line, read_manifest, write_json
@@ -19,6 +22,7 @@ from research.engine.record import Record, differences, machine, revision
 from research.engine.session import Best, Session, Viewer, best_figure, saved_tree, signals
 
 SAVE_SECONDS = 30.0
+COMPLETE = -1  # said by process 0 instead of a tick
 
 
 def run(
@@ -35,6 +39,8 @@ def run(
     viewers: Sequence[Callable[[Path, dict[str, Any], int], Viewer]] = (),
 ) -> Path:
     """Runs a plan to its end in its run folder under `out`, or goes on where it stopped -> the folder.
+
+    Of several processes (`processes.join`) all call this alike; process 0 alone reads and writes the folder.
 
     fresh         sets an older folder of the same run aside and starts over
     other_machine goes on although devices or versions differ from the manifest's (equal bits are no longer promised)
@@ -53,23 +59,27 @@ def run(
     inputs = plan.recipe.load(plan.setup)
     manifest = plan.manifest() | {"data": data_hash(inputs), "machine": machine(placement)} | revision()
     manifest["note"] = inputs.note
-    resuming = (folder / MANIFEST).exists() and not fresh
+    processes.agree(digest([np.frombuffer(json.dumps([plan.identity(), manifest["data"]]).encode(), np.uint8)]))
+    leads = processes.leads()
+    resuming = leads and (folder / MANIFEST).exists() and not fresh
+    moved_from: list[Any] = []
     if resuming:
         found = read_manifest(folder)
         match_manifest(folder, found, manifest, other_machine)
         if found.get("complete"):
+            processes.from_leader(np.int32(COMPLETE))
             if console:
                 console.print(f"{plan.name} is complete already; --fresh repeats it", highlight=False)
             for view in viewers:
                 view(folder, found, plan.ticks).close()
             return folder
-        moved_from = [found["machine"]] if found["machine"] != manifest["machine"] else []
+        moved_from += [found["machine"]] if found["machine"] != manifest["machine"] else []
         manifest["earlier_machines"] = [*found.get("earlier_machines", []), *moved_from]
     elif console and not fresh:
         for older in abandoned(folder, manifest):
             console.print(f"{older} is unfinished, but other code began it: it is not resumed", style="yellow")
 
-    progress = Progress(console, plan.name, plan.budget.steps * len(plan.rows), plan.recipe.unit)
+    progress = Progress(console if leads else None, plan.name, plan.budget.steps * len(plan.rows), plan.recipe.unit)
     with contextlib.ExitStack() as stack:
         stack.enter_context(progress)
         stop = stack.enter_context(signals())
@@ -81,19 +91,23 @@ def run(
                 f"run folder {folder} holds a record, but no checkpoint to go on from: they were removed; "
                 "restore them, or start over with --fresh, which sets that record aside"
             )
+        tick = int(processes.from_leader(np.int32(tick)))
+        if tick == COMPLETE:
+            return folder
         progress.stage(f"compiling, to go on from tick {tick}" if tick else "compiling")
-        state, best = restore(checkpoints, tick, lane) if checkpoints and tick else (lane.start(), None)
+        state, best = restore(checkpoints, tick, lane) if tick else (lane.start(), None)
         lane.compile(state)
         if plan.recipe.best and not tick:
             best_figure(plan.recipe.best, lane.figures(state, 0)[0])  # a misspelt name shows now, not in an hour
-        if checkpoints is None:
+        if leads and checkpoints is None:
             if folder.exists():
                 set_aside(folder)
             checkpoints = open_folder(folder, stack)
-        if not resuming or moved_from:
+        if leads and (not resuming or moved_from):
             write_json(folder / MANIFEST, manifest)
-        session = Session(plan, lane, folder, manifest, checkpoints, Record(folder, tick), progress, [])
-        for view in viewers:
+        record = Record(folder, tick) if leads else None
+        session = Session(plan, lane, folder, manifest, checkpoints, record, progress, [])
+        for view in viewers if leads else ():
             session.viewers.append(view(folder, manifest, tick))
             stack.callback(session.viewers[-1].close)
         session.go(state, best, tick, stop, save_seconds, profile, heed_divergence)
@@ -135,12 +149,13 @@ def set_aside(folder: Path) -> None:
     folder.rename(older)
 
 
-def restore(checkpoints: Checkpoints, tick: int, lane: Lane) -> tuple[Any, Best | None]:
-    """The placed state and the best states that were saved under `tick`."""
-    template = saved_tree(lane.plan, lane.template(), None)
-    tree = checkpoints.restore(tick, template)
+def restore(checkpoints: Checkpoints | None, tick: int, lane: Lane) -> tuple[Any, Best | None]:
+    """The placed state and, in the process that has the checkpoints, the best states that were saved under `tick`."""
+    tree = saved_tree(lane.plan, lane.template(), None)
+    if checkpoints:
+        tree = checkpoints.restore(tick, tree)
     best = Best(**tree["best"]) if "best" in tree else None
-    return lane.placement.put_rows(lane.pad(tree["state"])), best
+    return lane.placement.put_rows(lane.pad(processes.from_leader(tree["state"]))), best
 
 
 def data_hash(inputs: Inputs) -> str:

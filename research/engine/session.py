@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from PIL import Image
 
+from research.engine import processes
 from research.engine.checkpoint import Checkpoints
 from research.engine.chunk import FINITE
 from research.engine.experiment import Ratio
@@ -66,14 +67,17 @@ def no_best(state: Any) -> Best:
 
 
 class Session(NamedTuple):
-    """One process's work on a run: from an open folder to the run's end or to a signal."""
+    """One process's work on a run: from an open folder to the run's end or to a signal.
+
+    record  None in a process that does not lead: it works, and writes nothing
+    """
 
     plan: Plan
     lane: Lane
     folder: Path
     manifest: dict[str, Any]
-    checkpoints: Checkpoints
-    record: Record
+    checkpoints: Checkpoints | None
+    record: Record | None
     progress: Progress
     viewers: list[Viewer]
 
@@ -94,7 +98,7 @@ class Session(NamedTuple):
         stop.working = True
         while tick < total:
             begun = time.perf_counter()
-            traced = profile and tick == min(first + plan.budget.chunk, total - plan.budget.chunk)
+            traced = profile and self.record and tick == min(first + plan.budget.chunk, total - plan.budget.chunk)
             with jax.profiler.trace(str(self.folder / "profile")) if traced else contextlib.nullcontext():
                 state, metrics = lane.advance(state, tick, feed)
                 # The next feed is read while the devices work.
@@ -107,19 +111,26 @@ class Session(NamedTuple):
             if tick % plan.budget.evaluate_every == 0 or tick == total:
                 best = self.evaluate(state, tick, best)
             self.progress.advance(tick * steps_per_tick)
-            if tick == total or stop.signal or time.perf_counter() - saved_at >= save_seconds:
-                self.record.sync()
-                self.checkpoints.save(tick, saved_tree(plan, lane.placement.get_rows(state), best))
+            asked = max(processes.gathered(np.int32(stop.signal)).tolist())  # to stop, in any process
+            if tick == total or asked or time.perf_counter() - saved_at >= save_seconds:
+                self.save(state, tick, best)
                 saved_at = time.perf_counter()
-            if stop.signal and tick < total:
+            if asked and tick < total:
                 raise Interrupted(
-                    f"stopped by {signal.Signals(stop.signal).name} at tick {tick} of {total}, saved in {self.folder}; "
+                    f"stopped by {signal.Signals(asked).name} at tick {tick} of {total}, saved in {self.folder}; "
                     "the same command, without --fresh, goes on from there",
-                    stop.signal,
+                    asked,
                 )
         if lane.inputs.final is not None:
             self.score(state, total, final=True)
-        write_json(self.folder / MANIFEST, self.manifest | {"complete": True})
+        if self.record:
+            write_json(self.folder / MANIFEST, self.manifest | {"complete": True})
+
+    def save(self, state: Any, tick: int, best: Best | None) -> None:
+        """Commits a checkpoint, after the lines that it relies on."""
+        if self.record and self.checkpoints:
+            self.record.sync()
+            self.checkpoints.save(tick, saved_tree(self.plan, self.lane.placement.get_rows(state), best))
 
     def note_metrics(self, metrics: dict[str, Any], tick: int, seconds: float) -> None:
         """Records a chunk's windows [R,W]."""
@@ -177,7 +188,7 @@ class Session(NamedTuple):
             ],
         )
         self.progress.note({name: float(x.mean()) for name, x in figures.items() if name in self.plan.recipe.watch})
-        if self.plan.recipe.pictures:
+        if self.record and self.plan.recipe.pictures:
             self.save_pictures(self.plan.recipe.pictures(outputs, inputs.final if final else inputs.data), prefix, tick)
         return figures
 
@@ -189,7 +200,8 @@ class Session(NamedTuple):
             viewer.pictures(tick, {prefix + name: pixels for name, pixels in pictures.items()})
 
     def append(self, name: str, lines: list[dict[str, Any]]) -> None:
-        self.record.append(name, lines)
+        if self.record:
+            self.record.append(name, lines)
         for viewer in self.viewers:
             viewer.lines(name, lines)
 
@@ -216,9 +228,9 @@ def describe(hyper: Any) -> str:
 
 
 class Stop:
-    """The first signal that asked to stop, or None; `working` once there are chunks to finish."""
+    """The first signal that asked to stop, or 0; `working` once there are chunks to finish."""
 
-    signal: int | None = None
+    signal: int = 0
     working: bool = False
 
 
@@ -234,7 +246,7 @@ def signals() -> Iterator[Stop]:
         if not stop.working:
             name = signal.Signals(number_).name
             raise Interrupted(f"stopped by {name} before the first chunk; the same command starts again", number_)
-        if stop.signal is not None and number_ == signal.SIGINT:
+        if stop.signal and number_ == signal.SIGINT:
             raise KeyboardInterrupt
         stop.signal = stop.signal or number_
 

@@ -3,7 +3,7 @@
 Dimensions: N rows (seeds), T times, G groups.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from research.report import folder as run_folder
 from research.report.collect import Group, members
 from research.report.curves import BAND_FROM, EVALUATION, LEGEND, METRIC, PALETTE, Series, colour_of, read_series, short
 from research.report.folder import written
-from research.report.stats import FEW, LEVEL, mean_band, performance_profile
+from research.report.stats import FEW, LEVEL, Scores, mean_band, performance_profile
 
 FACTORS = 2
 MOST_CURVES = 24
@@ -109,22 +109,25 @@ def bars(groups: Sequence[Group], name: str) -> Figure:
 
 
 def profiles(groups: Sequence[Group], name: str) -> Figure | None:
-    """The share of seeds that score above each threshold (Agarwal et al. 2021), with a band from 5 seeds on; None where
+    """The share of seeds that score above each threshold; None where nothing differs."""
+    whole = {label(group): [x for x in group.scores(name).values() if x is not None] for group in groups}
+    return profile({label(g): {"": whole[label(g)]} for g in groups if len(whole[label(g)]) == len(g.entries)}, name)
+
+
+def profile(settings: Mapping[str, Scores], name: str) -> Figure | None:
+    """Each setting's performance profile over its tasks (Agarwal et al. 2021), with a band from 5 seeds on; None where
     nothing differs."""
-    whole = [group for group in groups if None not in group.scores(name).values()]
-    scores = [np.array(list(group.scores(name).values()), np.float64) for group in whole]
-    if not scores or len(whole) > LEGEND or np.ptp(np.concatenate(scores)) == 0:
+    every = np.array([x for tasks in settings.values() for scores in tasks.values() for x in scores], np.float64)
+    if not len(every) or len(settings) > LEGEND or np.ptp(every) == 0:
         return None
-    every = np.concatenate(scores)
     thresholds = np.linspace(every.min() - 0.02 * np.ptp(every), every.max(), 101)
     figure, axis = panel(f"{name}: share of seeds above a score, band: {100 * LEVEL:g} % bootstrap", 3.8)
-    for number, (group, x) in enumerate(zip(whole, scores, strict=True)):
-        share, low, high = performance_profile({"": x}, thresholds)
-        axis.step(thresholds, share, where="post", color=colour_of(number, len(whole)), label=label(group))
-        if len(whole) <= len(PALETTE) and len(x) >= FEW:
-            axis.fill_between(
-                thresholds, low, high, step="post", color=colour_of(number, len(whole)), alpha=0.15, linewidth=0
-            )
+    for number, (told, tasks) in enumerate(settings.items()):
+        share, low, high = performance_profile(tasks, thresholds)
+        colour = colour_of(number, len(settings))
+        axis.step(thresholds, share, where="post", color=colour, label=told)
+        if len(settings) <= len(PALETTE) and min(map(len, tasks.values())) >= FEW:
+            axis.fill_between(thresholds, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
     axis.set_xlabel(f"{name.replace('_', ' ')} above")
     axis.set_ylabel("share of seeds")
     figure.legend(loc="outside lower left", fontsize=7.5, frameon=False, ncols=2)
@@ -161,18 +164,26 @@ def heat_map(groups: Sequence[Group], name: str) -> Figure | None:
 
 def parallel(groups: Sequence[Group], name: str) -> Figure | None:
     """Each group as a line through its fields' values, coloured by the mean of a figure; None for less than two fields."""
-    fields = list(groups[0].values)
     means = np.array([found.value if (found := group.estimate(name)) else np.nan for group in groups])
+    return coordinates({field: [group.values[field] for group in groups] for field in groups[0].values}, means, name)
+
+
+def coordinates(
+    named: Mapping[str, Sequence[object]], means: np.ndarray, name: str, smaller: bool = False
+) -> Figure | None:
+    """Settings as lines through the values of `named` fields, coloured by f64[G], grey where that is NaN; the best lie
+    on top, which are the smallest where `smaller`. None for less than two fields or three values."""
+    fields = list(named)
     if len(fields) < FACTORS or np.isfinite(means).sum() < 3:
         return None
     figure, axis = panel(f"each setting as a line, coloured by its {name}", 3.8)
     axis.grid(visible=False)
-    columns = [[group.values[field] for group in groups] for field in fields]
+    columns = list(named.values())
     heights = np.stack([places(column) for column in columns])  # [fields, G]
     scale = Normalize(np.nanmin(means), np.nanmax(means))
     from matplotlib import colormaps
 
-    for g in np.argsort(np.nan_to_num(means, nan=-np.inf)):  # the best on top
+    for g in np.argsort(np.nan_to_num(-means if smaller else means, nan=-np.inf)):  # the best on top
         colour = "0.85" if np.isnan(means[g]) else colormaps["viridis"](scale(means[g]))
         axis.plot(range(len(fields)), heights[:, g], color=colour, linewidth=1.2)
     for x, column in enumerate(columns):

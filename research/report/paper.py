@@ -110,8 +110,13 @@ def latex(groups: Sequence[Group], figures: Sequence[str]) -> str:
     """A booktabs table: \\usepackage{booktabs}."""
     heads, body = cells(groups, figures, "$n$")
     kinds = "l" * len(headings(groups)) + "rr" * len(figures) + "r"
-    escaped = [" & ".join(escape(cell) for cell in row) + r" \\" for row in [heads, *body]]
-    told = [f"% {text}" for text in (NOTE, *warnings(members(groups)))]
+    return booktabs(heads, body, kinds, [NOTE, *warnings(members(groups))])
+
+
+def booktabs(heads: Sequence[str], rows: Sequence[Sequence[str]], kinds: str, notes: Sequence[str]) -> str:
+    """A table of texts as LaTeX, notes in comments above it."""
+    escaped = [" & ".join(escape(cell) for cell in row) + r" \\" for row in [heads, *rows]]
+    told = [f"% {text}" for text in notes]
     return "\n".join(
         [*told, rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", escaped[0], r"\midrule"]
         + [*escaped[1:], r"\bottomrule", r"\end{tabular}", ""]
@@ -155,6 +160,7 @@ th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid #ddd; text-align: righ
 th { border-bottom: 2px solid #333; } th.setting, td.setting { text-align: left; }
 th button { all: unset; cursor: pointer; font-weight: 600; } th button:focus-visible { outline: 2px solid #0072B2; }
 th[aria-sort=ascending] button::after { content: " \\2191"; } th[aria-sort=descending] button::after { content: " \\2193"; }
+table.plain td { white-space: normal; }
 td a { color: inherit; text-decoration-color: #bbb; } .wide { overflow-x: auto; }
 figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(28rem, 1fr)); gap: 0 1.5rem; }
@@ -189,15 +195,19 @@ def page(
 ) -> str:
     """One self-contained HTML page; links to run folders are relative to `home`, where it will lie."""
     rows = members(groups)
-    sections = [f"<h1>{html.escape(title)}</h1>", f'<p class="small">{html.escape(provenance(rows))}</p>']
+    sections = [f'<p class="small">{html.escape(provenance(rows))}</p>']
     sections += [f'<p class="warn">{html.escape(text)}</p>' for text in warnings(rows)]
     sections += ["<h2>Table</h2>", f'<div class="wide">{sortable(groups, figures, home)}</div>']
     sections += [f'<p class="small">{html.escape(NOTE)} Click a heading to sort; a number leads to its runs.</p>']
     sections += map(plain, further)
     sections += ["<h2>Figures</h2>", '<div class="figures">']
     sections += [f"<figure>{drawing(figure)}</figure>" for figure in pictures.values()]
-    sections += ["</div>"]
-    body = "\n".join(sections)
+    return document(title, [*sections, "</div>"])
+
+
+def document(title: str, sections: Sequence[str]) -> str:
+    """A page of HTML sections that needs no other file."""
+    body = "\n".join([f"<h1>{html.escape(title)}</h1>", *sections])
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width">\n<style>{STYLE}</style>\n'
@@ -238,7 +248,7 @@ def plain(section: Section) -> str:
     head = "".join(f'<th class="setting">{html.escape(x)}</th>' for x in section.heads)
     rows = ("".join(f'<td class="setting">{html.escape(x)}</td>' for x in row) for row in section.rows)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table class=plain><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<h2>{html.escape(section.title)}</h2><div class="wide">{table}</div>'
 
 

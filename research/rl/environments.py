@@ -9,6 +9,9 @@ Dimensions: B environments side by side, A action components; O stands for the s
 
 import difflib
 import functools
+import importlib
+import sys
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -148,7 +151,8 @@ def lenient(function: Callable) -> Callable:
 @lenient
 def make(name: str) -> Environment:
     """The gymnax environment `name`. Raises ValueError for a name or a space that cannot be used."""
-    import gymnax  # takes seconds, and starts JAX's backend
+    with Later("seaborn"):  # it takes 2 s, and gymnax only draws with it
+        import gymnax  # starts JAX's backend
 
     names = gymnax.registered_envs
     if name not in names:
@@ -156,6 +160,20 @@ def make(name: str) -> Environment:
         raise ValueError(f"environment={name!r} is not one that gymnax has; close to it: {', '.join(close)}")
     built, params = gymnax.make(name)
     return adapt(name, built, params)
+
+
+class Later(types.ModuleType):
+    """Stands for a module that is imported within the context, and loads it once something of it is used."""
+
+    def __enter__(self) -> None:
+        sys.modules.setdefault(self.__name__, self)
+
+    def __exit__(self, *_: object) -> None:
+        if sys.modules[self.__name__] is self:
+            del sys.modules[self.__name__]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
 
 
 @lenient

@@ -1,15 +1,17 @@
 """A finished study on paper: its arms, each against the first, and published figures beside ours."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from research.report import collect, figures, paper, summary, tables
 from research.report.collect import Group
 from research.report.paper import Section
-from research.report.stats import LEVEL, Difference, holm, paired
+from research.report.stats import LEVEL, Difference, bootstrap, holm, improvement, iqm, optimality_gap, paired
 from research.report.tables import MISSING, alike
 from research.studies.study import Block, Study, verdict
 
@@ -19,22 +21,26 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
     blocks = {block: groups(study, block, folder, quick) for block in study.blocks}
     everything = [group for members in blocks.values() for group in members]
     names = [study.figure]
-    pictures = {}
+    pictures: dict[str, Any] = {}
     for block, members in blocks.items():
         for name, picture in figures.draw([arms_only(group) for group in members], names).items():
             axis = picture.axes[0]
             axis.set_title(f"{block.name}: {axis.get_title(loc='left')}", loc="left", fontsize=10)
             pictures[f"{block.name}-{name}"] = picture
+    together = scaled(study, blocks)
+    if together and (whole := figures.profile(together, "share of the full score")):
+        pictures["profile"] = whole
     further = [
+        *([Section(f"All of them together, {SCALE}", TOGETHER, aggregates(together))] if together else []),
         Section(
             "Each arm against the first, seed by seed", DIFFERENCE, differences(list(blocks.values()), study.figure)
-        )
+        ),
     ]
     if not quick and study.published:
         further.append(Section("Beside published figures", PUBLISHED, published(study, blocks)))
     title = f"{study.name}{' (quick: a look, no result)' if quick else ''}: {study.question}"
     paper.write(folder, title, everything, names, pictures, further)
-    told = paper.warnings(collect.members(everything))
+    told = [*paper.warnings(collect.members(everything)), paper.provenance(collect.members(everything))]
     return [tables.comparison(everything, names), *told, *map(as_table, further)]
 
 
@@ -62,6 +68,42 @@ def groups(study: Study, block: Block, folder: Path, quick: bool) -> list[Group]
 
 def arms_only(group: Group) -> Group:
     return Group({"study.arm": group.values["study.arm"]}, group.entries)
+
+
+SCALE = "as a share of the full score"
+TOGETHER = ("arm", "IQM", "interval", "optimality gap", "interval", "P(beats the first)", "interval", "n")
+
+
+def scaled(study: Study, blocks: dict[Block, list[Group]]) -> dict[str, dict[str, np.ndarray]]:
+    """{arm: {block: scores f64[N] / full score}} of the arms whose every seed has a value; empty unless several blocks
+    name their full score."""
+    full = {block: block.full_score for block in blocks if block.full_score is not None}
+    if len(blocks) < 2 or len(full) < len(blocks):
+        return {}
+    found = {}
+    for number, arm in enumerate(study.arms):
+        scores = {block: list(members[number].scores(study.figure).values()) for block, members in blocks.items()}
+        if not any(None in x for x in scores.values()):
+            found[arm.name] = {block.name: np.array(x, np.float64) / full[block] for block, x in scores.items()}
+    return found
+
+
+def aggregates(arms: dict[str, dict[str, np.ndarray]]) -> list[list[str]]:
+    """Interquartile mean, optimality gap and probability of improvement over the first arm (Agarwal et al. 2021), each
+    with its stratified bootstrap interval."""
+    first = next(iter(arms.values()))
+    rows = []
+    for name, tasks in arms.items():
+        with warnings.catch_warnings():  # of few seeds the page warns itself
+            warnings.simplefilter("ignore")
+            found = [bootstrap(tasks, iqm), bootstrap(tasks, optimality_gap())]
+        found.append(improvement(tasks, first))
+        told = []
+        for x in found if tasks is not first else found[:2]:
+            value, low, high = alike([x.value, x.low, x.high])
+            told += [value, f"[{low}, {high}]" if x.low is not None else MISSING]
+        rows.append([name, *told, *[MISSING] * (6 - len(told)), str(found[0].n)])
+    return rows
 
 
 DIFFERENCE = ("on", "arm", "difference", f"{100 * LEVEL:g} % interval", "p (Holm)", "n")

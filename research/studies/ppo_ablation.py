@@ -12,12 +12,13 @@ STUDY = Study(
     name="ppo-ablation",
     question="Which of PPO's details carry it on CartPole-v1 and Breakout-MinAtar? Each is switched off by itself.",
     blocks=(
-        Block("CartPole-v1", CARTPOLE, CARTPOLE.budget, replace(CARTPOLE.budget, steps=50_000)),
+        Block("CartPole-v1", CARTPOLE, CARTPOLE.budget, replace(CARTPOLE.budget, steps=50_000), full_score=500.0),
         Block(
             "Breakout-MinAtar",
             BREAKOUT,
             BREAKOUT.budget,
             replace(BREAKOUT.budget, steps=163_840),
+            full_score=28.0,  # gymnax's published PPO
         ),
     ),
     arms=(

@@ -24,13 +24,15 @@ class Arm(NamedTuple):
 class Block(NamedTuple):
     """The arms of one recipe (an environment, a data set), which share a budget.
 
-    quick  the budget of `--quick`
+    quick       the budget of `--quick`
+    full_score  what counts as 1 where scores of several blocks are put together, 0 being 0; None where they are not
     """
 
     name: str
     recipe: Recipe
     budget: Budget
     quick: Budget
+    full_score: float | None = None
 
 
 class Published(NamedTuple):

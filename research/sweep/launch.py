@@ -4,6 +4,7 @@ A job is nothing but a command, so whatever resumes a sweep resumes a job: a req
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -42,7 +43,9 @@ def local(commands: Sequence[list[str]], jobs: int, logs: Path, say: Callable[[s
         mine = free.get()
         try:
             with (logs / f"lane-{number}.txt").open("w") as log:
-                process = subprocess.Popen(commands[number], stdout=log, stderr=subprocess.STDOUT)
+                process = subprocess.Popen(
+                    commands[number], stdout=log, stderr=subprocess.STDOUT, preexec_fn=stop_with_parent
+                )
                 with contextlib.suppress(ProcessLookupError):  # it has ended already
                     os.sched_setaffinity(process.pid, mine)  # before it has counted its cores
                 code = process.wait()
@@ -53,6 +56,14 @@ def local(commands: Sequence[list[str]], jobs: int, logs: Path, say: Callable[[s
 
     with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(go, range(len(commands))))
+
+
+def stop_with_parent() -> None:
+    """Asks Linux to send this process SIGTERM when the thread that started it ends, however that ends: the lane saves
+    and stops. Elsewhere it goes on."""
+    if sys.platform == "linux":
+        set_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
 
 
 class LaneJob:

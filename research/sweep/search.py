@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,10 +24,12 @@ from research.engine.files import claim, each_line, write_json
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
+from research.engine.record import machine, revision
 from research.engine.session import best_figure
+from research.report.searched import RESULT
 from research.sweep.grid import bounds, resolve, split
 
-JOURNAL, RESULT = "journal.jsonl", "search.json"
+JOURNAL = "journal.jsonl"
 Sampler = Literal["random", "tpe"]
 Pruner = Literal["none", "median", "halving"]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -162,10 +164,22 @@ def go(search: Search, out: Path, say: Callable[[str], None], device_count: int 
     ]
     unpruned = sum(widths) * search.plan([{}]).ticks
     result = Result(ranked(search, outcomes), sum(x.ticks for x in outcomes), float(unpruned))
-    content = {"recipe": search.recipe.name, "figure": search.figure, "ticks": result.ticks}
-    rows = [outcome._asdict() for outcome in result.outcomes]
-    write_json(folder / RESULT, content | {"ticks_unpruned": result.ticks_unpruned, "outcomes": rows})
+    write_json(folder / RESULT, content(search, result) | {"machine": machine(first.placement)} | revision())
     return result
+
+
+def content(search: Search, result: Result) -> dict[str, Any]:
+    """What the result file says of a search; JSON."""
+    named = ("figure", "sampler", "pruner", "seeds", "stops", "trials", "width")
+    return {name: getattr(search, name) for name in named} | {
+        "recipe": search.recipe.name,
+        "unit": search.recipe.unit,
+        "budget": asdict(search.budget),
+        "log": {name: law.log for name, law in search.space.items()},
+        "ticks": result.ticks,
+        "ticks_unpruned": result.ticks_unpruned,
+        "outcomes": [outcome._asdict() for outcome in result.outcomes],
+    }
 
 
 def read(search: Search, journal: Path) -> list[Outcome]:

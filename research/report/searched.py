@@ -1,0 +1,102 @@
+"""A finished search on paper: every setting with how far it came, as tables, a page and parallel coordinates."""
+
+import csv
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from research.engine.files import Damaged, read_json, write_text
+from research.report import figures
+from research.report.paper import Section, booktabs, document, drawing, pipes, plain
+from research.report.tables import MISSING
+
+RESULT = "search.json"
+BEST = 20  # lines of the printed tables; table.csv has all
+
+
+def write(search: Path, out: Path, title: str = "") -> list[str]:
+    """Writes report.html, table.md, table.tex, table.csv and figures of a search's folder -> what to tell."""
+    found = read(search)
+    name = found["figure"].removeprefix("-")
+    title = title or f"{found['recipe']}: {len(found['outcomes'])} settings searched for {name}"
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = draw(found)
+    for key, picture in pictures.items():
+        for ending in ("png", "pdf"):
+            figures.save(picture, out / f"{key}.{ending}")
+    heads, rows = table(found)
+    note = (
+        f"{name}: mean over {len(found['seeds'])} seeds at the last comparison that a setting reached. The best were "
+        "selected on these seeds and look better than they are; confirm them on others."
+    )
+    write_text(out / "table.md", f"{pipes(heads, rows[:BEST])}\n\n{note}\n")
+    write_text(out / "table.tex", booktabs(heads, rows[:BEST], "l" * len(heads), [note]))
+    whole = io.StringIO()
+    csv.writer(whole, lineterminator="\n").writerows([heads, *rows])
+    write_text(out / "table.csv", whole.getvalue())
+    body = [f'<p class="warn">{html.escape(note)}</p>', f'<p class="small">{html.escape(provenance(found))}</p>']
+    body += [f"<figure>{drawing(picture)}</figure>" for picture in pictures.values()]
+    body += [plain(Section("Settings, best first", heads, rows))]
+    write_text(out / "report.html", document(title, body))
+    return [title, provenance(found), note]
+
+
+def read(search: Path) -> dict[str, Any]:
+    """The result file of a search. Raises Damaged where it is not one."""
+    found = read_json(search / RESULT)
+    try:
+        _ = found["seeds"], found["stops"], found["machine"]["device_count"], found["outcomes"][0]["params"]
+    except (KeyError, TypeError, IndexError) as error:
+        raise Damaged(f"{search / RESULT} is not a search's result ({error!r}); run the search again") from error
+    return found
+
+
+def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Every setting at full precision -> heads and rows."""
+    fields = list(found["outcomes"][0]["params"])
+    heads = ["rank", *(field.split(".")[1] for field in fields), found["figure"].removeprefix("-"), "ticks reached"]
+    rows = []
+    for rank, outcome in enumerate(found["outcomes"], 1):
+        score = f"{outcome['scores'][-1]:.6g}" if outcome["scores"] else MISSING
+        reached = found["stops"][len(outcome["scores"]) - 1] if outcome["scores"] else 0
+        numbers = [f"{outcome['params'][field]:.4g}" for field in fields]
+        rows.append([str(rank), *numbers, score, f"{reached}{'' if outcome['complete'] else ' (dropped)'}"])
+    return heads, rows
+
+
+def draw(found: dict[str, Any]) -> dict[str, Figure]:
+    """Parallel coordinates, and the figure over each field; settings that were dropped are grey."""
+    name, outcomes = found["figure"].removeprefix("-"), found["outcomes"]
+    columns = {field: [outcome["params"][field] for outcome in outcomes] for field in outcomes[0]["params"]}
+    values = np.array([x["scores"][-1] if x["complete"] else np.nan for x in outcomes])
+    last = np.array([x["scores"][-1] if x["scores"] else np.nan for x in outcomes])
+    made = {"parallel": figures.coordinates(columns, values, name, found["figure"].startswith("-"))}
+    for field, column in columns.items():
+        figure, axis = figures.panel(f"{name} over {field.split('.')[1]}; grey: dropped, its last value")
+        axis.plot(column, np.where(np.isnan(values), last, np.nan), "o", color="0.75", markersize=3)
+        axis.plot(column, values, "o", color=figures.PALETTE[0], markersize=4)
+        if found["log"][field]:
+            axis.set_xscale("log")
+        axis.set_xlabel(field.split(".")[1].replace("_", " "))
+        axis.set_ylabel(name.replace("_", " "))
+        made[f"over-{field.split('.')[1]}"] = figure
+    return {key: figure for key, figure in made.items() if figure is not None}
+
+
+def provenance(found: dict[str, Any]) -> str:
+    machine, budget = found["machine"], found["budget"]
+    return " · ".join(
+        [
+            f"{found['recipe']}: {len(found['outcomes'])} settings x {len(found['seeds'])} seeds of at most "
+            f"{budget['steps']:,} {found['unit']}",
+            f"{found['sampler']} proposals, {found['pruner']} pruning at ticks {', '.join(map(str, found['stops']))}",
+            f"{found['ticks']:,.0f} ticks of rows, {found['ticks'] / found['ticks_unpruned']:.0%} of the same unpruned",
+            f"{machine['device_count']} x {machine['processor'] or machine['device_kind']}",
+            f"jax {machine['versions']['jax']}",
+            f"code {found.get('revision', 'no revision')[:10]}{' (changed)' if found.get('dirty') else ''}",
+        ]
+    )
