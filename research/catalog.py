@@ -12,9 +12,11 @@ from research.engine.plan import Recipe
 RECIPES = {
     "classify": "research.recipes.classify:CLASSIFY",
     "classify-cifar10": "research.recipes.classify:CIFAR10",
+    "dqn": "research.recipes.dqn:DQN",
     "ppo": "research.recipes.ppo:PPO",
     "ppo-cartpole": "research.recipes.ppo:CARTPOLE",
     "ppo-breakout": "research.recipes.ppo:BREAKOUT",
+    "pqn": "research.recipes.pqn:PQN",
 }
 
 

@@ -23,6 +23,7 @@ from research.command import BAD_INPUT, MACHINE, budget, command, options, say, 
 from research.engine.placement import configure
 from research.engine.progress import clock
 
+FEW_CHUNKS = 20  # one of so many, timed for the plan, is 5 % of the work
 Texts = tyro.conf.UseAppendAction[tuple[str, ...]]
 OWN_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "grid": (Texts, (), "FIELD=a,b,c: every combination with the other grids."),
@@ -110,11 +111,16 @@ def overview(sweep: Any, chosen: Any) -> Table:
     """What the sweep will do, and how long the lanes that are left should take by one chunk of each program."""
     from research.sweep import lanes
 
+    waiting = sweep.lanes if chosen.fresh else lanes.unfinished(sweep, chosen.out / sweep.name)
+    first = {plan.setup: plan for plan in waiting}
+    chunks = sum(plan.ticks // plan.budget.chunk for plan in waiting)
     duration = "not known here: jobs run on other machines"
-    if chosen.launch != "slurm":
+    if chosen.launch == "here" and not chosen.plan_only and chunks < FEW_CHUNKS * len(first):
+        duration = (
+            f"shown with the progress; to time one of {chunks} chunks beforehand would take too long (--plan-only does)"
+        )
+    elif chosen.launch != "slurm":
         try:
-            waiting = sweep.lanes if chosen.fresh else lanes.unfinished(sweep, chosen.out / sweep.name)
-            first = {plan.setup: plan for plan in waiting}
             chunk = {setup: lanes.seconds_per_chunk(plan, chosen.device_count) for setup, plan in first.items()}
             seconds = sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in waiting)
             duration = f"about {clock(seconds)} by one chunk's time, one lane after another, without evaluations"

@@ -14,9 +14,13 @@ TINY: dict[str, dict] = {
     "classify": {"net": "conv32", "batch_size": 8, "evaluation_batch": 60, "cutout": 2, "flip": True},
     "classify-cifar10": {"data": "digits", "net": "lenet", "batch_size": 8, "evaluation_batch": 60, "shift": 1}
     | {"optimizer": "momentum"},
+    "dqn": {"widths": (8,), "environments": 2, "rollout_length": 2, "updates": 2, "batch_size": 8, "capacity": 16}
+    | {"learning_starts": 12, "target_every": 3, "evaluation_episodes": 2, "dueling": True, "n_steps": 3}
+    | {"prioritized": True},
     "ppo": {"environment": "Pendulum-v1", "widths": (8,), "rollout_length": 8, "minibatches": 2}
     | {"evaluation_episodes": 2, "normalize_observations": True, "normalize_rewards": True},
     "ppo-cartpole": {"widths": (8,), "rollout_length": 8, "minibatches": 2, "evaluation_episodes": 2},
+    "pqn": {"widths": (8,), "environments": 4, "rollout_length": 8, "minibatches": 2, "evaluation_episodes": 2},
     "ppo-breakout": {"widths": (8,), "environments": 4, "rollout_length": 8, "evaluation_episodes": 2},
 }
 

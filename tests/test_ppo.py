@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from research.engine.chunk import advance, begin, judge
+from research.numerics import optimizers
 from research.recipes.ppo import BREAKOUT, CARTPOLE, RECIPES
 from research.rl import environments, ppo
+from research.rl.actor_critic import Agent, make_actor, make_agent
 from research.rl.environments import Box, Discrete, Environment, Outcome
 
 KEY = jax.random.key(0)
@@ -50,7 +52,7 @@ def test_standardised_advantages():
     np.testing.assert_allclose(ppo.standardized(numbers(1, 3)), [-1, 1], rtol=1e-6)
 
 
-def some_samples(agent: ppo.Agent, params, count: int = 32) -> ppo.Samples:
+def some_samples(agent: Agent, params, count: int = 32) -> ppo.Samples:
     keys = jax.random.split(KEY, 3)
     observation = jax.random.normal(keys[0], (count, 4))
     action = jax.random.randint(keys[1], (count,), 0, 2)
@@ -63,7 +65,7 @@ def some_samples(agent: ppo.Agent, params, count: int = 32) -> ppo.Samples:
 def cartpole():
     setup = ppo.Setup(widths=(16,), normalize_advantages=False, clip_values=False)
     environment = environments.make("CartPole-v1")
-    agent = ppo.make_agent(setup, environment)
+    agent = make_agent(environment, setup.widths, setup.activation)
     state = jax.jit(ppo.make(setup).init)(KEY, TRACED, ())
     return setup, environment, agent, state
 
@@ -120,8 +122,8 @@ def test_gradients_are_clipped_by_their_common_norm_not_entry_by_entry(cartpole)
 
 def test_every_sample_is_used_once_in_an_epoch():
     for count in (1, 2, 125, 500):
-        assert sorted(ppo.order(KEY, count).tolist()) == list(range(count))
-    assert ppo.order(KEY, 500).tolist() != ppo.order(jax.random.key(1), 500).tolist()
+        assert sorted(optimizers.order(KEY, count).tolist()) == list(range(count))
+    assert optimizers.order(KEY, 500).tolist() != optimizers.order(jax.random.key(1), 500).tolist()
 
 
 def test_the_learning_rate_falls_linearly_with_the_ticks():
@@ -144,8 +146,9 @@ def test_rollout_records_what_the_policy_saw_and_did(cartpole):
     setup, environment, agent, state = cartpole
     see = lambda observation: ppo.view(setup, environment, state.observation_moments, observation)
     fresh = environments.fresh(environment, jax.random.key(1), (40, 4))
-    episodes, (transitions, actions, parameters) = ppo.rollout(
-        environment, agent, see, state.params, state.episodes, KEY, 40, True, fresh
+    actor = make_actor(agent, see, state.params, sampled=True)
+    (_, episodes), (transitions, actions, parameters) = ppo.rollout(
+        environment, actor, (), state.episodes, KEY, 40, fresh
     )
     assert actions.shape == (40, 4) and parameters.shape == (40, 2, 4)
     expected = jax.vmap(lambda x: agent.parameters(state.params, x))(transitions.observation)
@@ -192,13 +195,11 @@ def test_observations_are_seen_through_moments_of_earlier_ticks():
     unseen, _ = jax.jit(plain.step)(state, TRACED, (), ppo.Tick(jnp.int32(0), jnp.int32(9), KEY))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), after.params, unseen.params)
     # And its moments are those of what it saw.
-    agent = ppo.make_agent(setup, environment)
+    agent = make_agent(environment, setup.widths, setup.activation)
     rollout_key, fresh_key, _ = jax.random.split(KEY, 3)
     fresh = environments.fresh(environment, fresh_key, (25, 4))
-    see = lambda observation: observation
-    _, (transitions, _, _) = ppo.rollout(
-        environment, agent, see, state.params, state.episodes, rollout_key, 25, True, fresh
-    )
+    actor = make_actor(agent, lambda observation: observation, state.params, sampled=True)
+    _, (transitions, _, _) = ppo.rollout(environment, actor, (), state.episodes, rollout_key, 25, fresh)
     np.testing.assert_allclose(after.observation_moments.mean, transitions.observation.mean((0, 1)), rtol=1e-3)
 
 
@@ -314,7 +315,7 @@ def learn(environment: Environment, ticks: int = 150, setup: ppo.Setup = PROBE, 
     state = jax.jit(begin(experiment))(jnp.uint32(0), traced, ())
     chunk = jax.jit(advance(experiment, ticks, ticks))
     state, _ = chunk(state, jnp.uint32(0), traced, (), jnp.int32(0), jnp.int32(ticks), None)
-    return ppo.make_agent(setup, environment), state
+    return make_agent(environment, setup.widths, setup.activation), state
 
 
 def test_learns_the_value_of_a_constant_reward():

@@ -24,9 +24,13 @@ LENGTH = ["--steps", "1000", "--chunk", "50", "--record-every", "50", "--evaluat
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> str:
-    """The README's experiment, its batch marked as divisible."""
+    return divisible(tmp_path_factory.mktemp("own"))
+
+
+def divisible(folder: Path) -> str:
+    """The README's experiment, its batch marked as divisible, as a file in that folder."""
     assert LINEAR.count(DRAW) == 1
-    path = tmp_path_factory.mktemp("own") / "linear.py"
+    path = folder / "linear.py"
     path.write_text("from research.engine.placement import spread\n" + LINEAR.replace(DRAW, f"spread({DRAW})"))
     return str(path)
 

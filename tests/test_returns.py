@@ -1,5 +1,6 @@
 """Returns and advantages by hand-worked numbers."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from research.numerics.returns import (
     discounted_returns,
     forward_sums,
     generalized_advantages,
+    n_step_returns,
+    q_lambda_targets,
     temporal_differences,
 )
 
@@ -106,3 +109,51 @@ def test_an_entry_that_never_varies_is_not_blown_up():
     moments = seen(unseen(()), jnp.full(8, 7.0))
     assert float(deviation(moments)) == 1.0
     assert float(standardize(moments, jnp.float32(7.0))) == 0.0
+
+
+def test_returns_of_n_steps_by_hand():
+    # Columns: nothing ends; terminated at the second step; truncated at the second step. Rewards 1, 2, 4, discount 1/2.
+    rewards = jnp.array([[1.0, 1, 1], [2, 2, 2], [4, 4, 4]])
+    terminated = flags(*[0] * 9).reshape(3, 3).at[1, 1].set(True)
+    ended = terminated.at[1, 2].set(True)
+    sums, weight, last = n_step_returns(rewards, terminated, ended, HALF)
+    # 1 + 2/2 + 4/4 = 3, and 1/8 of what follows; 1 + 2/2 = 2, and nothing; 2, and 1/4 of what the second step led to.
+    assert sums.tolist() == [3.0, 2.0, 2.0]
+    assert weight.tolist() == [0.125, 0.0, 0.25]
+    assert last.tolist() == [2, 1, 1]
+    # A second episode's end does not count, and one step is r and one discount.
+    assert n_step_returns(numbers(1, 2), flags(0, 1), flags(1, 1), HALF)[0] == 1.0
+    assert [float(x) for x in n_step_returns(numbers(3), flags(0), flags(0), HALF)] == [3.0, 0.5, 0.0]
+
+
+def test_q_lambda_by_hand():
+    # Rewards 1, 2, 3, greedy values 10, 20, 30 of what they led to, discount and lambda 1/2. From the back:
+    # 3 + 30/2 = 18;  2 + (20/2 + 18/2)/2 = 11.5;  1 + (10/2 + 11.5/2)/2 = 6.375.
+    rewards, values = numbers(1, 2, 3), numbers(10, 20, 30)
+    none, second = flags(0, 0, 0), flags(0, 1, 0)
+    assert q_lambda_targets(rewards, values, none, none, HALF, HALF).tolist() == [6.375, 11.5, 18.0]
+    # Terminated at the second step: 2;  1 + (5 + 1)/2 = 4. Truncated there: 2 + 20/2 = 12;  1 + (5 + 6)/2 = 6.5.
+    assert q_lambda_targets(rewards, values, second, second, HALF, HALF).tolist() == [4.0, 2.0, 18.0]
+    assert q_lambda_targets(rewards, values, none, second, HALF, HALF).tolist() == [6.5, 12.0, 18.0]
+
+
+def test_q_lambda_is_the_mixture_of_n_step_returns():
+    """Against the forward view, written as a sum, in float64: lambda^(n-1) (1 - lambda) of each n-step return that is cut
+    by neither an episode's end nor the data's, and all that remains of the last."""
+    random = np.random.default_rng(0)
+    for discount, trace in ((0.99, 0.9), (0.9, 0.0), (0.95, 1.0)):
+        rewards, values = random.normal(size=(2, 20, 3))
+        terminated, truncated = random.random((2, 20, 3)) < 0.15
+        ended = terminated | truncated
+        expected = np.zeros((20, 3))
+        for t, b in np.ndindex(20, 3):
+            stop = next((s for s in range(t, 20) if ended[s, b]), 19)
+            for n in range(1, stop - t + 2):
+                reached = t + n - 1
+                whole = sum(discount**i * rewards[t + i, b] for i in range(n))
+                whole += discount**n * values[reached, b] * (not terminated[reached, b])
+                weight = trace ** (n - 1) * (1.0 if reached == stop else 1.0 - trace)
+                expected[t, b] += weight * whole
+        with jax.enable_x64(True):
+            found = q_lambda_targets(*map(jnp.asarray, (rewards, values, terminated, ended, discount, trace)))
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from research.models.mlp import MLP, Activation
+from research.models.conv import Conv
+from research.models.mlp import ACTIVATIONS, MLP, Activation
 
 
 class Head(nn.Module):
@@ -67,6 +68,37 @@ class ValueNetwork(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         return Head(1, gain=1.0)(MLP(self.widths, self.activation)(x))[0]
+
+
+class QNetwork(nn.Module):
+    """Observations f32[...,I] -> values f32[A,...] of the A actions.
+
+    grid        (H, W, C) of an observation that is a small picture: a convolution of 16 features comes first, as in
+                Young and Tian 2019
+    layer_norm  before each activation, which steadies Q-learning without a target network (Gallici et al. 2025)
+    dueling     the state's value and each action's advantage over the mean apart (Wang et al. 2016, eq. 9)
+    """
+
+    widths: tuple[int, ...]
+    actions: int
+    activation: Activation = "relu"
+    layer_norm: bool = False
+    dueling: bool = False
+    grid: tuple[int, int, int] | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        if self.grid:
+            batch = x.shape[:-1]
+            x = Conv(16, padding="VALID")(x.reshape(-1, *self.grid))
+            x = nn.LayerNorm()(x) if self.layer_norm else x
+            x = ACTIVATIONS[self.activation](x).reshape(*batch, -1)
+        x = MLP(self.widths, self.activation, self.layer_norm)(x)
+        values = Head(self.actions, gain=1.0)(x)
+        if not self.dueling:
+            return values
+        state = Head(1, gain=1.0)(x)
+        return values - values.mean(0, keepdims=True) + jnp.broadcast_to(state, values.shape)
 
 
 class Distribution(NamedTuple):

@@ -41,6 +41,38 @@ def discounted_returns(rewards: Array, next_values: Array, terminated: Array, en
     return backward_sums(continued, jnp.where(stops, 0.0, discount))
 
 
+def n_step_returns(rewards: Array, terminated: Array, ended: Array, discount: Array) -> tuple[Array, Array, Array]:
+    """Returns of the first n steps, cut where an episode ends, and what is to be added for the rest.
+
+    rewards f32[n,...], terminated bool[n,...], ended bool[n,...], discount f32[]
+    -> sums f32[...]; weight f32[...] of the value of what the last counted step led to, 0 where nothing more can be
+    earned; last i32[...], the index of that step
+    """
+    n = rewards.shape[0]
+    before = jnp.cumsum(ended.astype(jnp.int32), 0) - ended.astype(jnp.int32)  # [n,...] episodes that ended earlier
+    powers = (discount ** jnp.arange(n, dtype=jnp.float32)).reshape(-1, *[1] * (rewards.ndim - 1))
+    sums = jnp.where(before == 0, rewards * jnp.broadcast_to(powers, rewards.shape), 0.0).sum(0)
+    last = jnp.where(ended.any(0), ended.argmax(0), n - 1).astype(jnp.int32)
+    over = jnp.take_along_axis(terminated, last[None], 0)[0]
+    return sums, jnp.where(over, 0.0, discount ** (last.astype(jnp.float32) + 1.0)), last
+
+
+def q_lambda_targets(
+    rewards: Array, next_values: Array, terminated: Array, ended: Array, discount: Array, trace: Array
+) -> Array:
+    """Targets of Q(lambda) after Peng and Williams 1996: g[t] = r[t] + discount * ((1 - trace) * v[t] + trace * g[t + 1]),
+    where v[t] is the greedy value of what step t led to. Where an episode ends or the data stop, v[t] stands alone, and
+    nothing where the episode is terminated.
+
+    rewards f32[T,...], next_values f32[T,...] before any reset, terminated bool[T,...], ended bool[T,...],
+    discount f32[], trace f32[] -> f32[T,...]
+    """
+    at = jnp.arange(rewards.shape[0]).reshape(-1, *[1] * (rewards.ndim - 1))
+    stops = ended | (at == rewards.shape[0] - 1)
+    own = discount * jnp.where(stops, 1.0, 1.0 - trace) * jnp.where(terminated, 0.0, next_values)
+    return backward_sums(rewards + own, jnp.where(stops, 0.0, discount * trace))
+
+
 def backward_sums(terms: Array, decays: Array) -> Array:
     """x[t] = terms[t] + decays[t] * x[t + 1], with x[T] = 0.
 

@@ -1,50 +1,26 @@
 """PPO in gymnax's environments: any of them, CartPole as the demonstration, Breakout-MinAtar with PureJaxRL's settings."""
 
-from research.engine.experiment import Inputs
-from research.engine.plan import Budget, Recipe
+from research.engine.plan import Budget
+from research.recipes.rl import WATCH, recipe
 from research.rl import ppo
 
-WATCH = ("episode_return", "episode_length", "entropy")
-
-
-def nothing(setup: ppo.Setup) -> Inputs:
-    """An environment is part of the program; there is nothing to read."""
-    return Inputs(data=())
-
-
-def steps_per_tick(setup: ppo.Setup) -> int:
-    """Environment steps that one tick counts for."""
-    return setup.environments * setup.rollout_length
-
-
-def recipe(name: str, setup: ppo.Setup, hyper: ppo.Hyper, budget: Budget, about: str) -> Recipe:
-    return Recipe(
-        name=name,
-        make=ppo.make,
-        setup=setup,
-        hyper=hyper,
-        load=nothing,
-        budget=budget,
-        steps_per_tick=steps_per_tick,
-        unit="environment steps",
-        watch=WATCH,
-        light=True,
-        about=about,
-    )
-
+SEEN = (*WATCH, "entropy")
 
 PPO = recipe(
     "ppo",
+    ppo.make,
     ppo.Setup(),
     ppo.Hyper(),
     Budget(steps=500_000, chunk=20),
     about="""PPO in any gymnax environment, with discrete or continuous actions. A preset of settings, not of a result.
 
     python scripts/train.py ppo --setup.environment Acrobot-v1 --seeds 5""",
+    watch=SEEN,
 )
 
 CARTPOLE = recipe(
     "ppo-cartpole",
+    ppo.make,
     ppo.Setup(environment="CartPole-v1"),
     ppo.Hyper(),
     Budget(steps=500_000, chunk=20),
@@ -54,10 +30,12 @@ CARTPOLE = recipe(
     each, 500 in 48 of 48, and sampled as in training likewise. 35 s of training for the 16 on 2 cores of an AMD EPYC.
 
     python scripts/train.py ppo-cartpole --seeds 16""",
+    watch=SEEN,
 )
 
 BREAKOUT = recipe(
     "ppo-breakout",
+    ppo.make,
     ppo.Setup(
         environment="Breakout-MinAtar",
         environments=64,
@@ -75,6 +53,7 @@ BREAKOUT = recipe(
     sticky actions, at most 1000 steps.
 
     python scripts/train.py ppo-breakout --seeds 5""",
+    watch=SEEN,
 )
 
 RECIPES = (PPO, CARTPOLE, BREAKOUT)

@@ -13,27 +13,26 @@ Dimensions: T steps of a rollout, B environments, N = T * B, M samples of a mini
 A actions or action components, P parameters of the policy's distribution, O an observation's shape, D parameters in all.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax import Array, lax
+from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Fraction, NonNegative, Positive
-from research.models.heads import CATEGORICAL, DIAGONAL_GAUSSIAN, Distribution, PolicyNetwork, ValueNetwork
 from research.models.mlp import Activation
 from research.numerics.moments import Moments, deviation, seen, standardize, unseen
+from research.numerics.optimizers import adam, check_minibatches, descend, passes
 from research.numerics.returns import forward_sums, generalized_advantages, temporal_differences
-from research.numerics.shuffle import name_order, permute
 from research.rl import environments
-from research.rl.environments import Discrete, Environment, Episodes, Transition
+from research.rl.actor_critic import Agent, make_actor, make_agent
+from research.rl.environments import Environment, Episodes, Transition
+from research.rl.rollout import Evaluation, finished, flat, play, rollout, score
 
 
 @dataclass(frozen=True)
@@ -105,22 +104,6 @@ class State(NamedTuple):
     discounted: Array
 
 
-class Agent(NamedTuple):
-    """What acts and judges: the two networks and the distribution that the policy's outputs stand for."""
-
-    policy: PolicyNetwork
-    value: ValueNetwork
-    distribution: Distribution
-
-    def parameters(self, params: dict[str, Any], observation: Array) -> Array:
-        """observation f32[...,O flat] -> f32[P,...]"""
-        return self.policy.apply(params["policy"], observation)
-
-    def values(self, params: dict[str, Any], observation: Array) -> Array:
-        """observation f32[...,O flat] -> f32[...]"""
-        return self.value.apply(params["value"], observation)
-
-
 class Samples(NamedTuple):
     """What an update learns from.
 
@@ -139,7 +122,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """PPO as an experiment, in `setup.environment` or in an Environment of one's own."""
     check(setup)
     environment = environment or environments.make(setup.environment)
-    agent = make_agent(setup, environment)
+    agent = make_agent(environment, setup.widths, setup.activation)
     return Experiment(
         init=partial(init, setup, environment, agent),
         step=partial(step, setup, environment, agent),
@@ -151,37 +134,18 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
 def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
     samples = setup.environments * setup.rollout_length
-    if samples % setup.minibatches:
-        divisors = [n for n in range(1, samples + 1) if samples % n == 0]
-        nearest = min(divisors, key=lambda n: abs(n - setup.minibatches))
-        raise ValueError(
-            f"minibatches={setup.minibatches} does not divide environments * rollout_length = {samples}; nearest: {nearest}"
-        )
+    check_minibatches("environments * rollout_length", samples, setup.minibatches)
     if setup.normalize_advantages and samples == setup.minibatches:
         raise ValueError(
             f"minibatches={setup.minibatches} leaves one sample each, which cannot be standardised; "
             "use fewer, or normalize_advantages=False"
         )
-    if any(width < 1 for width in setup.widths):
-        raise ValueError(f"widths={setup.widths} must all be at least 1; usual: (64, 64)")
-
-
-def make_agent(setup: Setup, environment: Environment) -> Agent:
-    actions = environment.actions
-    discrete = isinstance(actions, Discrete)
-    count = actions.count if discrete else len(actions.low)
-    return Agent(
-        PolicyNetwork(setup.widths, count, not discrete, setup.activation),
-        ValueNetwork(setup.widths, setup.activation),
-        CATEGORICAL if discrete else DIAGONAL_GAUSSIAN,
-    )
 
 
 def init(setup: Setup, environment: Environment, agent: Agent, key: Array, hyper: Hyper, data: Any) -> State:
     policy_key, value_key, episode_key = jax.random.split(key, 3)
     episodes = environments.start(environment, episode_key, setup.environments)
-    observation = flat(environment, episodes.observation)
-    params = {"policy": agent.policy.init(policy_key, observation), "value": agent.value.init(value_key, observation)}
+    params = agent.init(policy_key, value_key, flat(environment, episodes.observation))
     return State(
         params,
         ADAM.init(ravel_pytree(params)[0]),
@@ -198,10 +162,10 @@ def step(
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
     fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
     see = partial(view, setup, environment, state.observation_moments)
-    episodes, path = rollout(
-        environment, agent, see, state.params, state.episodes, rollout_key, setup.rollout_length, True, fresh
+    actor = make_actor(agent, see, state.params, sampled=True)
+    (_, episodes), (transitions, actions, parameters) = rollout(
+        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh
     )
-    transitions, actions, parameters = path
     ended = transitions.ended
     rewards, return_moments, discounted = scaled_rewards(setup, hyper, state, transitions)
     observation = see(transitions.observation)
@@ -221,58 +185,12 @@ def step(
         hyper, hyper.learning_rate * remaining, state.params, state.optimizer, samples, update_key
     )
     moments = seen(state.observation_moments, transitions.observation)
-    count = ended.astype(jnp.float32).sum()
-    metrics = losses | {
-        "episode_return": Ratio(jnp.where(ended, transitions.total, 0.0).sum(), count),
-        "episode_length": Ratio(jnp.where(ended, transitions.length, 0).astype(jnp.float32).sum(), count),
-    }
-    return State(params, optimizer, episodes, moments, return_moments, discounted), metrics
-
-
-def flat(environment: Environment, observation: Array) -> Array:
-    """observation f32[...,O] -> f32[...,O flat]"""
-    shape = environment.observation_shape
-    return observation.reshape(*observation.shape[: observation.ndim - len(shape)], math.prod(shape))
+    return State(params, optimizer, episodes, moments, return_moments, discounted), losses | finished(transitions)
 
 
 def view(setup: Setup, environment: Environment, moments: Moments, observation: Array) -> Array:
     """What the networks see of observations f32[...,O]: f32[...,O flat], standardised where that is asked for."""
     return flat(environment, standardize(moments, observation) if setup.normalize_observations else observation)
-
-
-def rollout(
-    environment: Environment,
-    agent: Agent,
-    see: Any,
-    params: Any,
-    episodes: Episodes,
-    key: Array,
-    length: int,
-    sampled: bool,
-    fresh: Episodes | None = None,
-) -> tuple[Episodes, tuple[Transition, Array, Array]]:
-    """T = length steps of B environments -> episodes, (transitions [T,B], actions [T,B], parameters f32[T,P,B]).
-
-    fresh  Episodes [T,B] that follow on those that end; without, an environment starts over as it stands in `episodes`
-    """
-    act_key, step_key = jax.random.split(key)
-    shape = (length, episodes.length.shape[0])
-    starts = episodes
-    # All of a rollout's randomness is drawn before it begins: many small draws cost more than the environment.
-    noise = agent.distribution.noise(act_key, shape, agent.policy.actions)
-    noise = jnp.moveaxis(noise, 1, 0)  # [A, T, B] -> [T, A, B]
-    step_keys = jax.random.split(step_key, shape)
-
-    def act(episodes: Episodes, moment: Any) -> Any:
-        noise, keys, fresh = moment
-        parameters = agent.parameters(params, see(episodes.observation))
-        action = agent.distribution.sample(parameters, noise) if sampled else agent.distribution.mode(parameters)
-        episodes, transition = environments.advance(
-            environment, keys, episodes, action, starts if fresh is None else fresh
-        )
-        return episodes, (transition, action, parameters)
-
-    return lax.scan(act, episodes, (noise, step_keys, fresh))
 
 
 def scaled_rewards(setup: Setup, hyper: Hyper, state: State, transitions: Transition) -> tuple[Array, Moments, Array]:
@@ -286,12 +204,7 @@ def scaled_rewards(setup: Setup, hyper: Hyper, state: State, transitions: Transi
     return transitions.reward / deviation(moments), moments, jnp.where(transitions.ended[-1], 0.0, last)
 
 
-def order(key: Array, count: int) -> Array:
-    """A random order of N = count samples, i32[N], without sorting as `jax.random.permutation` does."""
-    return permute(name_order(key), jnp.arange(count, dtype=jnp.uint32), count)
-
-
-ADAM = optax.scale_by_adam(eps=1e-5)
+ADAM = adam(epsilon=1e-5)
 
 
 def update(
@@ -306,26 +219,17 @@ def update(
 ) -> tuple[Any, optax.OptState, dict[str, Array]]:
     """All epochs of a tick -> params, optimizer, metrics averaged over the updates."""
     weights, unravel = ravel_pytree(params)
-    clip_norm = optax.clip_by_global_norm(hyper.max_gradient_norm)
 
-    def descend(carry: Any, minibatch: Samples) -> Any:
+    def learn(carry: Any, minibatch: Samples) -> Any:
         weights, optimizer = carry
         gradient, losses = jax.grad(lambda w: objective(setup, agent, hyper, unravel(w), minibatch), has_aux=True)(
             weights
         )
-        gradient, _ = clip_norm.update(gradient, optax.EmptyState())
-        with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power
-            direction, optimizer = ADAM.update(gradient, optimizer)
-        return (weights - learning_rate * direction, optimizer), losses
+        return descend(ADAM, weights, optimizer, gradient, learning_rate, hyper.max_gradient_norm), losses
 
-    def epoch(carry: Any, order: Array) -> Any:
-        return lax.scan(descend, carry, jax.tree.map(lambda x: x[order], samples))
-
-    # Outside the scan, where XLA cannot fuse a permutation into each of the gathers that read it.
-    orders = jax.vmap(partial(order, count=samples.value.shape[0]))(jax.random.split(key, setup.epochs))
-    orders = orders.reshape(setup.epochs, setup.minibatches, -1)  # [epochs, N] -> [epochs, minibatches, M]
-    (weights, optimizer), losses = lax.scan(epoch, (weights, optimizer), orders)
-    return unravel(weights), optimizer, jax.tree.map(jnp.mean, losses)
+    carry, losses = passes(learn, (weights, optimizer), samples, key, setup.epochs, setup.minibatches)
+    weights, optimizer = carry
+    return unravel(weights), optimizer, losses
 
 
 def objective(
@@ -382,30 +286,10 @@ def divergence(log_ratio: Array) -> Array:
     return (jnp.exp(log_ratio) - 1.0 - log_ratio).mean()
 
 
-class Evaluation(NamedTuple):
-    """The first episode in each of E environments: returns f32[E], lengths i32[E]"""
-
-    returns: Array
-    lengths: Array
-
-
 def evaluate(
     setup: Setup, environment: Environment, agent: Agent, key: Array, state: State, hyper: Hyper, data: Any
 ) -> Evaluation:
     """Plays E episodes from their start with frozen parameters and frozen observation moments."""
-    start_key, rollout_key = jax.random.split(key)
-    episodes = environments.start(environment, start_key, setup.evaluation_episodes)
     see = partial(view, setup, environment, state.observation_moments)
-    sampled = setup.evaluation_actions == "sample"
-    _, (transitions, _, _) = rollout(
-        environment, agent, see, state.params, episodes, rollout_key, environment.time_limit, sampled
-    )
-    # Each environment starts over after its first episode; what follows is not counted.
-    end = jnp.where(transitions.ended.any(0), transitions.ended.argmax(0), environment.time_limit - 1)[None]
-    return Evaluation(*(jnp.take_along_axis(x, end, 0)[0] for x in (transitions.total, transitions.length)))
-
-
-def score(outputs: Evaluation) -> dict[str, np.ndarray]:
-    """Means over the E episodes of each row, R rows."""
-    figures = {"episode_return": outputs.returns, "episode_length": outputs.lengths}
-    return {name: np.asarray(x, np.float64).mean(-1) for name, x in figures.items()}
+    actor = make_actor(agent, see, state.params, setup.evaluation_actions == "sample")
+    return play(environment, actor, (), key, setup.evaluation_episodes)

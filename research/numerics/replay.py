@@ -1,0 +1,95 @@
+"""A ring of experience in the state of a run: written in place, drawn from uniformly or by priority.
+
+A slot is a step in time and holds the transitions of B environments. Where a tick writes is a function of its index,
+which no row batches, so that under `vmap` too a write is one block and nothing else of the ring is touched.
+
+Dimensions: S slots, B environments, T slots written by a tick, M transitions drawn, n steps of a return, L leaves.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+
+class Places(NamedTuple):
+    """Where transitions stand: slot i32[M], environment i32[M]"""
+
+    slot: Array
+    environment: Array
+
+
+def empty(like: Any, slots: int) -> Any:
+    """A ring of zeros [S,B,...] for items like `like` [T,B,...] (arrays or their shapes)."""
+    return jax.tree.map(lambda x: jnp.zeros((slots, *x.shape[1:]), x.dtype), like)
+
+
+def write(ring: Any, items: Any, index: Array) -> Any:
+    """Puts tick `index`'s items [T,B,...] over the oldest ones of a ring [S,B,...]; T divides S."""
+
+    def put(old: Array, new: Array) -> Array:
+        first = (index * new.shape[0]) % old.shape[0]
+        return lax.dynamic_update_slice_in_dim(old, new, first, 0)
+
+    return jax.tree.map(put, ring, items)
+
+
+def complete(index: Array, written: int, slots: int, n: int) -> tuple[Array, Array]:
+    """The slots whose next n - 1 slots hold what followed in time, once tick `index` has written its T = `written`.
+
+    -> the oldest of them i32[], how many there are i32[] (0 at first)
+    """
+    steps = (index + 1) * written
+    oldest = jnp.where(steps < slots, 0, steps % slots)
+    return oldest, jnp.maximum(jnp.minimum(steps, slots) - (n - 1), 0)
+
+
+def draw(key: Array, oldest: Array, count: Array, slots: int, environments: int, size: int) -> Places:
+    """M = size places, each as likely as any other of `count` slots from `oldest` on, with replacement."""
+    number = jax.random.randint(key, (size,), 0, jnp.maximum(count, 1) * environments)
+    return Places((oldest + number // environments) % slots, number % environments)
+
+
+def stretch(ring: Any, places: Places, n: int) -> Any:
+    """What stands at n slots in a row from each place: ring [S,B,...] -> [n,M,...]"""
+    slots = jax.tree.leaves(ring)[0].shape[0]
+    following = (places.slot[None] + jnp.arange(n, dtype=jnp.int32)[:, None]) % slots  # [n, M]
+    return jax.tree.map(lambda x: x[following, jnp.broadcast_to(places.environment[None], following.shape)], ring)
+
+
+# Priorities: a binary tree of sums (Schaul et al. 2016, appendix B.2.1) as one array f32[2L], root at 1, leaves from L on.
+
+
+def no_priorities(leaves: int) -> Array:
+    """A tree of zeros with at least that many leaves, f32[2L]; L is a power of two."""
+    return jnp.zeros(2 * 2 ** max(leaves - 1, 1).bit_length())
+
+
+def prioritize(tree: Array, leaves: Array, priorities: Array) -> Array:
+    """Sets the priorities f32[K] of leaves i32[K]; a leaf that is named twice must be given one priority."""
+    node = leaves + tree.shape[0] // 2
+    tree = tree.at[node].set(priorities)
+    for _ in range(depth(tree)):
+        node = node // 2
+        tree = tree.at[node].set(tree[2 * node] + tree[2 * node + 1])
+    return tree
+
+
+def draw_by_priority(key: Array, tree: Array, size: int) -> tuple[Array, Array]:
+    """M = size leaves, drawn in proportion to their priorities, one from each M-th part of the sum.
+
+    -> leaves i32[M], their probabilities f32[M]
+    """
+    rest = (jnp.arange(size, dtype=jnp.float32) + jax.random.uniform(key, (size,))) / size * tree[1]
+    node = jnp.ones(size, jnp.int32)
+    for _ in range(depth(tree)):
+        left, right = tree[2 * node], tree[2 * node + 1]
+        turn = (rest >= left) & (right > 0.0)  # rounding must not lead to a leaf that has no priority
+        rest = jnp.where(turn, rest - left, rest)
+        node = 2 * node + turn.astype(jnp.int32)
+    return node - tree.shape[0] // 2, tree[node] / tree[1]
+
+
+def depth(tree: Array) -> int:
+    return (tree.shape[0] // 2).bit_length() - 1

@@ -1,0 +1,297 @@
+"""Deep Q-learning (Mnih et al. 2015) from a replay, with what was found to help as switches.
+
+One tick is a few steps in B environments, kept in a ring, and a few updates on transitions drawn from it. With the
+target network's parameters w', an update descends the mean of importance * (y - Q(s, a))^2 / 2, where
+
+    y = r + discount * r' + ... + discount^n * max_a Q(s_n, a; w')
+
+Double (van Hasselt et al. 2016): the maximum's action is the learned network's. Time limits are bootstrapped through.
+
+Dimensions: T steps of a rollout, B environments, S slots of the replay, M transitions of an update, n steps of a return,
+O an observation's shape, A actions, D parameters.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+
+from research.engine.experiment import Experiment, Ratio, Tick
+from research.engine.fields import Count, Fraction, Positive
+from research.models.mlp import Activation
+from research.numerics import replay
+from research.numerics.optimizers import adam, descend
+from research.numerics.returns import n_step_returns
+from research.rl import environments
+from research.rl.environments import Environment, Episodes
+from research.rl.greedy import Features, Values, annealed, epsilon_greedy, q_network, taken
+from research.rl.rollout import Evaluation, finished, flat, play, rollout, score
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Static: a change compiles again."""
+
+    environment: str = "CartPole-v1"
+    """Name of an environment with discrete actions."""
+    environments: Count = 1
+    """Environments side by side."""
+    rollout_length: Count = 10
+    """Steps that each environment takes in a tick."""
+    updates: Count = 1
+    """Updates in a tick."""
+    batch_size: Count = 128
+    """Transitions of an update."""
+    capacity: Count = 10_000
+    """Transitions that the replay holds."""
+    learning_starts: Count = 10_000
+    """Environment steps before the first update."""
+    target_every: Count = 50
+    """Ticks between two moves of the target network."""
+    features: Features = "dense"
+    """Dense layers alone, or a convolution before them for observations that are small pictures."""
+    widths: tuple[int, ...] = (120, 84)
+    """Hidden layers of the network."""
+    activation: Activation = "relu"
+    """Between the layers."""
+    double: bool = True
+    """Let the learned network choose the action that the target network values."""
+    dueling: bool = False
+    """Split values into the state's and each action's advantage."""
+    n_steps: Count = 1
+    """Rewards that a target counts before it bootstraps."""
+    prioritized: bool = False
+    """Draw transitions in proportion to a power of their last error, and weigh them back."""
+    evaluation_episodes: Count = 32
+    """Episodes in an evaluation, without exploration."""
+
+
+class Hyper(NamedTuple):
+    """Traced: a change never compiles."""
+
+    learning_rate: Positive = 2.5e-4
+    """Adam's step size."""
+    discount: Fraction = 0.99
+    """Weight of a reward one step later."""
+    epsilon_start: Fraction = 1.0
+    """Chance of a random action at the start."""
+    epsilon_end: Fraction = 0.05
+    """Chance of a random action after the exploration."""
+    exploration: Fraction = 0.5
+    """Share of the run over which that chance falls."""
+    target_mixing: Fraction = 1.0
+    """How far the target network moves to the learned one: 1 is a copy."""
+    max_gradient_norm: Positive = 10.0
+    """Global norm that a gradient is scaled down to."""
+    priority_exponent: Fraction = 0.6
+    """How much a larger error is preferred (prioritized)."""
+    importance_exponent: Fraction = 0.4
+    """How far that is weighed back at the start; fully at the end (prioritized)."""
+
+
+class Priorities(NamedTuple):
+    """tree f32[2L] of sums, largest f32[] priority so far"""
+
+    tree: Array
+    largest: Array
+
+
+class State(NamedTuple):
+    """weights and target f32[D] of the two networks; Adam's moments; B episodes under way; the replay, leaves [S,B,...];
+    Priorities of its S * B transitions, or ()"""
+
+    weights: Array
+    target: Array
+    optimizer: optax.OptState
+    episodes: Episodes
+    ring: "Experience"
+    priorities: Priorities | tuple[()]
+
+
+class Experience(NamedTuple):
+    """observation f32[...,O flat], action i32[...], reward f32[...], terminated and ended bool[...], following f32[...,O
+    flat] what the action led to before any reset"""
+
+    observation: Array
+    action: Array
+    reward: Array
+    terminated: Array
+    ended: Array
+    following: Array
+
+
+def make(setup: Setup, environment: Environment | None = None) -> Experiment:
+    """DQN as an experiment, in `setup.environment` or in an Environment of one's own."""
+    check(setup)
+    environment = environment or environments.make(setup.environment)
+    network = q_network(environment, setup.features, setup.widths, setup.activation, dueling=setup.dueling)
+    return Experiment(
+        init=partial(init, setup, environment, network),
+        step=partial(step, setup, environment, network),
+        evaluate=partial(evaluate, setup, environment, network),
+        score=score,
+    )
+
+
+def check(setup: Setup) -> None:
+    """Raises ValueError for fields that do not fit each other."""
+    written = setup.environments * setup.rollout_length
+    if setup.capacity % written:
+        below = setup.capacity // written * written
+        raise ValueError(
+            f"capacity={setup.capacity} is not a multiple of environments * rollout_length = {written}; "
+            f"nearest: {f'{below} or ' if below else ''}{below + written}"
+        )
+    if setup.n_steps > setup.capacity // setup.environments:
+        raise ValueError(
+            f"n_steps={setup.n_steps} is more than the {setup.capacity // setup.environments} steps in time that "
+            f"capacity={setup.capacity} holds for each of {setup.environments} environments; use less, or a larger capacity"
+        )
+    if setup.learning_starts < setup.n_steps * setup.environments:
+        raise ValueError(
+            f"learning_starts={setup.learning_starts} leaves no whole return of n_steps={setup.n_steps} in "
+            f"{setup.environments} environments to learn from; use at least {setup.n_steps * setup.environments}"
+        )
+
+
+def init(setup: Setup, environment: Environment, network: Values, key: Array, hyper: Hyper, data: Any) -> State:
+    network_key, episode_key = jax.random.split(key)
+    episodes = environments.start(environment, episode_key, setup.environments)
+    observation = flat(environment, episodes.observation)
+    weights = network.init(network_key)
+    nothing = jnp.zeros((1, setup.environments))
+    flags, seen = nothing.astype(bool), observation[None]
+    ring = Experience(seen, nothing.astype(jnp.int32), nothing, flags, flags, seen)
+    priorities = Priorities(replay.no_priorities(setup.capacity), jnp.ones(())) if setup.prioritized else ()
+    return State(
+        weights,
+        weights,
+        adam().init(weights),
+        episodes,
+        replay.empty(ring, setup.capacity // setup.environments),
+        priorities,
+    )
+
+
+def step(
+    setup: Setup, environment: Environment, network: Values, state: State, hyper: Hyper, data: Any, tick: Tick
+) -> tuple[State, dict[str, Array | Ratio]]:
+    rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
+    progress = tick.index / tick.total
+    epsilon = annealed(progress, hyper.exploration, hyper.epsilon_start, hyper.epsilon_end)
+    actor = epsilon_greedy(environment, partial(network.apply, state.weights), epsilon)
+    fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
+    (_, episodes), (transitions, actions, _) = rollout(
+        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh
+    )
+    observation, following = (flat(environment, x) for x in (transitions.observation, transitions.final_observation))
+    items = Experience(observation, actions, transitions.reward, transitions.terminated, transitions.ended, following)
+    ring = replay.write(state.ring, items, tick.index)
+    state = state._replace(episodes=episodes, ring=ring, priorities=newest(setup, state.priorities, tick.index))
+
+    # The index is the same in every row, so this stays a branch under vmap.
+    steps = (tick.index + 1) * (setup.rollout_length * setup.environments)
+    learn = partial(update, setup, network, hyper, ring, tick)
+    carry = (state.weights, state.optimizer, state.priorities)
+    idle = lambda carry, target, keys: (
+        carry,
+        {name: Ratio(jnp.zeros(()), jnp.zeros(())) for name in ("loss", "value")},
+    )
+
+    def learning(carry: Any, target: Array, keys: Array) -> Any:
+        carry, losses = lax.scan(lambda carry, key: learn(target, carry, key), carry, keys)
+        return carry, jax.tree.map(lambda x: x.sum(), losses)
+
+    keys = jax.random.split(update_key, setup.updates)
+    (weights, optimizer, priorities), losses = lax.cond(
+        steps >= setup.learning_starts, learning, idle, carry, state.target, keys
+    )
+    moved = state.target + hyper.target_mixing * (weights - state.target)
+    target = lax.select((tick.index + 1) % setup.target_every == 0, moved, state.target)
+    metrics = losses | finished(transitions) | {"epsilon": epsilon}
+    return State(weights, target, optimizer, episodes, ring, priorities), metrics
+
+
+def newest(setup: Setup, priorities: Priorities | tuple[()], index: Array) -> Priorities | tuple[()]:
+    """Gives what tick `index` wrote the largest priority so far, once the n steps that follow it are there; until then
+    none, as what it wrote over."""
+    if not isinstance(priorities, Priorities):
+        return ()
+    slots, length = setup.capacity // setup.environments, setup.rollout_length
+    written = index * length + jnp.arange(length, dtype=jnp.int32)
+    ready = written - (setup.n_steps - 1)
+
+    def leaves(slot: Array) -> Array:
+        return (slot % slots * setup.environments)[:, None] + jnp.arange(setup.environments, dtype=jnp.int32)[None]
+
+    def put(tree: Array, slot: Array, priority: Array) -> Array:
+        places = leaves(slot)
+        return replay.prioritize(tree, places.reshape(-1), jnp.broadcast_to(priority, places.shape).reshape(-1))
+
+    tree = put(priorities.tree, written, jnp.zeros(()))
+    # Before the first n steps are there, `ready` is below 0, where nothing stands.
+    largest = jnp.where(ready >= 0, priorities.largest, 0.0)[:, None]
+    return Priorities(put(tree, ready, largest), priorities.largest)
+
+
+def update(
+    setup: Setup, network: Values, hyper: Hyper, ring: Experience, tick: Tick, target: Array, carry: Any, key: Array
+) -> tuple[Any, dict[str, Ratio]]:
+    """One update on M transitions; carry is (weights, optimizer, priorities)."""
+    weights, optimizer, priorities = carry
+    slots = setup.capacity // setup.environments
+    oldest, count = replay.complete(tick.index, setup.rollout_length, slots, setup.n_steps)
+    if isinstance(priorities, Priorities):
+        leaves, chances = replay.draw_by_priority(key, priorities.tree, setup.batch_size)
+        places = replay.Places(leaves // setup.environments, leaves % setup.environments)
+        exponent = hyper.importance_exponent + (1.0 - hyper.importance_exponent) * (tick.index / tick.total)
+        importance = (chances * (count * setup.environments).astype(jnp.float32)) ** -exponent
+        importance = importance / importance.max()
+    else:
+        places = replay.draw(key, oldest, count, slots, setup.environments, setup.batch_size)
+        importance = jnp.ones(setup.batch_size)
+    stretch = replay.stretch(ring, places, setup.n_steps)  # [n, M, ...]
+    targets = bootstrapped(setup, network, hyper, weights, target, stretch)
+    observation, action = stretch.observation[0], stretch.action[0]
+    (loss, (errors, values)), gradient = jax.value_and_grad(partial(objective, network), has_aux=True)(
+        weights, observation, action, targets, importance
+    )
+    weights, optimizer = descend(adam(), weights, optimizer, gradient, hyper.learning_rate, hyper.max_gradient_norm)
+    if isinstance(priorities, Priorities):
+        new = (jnp.abs(errors) + 1e-6) ** hyper.priority_exponent
+        tree = replay.prioritize(priorities.tree, leaves, new)
+        priorities = Priorities(tree, jnp.maximum(priorities.largest, new.max()))
+    one = jnp.ones(())
+    return (weights, optimizer, priorities), {"loss": Ratio(loss, one), "value": Ratio(values.mean(), one)}
+
+
+def bootstrapped(
+    setup: Setup, network: Values, hyper: Hyper, weights: Array, target: Array, stretch: Experience
+) -> Array:
+    """Targets f32[M] of stretches [n,M,...] of experience."""
+    sums, weight, last = n_step_returns(stretch.reward, stretch.terminated, stretch.ended, hyper.discount)
+    following = jnp.take_along_axis(stretch.following, last[None, :, None], 0)[0]  # [M, O flat]
+    values = network.apply(target, following)  # [A, M]
+    best = jnp.argmax(network.apply(weights, following) if setup.double else values, 0)
+    return sums + weight * taken(values, best)
+
+
+def objective(
+    network: Values, weights: Array, observation: Array, action: Array, targets: Array, importance: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    """-> the weighted mean of half the squared errors f32[], (errors f32[M], values f32[M])"""
+    values = taken(network.apply(weights, observation), action)
+    errors = targets - values
+    return 0.5 * (importance * errors**2).mean(), (errors, values)
+
+
+def evaluate(
+    setup: Setup, environment: Environment, network: Values, key: Array, state: State, hyper: Hyper, data: Any
+) -> Evaluation:
+    """Plays E episodes greedily."""
+    actor = epsilon_greedy(environment, partial(network.apply, state.weights), jnp.zeros(()))
+    return play(environment, actor, (), key, setup.evaluation_episodes)

@@ -1,0 +1,100 @@
+"""What methods that learn action values share: a Q-network for an environment, and acting by it with some chance.
+
+Dimensions: B environments, A actions, O an observation's shape.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from research.models.heads import QNetwork
+from research.models.mlp import Activation
+from research.rl.environments import Discrete, Environment, Episodes
+from research.rl.rollout import Actor, flat
+
+Features = Literal["dense", "convolution"]
+GRID = 3  # rank of an observation that is a picture
+
+
+def q_network(
+    environment: Environment,
+    features: Features,
+    widths: tuple[int, ...],
+    activation: Activation,
+    layer_norm: bool = False,
+    dueling: bool = False,
+) -> "Values":
+    """A network for an environment's observations.
+
+    Raises ValueError for an environment without discrete actions, or without pictures where those are asked for."""
+    if not isinstance(environment.actions, Discrete):
+        raise ValueError(
+            f"environment={environment.name!r} has continuous actions, of which no largest value can be looked up; "
+            "use ppo or sac, or an environment with discrete actions"
+        )
+    shape = environment.observation_shape
+    if features == "convolution" and len(shape) != GRID:
+        raise ValueError(
+            f"features='convolution' needs observations of rows, columns and channels; {environment.name!r} has {shape}: "
+            "use features='dense'"
+        )
+    if any(width < 1 for width in widths):
+        raise ValueError(f"widths={widths} must all be at least 1; usual: (120, 84)")
+    grid = shape if features == "convolution" else None
+    network = QNetwork(widths, environment.actions.count, activation, layer_norm, dueling, grid)
+    return Values(network, math.prod(shape))
+
+
+class Values(NamedTuple):
+    """A Q-network whose parameters are one vector f32[D]; it sees observations of I numbers."""
+
+    network: QNetwork
+    inputs: int
+
+    def init(self, key: Array) -> Array:
+        return ravel_pytree(self.network.init(key, jnp.zeros((1, self.inputs))))[0]
+
+    def apply(self, weights: Array, observation: Array) -> Array:
+        """observation f32[...,I] -> f32[A,...]"""
+        shapes = jax.eval_shape(lambda: self.network.init(jax.random.key(0), jnp.zeros((1, self.inputs))))
+        unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))[1]
+        return self.network.apply(unravel(weights), observation)
+
+
+def taken(values: Array, action: Array) -> Array:
+    """The values of the actions taken: values f32[A,...], action i32[...] -> f32[...]"""
+    return (values * jax.nn.one_hot(action, values.shape[0], dtype=values.dtype, axis=0)).sum(0)
+
+
+def epsilon_greedy(
+    environment: Environment, values: Callable[[Array], Array], epsilon: Array, note: bool = False
+) -> Actor:
+    """Takes a random action with chance epsilon f32[], otherwise one of the largest value.
+
+    values  observations f32[B,O flat] -> f32[A,B]; they are the actor's notes where `note`
+    """
+    assert isinstance(environment.actions, Discrete)
+    count = environment.actions.count
+
+    def draw(key: Array, shape: tuple[int, int]) -> Any:
+        explore_key, action_key = jax.random.split(key)
+        explores = jax.random.uniform(explore_key, shape) < epsilon
+        return explores, jax.random.randint(action_key, shape, 0, count)
+
+    def act(memory: Any, episodes: Episodes, drawn: Any) -> Any:
+        explores, random = drawn
+        found = values(flat(environment, episodes.observation))
+        action = jnp.where(explores, random, jnp.argmax(found, 0).astype(random.dtype))
+        return memory, action, found if note else ()
+
+    return Actor(draw, act)
+
+
+def annealed(progress: Array, share: Array, start: Array, end: Array) -> Array:
+    """From `start` linearly to `end` over the first `share` of a run; progress f32[] from 0 to 1 -> f32[]"""
+    return start + (end - start) * jnp.minimum(progress / jnp.maximum(share, 1e-8), 1.0)

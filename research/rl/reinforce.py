@@ -1,0 +1,167 @@
+"""REINFORCE (Williams 1992): whole episodes, and the return that followed each action.
+
+One tick plays an episode in each of B environments to its end and takes one gradient step. With returns G from each step
+to the episode's end, a baseline b and the episodes' steps counted alike, it descends
+
+    -mean((G - b) log pi(a|s)) - entropy_coefficient * mean(entropy)
+
+The baseline is a learned value of the state, or 0. An episode that a time limit cuts has no return from the steps it did
+not take: as in the classic algorithm, the limit counts as its end.
+
+Dimensions: T steps, B environments, O an observation's shape, D parameters in all.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from research.engine.experiment import Experiment, Ratio, Tick
+from research.engine.fields import Count, Fraction, NonNegative, Positive
+from research.models.mlp import Activation
+from research.numerics.optimizers import adam, descend
+from research.numerics.returns import backward_sums
+from research.rl import environments
+from research.rl.actor_critic import Agent, make_actor, make_agent
+from research.rl.environments import Environment, Transition
+from research.rl.rollout import Evaluation, flat, play, rollout, score
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Static: a change compiles again."""
+
+    environment: str = "CartPole-v1"
+    """Name of an environment."""
+    environments: Count = 4
+    """Episodes in a tick, side by side."""
+    rollout_length: Count = 500
+    """Steps that are played for an episode, at least the environment's time limit; those after its end are not used, and
+    count as environment steps all the same."""
+    baseline: bool = True
+    """Subtract a learned value of the state from the return."""
+    widths: tuple[int, ...] = (64, 64)
+    """Hidden layers of policy and value network."""
+    activation: Activation = "tanh"
+    """Between the layers."""
+    evaluation_episodes: Count = 32
+    """Episodes in an evaluation."""
+    evaluation_actions: Literal["mode", "sample"] = "mode"
+    """Act by the policy's most likely action, or sample as in training."""
+
+
+class Hyper(NamedTuple):
+    """Traced: a change never compiles."""
+
+    learning_rate: Positive = 2e-3
+    """Adam's step size."""
+    discount: Fraction = 0.99
+    """Weight of a reward one step later."""
+    entropy_coefficient: NonNegative = 0.01
+    """Weight of the entropy that is added to the objective."""
+    value_coefficient: NonNegative = 0.5
+    """Weight of the baseline's loss."""
+    max_gradient_norm: Positive = 1.0
+    """Global norm that a gradient is scaled down to."""
+
+
+class State(NamedTuple):
+    """params of both networks; Adam's moments over them as one vector f32[D]"""
+
+    params: dict[str, Any]
+    optimizer: optax.OptState
+
+
+def make(setup: Setup, environment: Environment | None = None) -> Experiment:
+    """REINFORCE as an experiment, in `setup.environment` or in an Environment of one's own.
+
+    Raises ValueError where an episode may be longer than what is played.
+    """
+    environment = environment or environments.make(setup.environment)
+    if setup.rollout_length < environment.time_limit:
+        raise ValueError(
+            f"rollout_length={setup.rollout_length} is less than the {environment.time_limit} steps that an episode of "
+            f"{environment.name} may have, and returns would be cut; use rollout_length={environment.time_limit}"
+        )
+    agent = make_agent(environment, setup.widths, setup.activation)
+    return Experiment(
+        init=partial(init, setup, environment, agent),
+        step=partial(step, setup, environment, agent),
+        evaluate=partial(evaluate, setup, environment, agent),
+        score=score,
+    )
+
+
+def init(setup: Setup, environment: Environment, agent: Agent, key: Array, hyper: Hyper, data: Any) -> State:
+    policy_key, value_key, episode_key = jax.random.split(key, 3)
+    episodes = environments.start(environment, episode_key, setup.environments)
+    params = agent.init(policy_key, value_key, flat(environment, episodes.observation))
+    return State(params, adam().init(ravel_pytree(params)[0]))
+
+
+def step(
+    setup: Setup, environment: Environment, agent: Agent, state: State, hyper: Hyper, data: Any, tick: Tick
+) -> tuple[State, dict[str, Array | Ratio]]:
+    start_key, rollout_key = jax.random.split(tick.key)
+    episodes = environments.start(environment, start_key, setup.environments)
+    actor = make_actor(agent, partial(flat, environment), state.params, sampled=True)
+    _, (transitions, actions, _) = rollout(environment, actor, (), episodes, rollout_key, environment.time_limit)
+    counted, returns = first_episodes(transitions, hyper.discount)
+    observation = flat(environment, transitions.observation)
+    weights, unravel = ravel_pytree(state.params)
+    gradient, losses = jax.grad(
+        lambda w: objective(setup, agent, hyper, unravel(w), observation, actions, returns, counted), has_aux=True
+    )(weights)
+    weights, optimizer = descend(
+        adam(), weights, state.optimizer, gradient, hyper.learning_rate, hyper.max_gradient_norm
+    )
+    played = jnp.asarray(float(setup.environments))
+    lengths = counted.sum()
+    metrics = losses | {
+        "episode_return": Ratio((transitions.reward * counted).sum(), played),
+        "episode_length": Ratio(lengths, played),
+    }
+    return State(unravel(weights), optimizer), metrics
+
+
+def first_episodes(transitions: Transition, discount: Array) -> tuple[Array, Array]:
+    """Which of [T,B] steps belong to the first episode, f32[T,B] of 0 and 1, and their returns to its end f32[T,B]."""
+    ended = transitions.ended.astype(jnp.float32)
+    counted = (jnp.cumsum(ended, 0) - ended == 0).astype(jnp.float32)
+    return counted, backward_sums(transitions.reward, discount * (1.0 - ended))
+
+
+def objective(
+    setup: Setup,
+    agent: Agent,
+    hyper: Hyper,
+    params: Any,
+    observation: Array,
+    actions: Array,
+    returns: Array,
+    counted: Array,
+) -> tuple[Array, dict[str, Array]]:
+    """What a tick descends, f32[], and its parts. All with leading [T,B]."""
+    mean = lambda x: (x * counted).sum() / counted.sum()
+    parameters = jnp.moveaxis(agent.parameters(params, observation), 0, 1)  # [P,T,B] -> [T,P,B]
+    log_probability = jax.vmap(agent.distribution.log_probability)(parameters, actions)
+    entropy = mean(jax.vmap(agent.distribution.entropy)(parameters))
+    values = agent.values(params, observation) if setup.baseline else jnp.zeros_like(returns)
+    policy_loss = -mean((returns - jax.lax.stop_gradient(values)) * log_probability)
+    value_loss = 0.5 * mean((values - returns) ** 2)
+    loss = policy_loss + hyper.value_coefficient * value_loss - hyper.entropy_coefficient * entropy
+    return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
+
+
+def evaluate(
+    setup: Setup, environment: Environment, agent: Agent, key: Array, state: State, hyper: Hyper, data: Any
+) -> Evaluation:
+    """Plays E episodes with frozen parameters."""
+    sampled = setup.evaluation_actions == "sample"
+    actor = make_actor(agent, partial(flat, environment), state.params, sampled)
+    return play(environment, actor, (), key, setup.evaluation_episodes)

@@ -1,0 +1,102 @@
+"""Rollouts of many environments side by side under one actor, and the evaluation that every method shares.
+
+Dimensions: T steps, B environments side by side, E evaluation episodes, R rows; O an observation's shape.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from research.engine.experiment import Ratio
+from research.rl import environments
+from research.rl.environments import Environment, Episodes, Transition
+
+
+class Actor(NamedTuple):
+    """What chooses actions, as two pure functions.
+
+    draw  (key, (T, B)) -> the randomness of a rollout, leaves [T,...]: many small draws cost more than the environment
+    act   (memory, episodes, what was drawn for this step) -> (memory, action i32[B] or f32[B,A], note)
+
+    A memory is what an actor keeps from step to step, leaves [B,...], () where it keeps nothing. A note is what a
+    learner wants to know of a choice.
+    """
+
+    draw: Callable[[Array, tuple[int, int]], Any]
+    act: Callable[[Any, Episodes, Any], tuple[Any, Array, Any]]
+
+
+def rollout(
+    environment: Environment,
+    actor: Actor,
+    memory: Any,
+    episodes: Episodes,
+    key: Array,
+    length: int,
+    fresh: Episodes | None = None,
+) -> tuple[tuple[Any, Episodes], tuple[Transition, Array, Any]]:
+    """T = length steps of B environments -> (memory, episodes), (transitions [T,B], actions [T,B], notes [T,...]).
+
+    fresh  Episodes [T,B] that follow on those that end; without, an environment starts over as it stands in `episodes`
+    """
+    act_key, step_key = jax.random.split(key)
+    shape = (length, episodes.length.shape[0])
+    starts = episodes
+    drawn = actor.draw(act_key, shape)
+    step_keys = jax.random.split(step_key, shape)
+
+    def take(carry: Any, moment: Any) -> Any:
+        memory, episodes = carry
+        drawn, keys, fresh = moment
+        memory, action, note = actor.act(memory, episodes, drawn)
+        episodes, transition = environments.advance(
+            environment, keys, episodes, action, starts if fresh is None else fresh
+        )
+        return (memory, episodes), (transition, action, note)
+
+    return lax.scan(take, (memory, episodes), (drawn, step_keys, fresh))
+
+
+def flat(environment: Environment, observation: Array) -> Array:
+    """observation f32[...,O] -> f32[...,O flat]"""
+    shape = environment.observation_shape
+    return observation.reshape(*observation.shape[: observation.ndim - len(shape)], math.prod(shape))
+
+
+def finished(transitions: Transition) -> dict[str, Ratio]:
+    """Metrics: return and length of the episodes that ended within transitions [T,B]."""
+    ended = transitions.ended
+    count = ended.astype(jnp.float32).sum()
+    return {
+        "episode_return": Ratio(jnp.where(ended, transitions.total, 0.0).sum(), count),
+        "episode_length": Ratio(jnp.where(ended, transitions.length, 0).astype(jnp.float32).sum(), count),
+    }
+
+
+class Evaluation(NamedTuple):
+    """The first episode in each of E environments: returns f32[E], lengths i32[E]"""
+
+    returns: Array
+    lengths: Array
+
+
+def play(environment: Environment, actor: Actor, memory: Any, key: Array, count: int) -> Evaluation:
+    """Plays E = count episodes from their start, with a frozen actor."""
+    start_key, rollout_key = jax.random.split(key)
+    episodes = environments.start(environment, start_key, count)
+    limit = environment.time_limit
+    _, (transitions, _, _) = rollout(environment, actor, memory, episodes, rollout_key, limit)
+    # Each environment starts over after its first episode; what follows is not counted.
+    end = jnp.where(transitions.ended.any(0), transitions.ended.argmax(0), limit - 1)[None]
+    return Evaluation(*(jnp.take_along_axis(x, end, 0)[0] for x in (transitions.total, transitions.length)))
+
+
+def score(outputs: Evaluation) -> dict[str, np.ndarray]:
+    """Means over the E episodes of each row, R rows."""
+    figures = {"episode_return": outputs.returns, "episode_length": outputs.lengths}
+    return {name: np.asarray(x, np.float64).mean(-1) for name, x in figures.items()}

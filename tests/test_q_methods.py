@@ -1,0 +1,229 @@
+"""DQN and PQN: their targets by hand, what they learn where the answer is known, and what they refuse."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from corridors import PLACES, best_values, corridor
+
+from research.engine.experiment import Tick
+from research.engine.keys import at_tick, stream
+from research.numerics import replay
+from research.rl import dqn, environments, greedy, pqn
+
+KEY = jax.random.key(0)
+HALF = jnp.float32(0.5)
+
+
+class LINEAR:
+    """A network of two actions whose values are the weights times the single number seen."""
+
+    @staticmethod
+    def apply(weights, observation):
+        """weights f32[2], observation f32[...,1] -> f32[2,...]"""
+        return jnp.stack([weights[0] * observation[..., 0], weights[1] * observation[..., 0]])
+
+
+@pytest.mark.parametrize(("double", "value"), [(False, 8.0), (True, 2.0)])
+def test_targets_by_hand(double, value):
+    # What follows is 1. The target network values the actions 2 and 8; the learned one prefers the first.
+    weights, target = jnp.array([5.0, 3.0]), jnp.array([2.0, 8.0])
+    column = lambda *xs: jnp.array(xs, jnp.float32)[None]
+    stretch = dqn.Experience(
+        observation=jnp.zeros((1, 3, 1)),
+        action=jnp.zeros((1, 3), jnp.int32),
+        reward=column(1, 1, 1),
+        terminated=column(0, 1, 0).astype(bool),
+        ended=column(0, 1, 1).astype(bool),  # goes on, terminated, truncated
+        following=jnp.ones((1, 3, 1)),
+    )
+    setup, hyper = dqn.Setup(double=double), dqn.Hyper(discount=HALF)
+    found = dqn.bootstrapped(setup, LINEAR, hyper, weights, target, stretch)
+    np.testing.assert_allclose(found, [1 + value / 2, 1.0, 1 + value / 2])
+
+
+def test_a_longer_return_bootstraps_from_where_it_was_cut():
+    # Two steps, discount 1/2: 1 + 2/2 and a quarter of the value 8 of the second step's following 1 times 8; where the
+    # first step is truncated: 1 and half of the value 8 * 3 of its own following.
+    rows = lambda *xs: jnp.array(xs, jnp.float32)
+    stretch = dqn.Experience(
+        observation=jnp.zeros((2, 2, 1)),
+        action=jnp.zeros((2, 2), jnp.int32),
+        reward=rows([1, 1], [2, 2]),
+        terminated=jnp.zeros((2, 2), bool),
+        ended=rows([0, 1], [0, 0]).astype(bool),
+        following=rows([3, 3], [1, 1])[..., None],
+    )
+    setup, hyper = dqn.Setup(double=False, n_steps=2), dqn.Hyper(discount=HALF)
+    found = dqn.bootstrapped(setup, LINEAR, hyper, jnp.zeros(2), jnp.array([2.0, 8.0]), stretch)
+    np.testing.assert_allclose(found, [2 + 8 / 4, 1 + 24 / 2])
+
+
+def test_the_loss_weighs_errors():
+    # Values 1 and 2 (first and second action of what was seen, 1), targets 3 and 5: errors 2 and 3, half their squares
+    # 2 and 4.5, weighed 1 and 1/2: mean (2 + 2.25) / 2.
+    seen, action = jnp.ones((2, 1)), jnp.array([0, 1])
+    targets, importance = jnp.array([3.0, 5.0]), jnp.array([1.0, 0.5])
+    loss, (errors, values) = dqn.objective(LINEAR, jnp.array([1.0, 2.0]), seen, action, targets, importance)
+    assert float(loss) == 2.125 and errors.tolist() == [2, 3] and values.tolist() == [1, 2]
+
+
+def test_exploration_falls_linearly_and_then_stays():
+    found = [
+        float(greedy.annealed(jnp.float32(p), HALF, jnp.float32(1.0), jnp.float32(0.1))) for p in (0, 0.25, 0.5, 1)
+    ]
+    np.testing.assert_allclose(found, [1.0, 0.55, 0.1, 0.1], rtol=1e-6)
+
+
+def test_an_explorer_is_random_as_often_as_it_should_be():
+    """Of the random actions half are the greedy one by chance."""
+    environment = corridor()
+    actor = greedy.epsilon_greedy(environment, lambda seen: jnp.stack([0 * seen[:, 0], 1 + 0 * seen[:, 0]]), HALF)
+    drawn = actor.draw(KEY, (1, 20_000))
+    episodes = environments.start(environment, KEY, 20_000)
+    _, action, _ = actor.act((), episodes, jax.tree.map(lambda x: x[0], drawn))
+    assert abs(float(action.mean()) - 0.75) < 0.02
+
+
+def learned(method, setup, ticks: int, **hyper: float):
+    """-> the values f32[2, PLACES] that a method has learned in the corridor."""
+    experiment = method.make(setup, corridor())
+    traced = jax.tree.map(jnp.float32, method.Hyper(**hyper))
+    state = jax.jit(experiment.init)(KEY, traced, ())
+    draws = stream(jnp.uint32(0), "step")
+
+    def take(state, index):
+        return experiment.step(state, traced, (), Tick(index, jnp.int32(ticks), at_tick(draws, index)))
+
+    state, metrics = jax.jit(lambda state: jax.lax.scan(take, state, jnp.arange(ticks, dtype=jnp.int32)))(state)
+    features = setup.features, setup.widths, setup.activation
+    how = {"layer_norm": True} if method is pqn else {"dueling": setup.dueling}
+    network = greedy.q_network(corridor(), *features, **how)
+    returns = experiment.evaluate(KEY, state, traced, ()).returns
+    return np.asarray(network.apply(state.weights, jnp.eye(PLACES))), metrics, float(returns.mean())
+
+
+SMALL = dqn.Setup(
+    environments=4,
+    rollout_length=2,
+    batch_size=32,
+    capacity=800,
+    learning_starts=200,
+    target_every=10,
+    widths=(),
+    evaluation_episodes=16,
+)
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{}, {"double": False}, {"dueling": True}, {"prioritized": True}, {"widths": (16,)}],
+    ids=lambda x: "-".join(x) or "plain",
+)
+def test_dqn_learns_the_values_that_are_known(switches):
+    """With one-step targets and any exploration the values are those of the best policy; time limits play no part."""
+    values, metrics, returns = learned(
+        dqn, replace(SMALL, **switches), 3000, learning_rate=0.02, discount=0.8, epsilon_end=1.0
+    )
+    np.testing.assert_allclose(values, best_values(0.8), atol=0.02)
+    assert returns == 1.0
+    counts = metrics["loss"].count
+    assert counts[:24].sum() == 0 and (counts[24:] == 1).all(), "200 steps of 8 a tick come before the first update"
+
+
+@pytest.mark.parametrize("switches", [{"n_steps": 3}, {"n_steps": 2, "prioritized": True}], ids=str)
+def test_dqn_with_longer_returns_finds_the_way(switches):
+    values, _, returns = learned(dqn, replace(SMALL, **switches), 2000, learning_rate=0.02, discount=0.8)
+    assert returns == 1.0 and (values[1] > values[0]).all()
+
+
+def test_pqn_learns_the_values_that_are_known():
+    setup = pqn.Setup(environments=8, rollout_length=16, epochs=2, minibatches=4, widths=(32,), evaluation_episodes=16)
+    setup = replace(setup, anneal_learning_rate=True)
+    values, _, returns = learned(pqn, setup, 800, learning_rate=5e-3, discount=0.8, trace=0.0, epsilon_end=1.0)
+    np.testing.assert_allclose(values, best_values(0.8), atol=0.01)
+    assert returns == 1.0
+    values, _, returns = learned(pqn, setup, 400, learning_rate=5e-3, discount=0.8, trace=0.9)
+    assert returns == 1.0 and (values[1] > values[0]).all()
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 5])
+def test_only_transitions_whose_return_is_whole_have_a_priority(n_steps):
+    setup = dqn.Setup(environments=2, rollout_length=2, capacity=24, n_steps=n_steps, learning_starts=12)
+    slots = 12
+    priorities = dqn.Priorities(replay.no_priorities(24), jnp.float32(3.0))
+    for index in range(20):
+        priorities = dqn.newest(setup, priorities, jnp.int32(index))
+        leaves = np.asarray(priorities.tree)[priorities.tree.shape[0] // 2 :][:24].reshape(slots, 2)
+        oldest, count = replay.complete(jnp.int32(index), 2, slots, n_steps)
+        whole = [(int(oldest) + i) % slots for i in range(int(count))]
+        assert (leaves[whole] == 3.0).all() and leaves.sum() == 3.0 * 2 * len(whole), index
+
+
+def test_the_target_network_moves_when_it_should():
+    setup = replace(SMALL, learning_starts=4, target_every=3)
+    experiment = dqn.make(setup, corridor())
+    for mixing in (1.0, 0.25):
+        hyper = jax.tree.map(jnp.float32, dqn.Hyper(target_mixing=mixing))
+        state = jax.jit(experiment.init)(KEY, hyper, ())
+        for index in range(6):
+            before = state
+            state, _ = jax.jit(experiment.step)(state, hyper, (), Tick(jnp.int32(index), jnp.int32(9), KEY))
+            moves = index in (2, 5)
+            expected = before.target + mixing * (state.weights - before.target) if moves else before.target
+            np.testing.assert_allclose(state.target, expected, rtol=1e-6)
+            assert (state.weights != before.weights).any()
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_a_picture_is_convolved(dueling):
+    environment = environments.make("Breakout-MinAtar")
+    network = greedy.q_network(environment, "convolution", (32,), "relu", dueling=dueling)
+    weights = network.init(KEY)
+    grid = environment.observation_shape
+    # 3 x 3 x channels x 16 + 16, 8 x 8 x 16 x 32 + 32, and the heads.
+    convolution = 9 * grid[2] * 16 + 16
+    heads = 33 * (environment.actions.count + dueling)
+    assert weights.shape == (convolution + 8 * 8 * 16 * 32 + 32 + heads,)
+    seen = jax.random.uniform(KEY, (2, 5, int(np.prod(grid))))
+    values = network.apply(weights, seen)
+    assert values.shape == (environment.actions.count, 2, 5)
+    np.testing.assert_allclose(values[:, 1, 3], network.apply(weights, seen[1, 3][None])[:, 0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "setup", "message"),
+    [
+        (
+            dqn,
+            {"capacity": 15},
+            "capacity=15 is not a multiple of environments \\* rollout_length = 10; nearest: 10 or 20",
+        ),
+        (dqn, {"capacity": 5}, "nearest: 10"),
+        (dqn, {"n_steps": 21, "capacity": 20}, "n_steps=21 is more than the 20 steps in time"),
+        (dqn, {"n_steps": 3, "learning_starts": 2}, "learning_starts=2 leaves no whole return"),
+        (dqn, {"environment": "Pendulum-v1"}, "has continuous actions"),
+        (dqn, {"features": "convolution"}, "features='convolution' needs observations of rows, columns and channels"),
+        (dqn, {"widths": (0,)}, "widths=\\(0,\\) must all be at least 1"),
+        (pqn, {"minibatches": 7}, "minibatches=7 does not divide environments \\* rollout_length = 2048; nearest: 8"),
+        (pqn, {"environment": "Pendulum-v1"}, "has continuous actions"),
+    ],
+)
+def test_a_setup_that_does_not_fit_is_refused(method, setup, message):
+    with pytest.raises(ValueError, match=message):
+        method.make(replace(method.Setup(), **setup))
+
+
+def test_equal_draws_whatever_the_capacity():
+    """Until the ring is full, its size plays no part: runs of 5k and 200k slots are the same run."""
+    outcomes = []
+    for capacity in (400, 4000):
+        experiment = dqn.make(replace(SMALL, capacity=capacity, learning_starts=20), corridor())
+        hyper = jax.tree.map(jnp.float32, dqn.Hyper())
+        state = jax.jit(experiment.init)(KEY, hyper, ())
+        for index in range(20):
+            state, _ = jax.jit(experiment.step)(state, hyper, (), Tick(jnp.int32(index), jnp.int32(50), KEY))
+        outcomes.append(state.weights)
+    np.testing.assert_array_equal(*outcomes)
