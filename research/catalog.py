@@ -12,11 +12,14 @@ from research.engine.plan import Recipe
 RECIPES = {
     "classify": "research.recipes.classify:CLASSIFY",
     "classify-cifar10": "research.recipes.classify:CIFAR10",
+    "a2c": "research.recipes.policy_gradient:A2C",
     "dqn": "research.recipes.dqn:DQN",
     "ppo": "research.recipes.ppo:PPO",
     "ppo-cartpole": "research.recipes.ppo:CARTPOLE",
     "ppo-breakout": "research.recipes.ppo:BREAKOUT",
     "pqn": "research.recipes.pqn:PQN",
+    "q-learning": "research.recipes.q_learning:Q_LEARNING",
+    "reinforce": "research.recipes.policy_gradient:REINFORCE",
 }
 
 

@@ -82,6 +82,16 @@ BENCHES: dict[str, dict[str, Contestant]] = {
             "ppo_rejax.py", ("--seeds", "16", "--steps", "51200"), environment={"NPROC": "1"}, cores=(2,)
         ),
     },
+    "dqn": {
+        "ours": Contestant("q_ours.py", ("--method", "dqn"), cores=(1,)),
+        "ours, 5,000 slots": Contestant("q_ours.py", ("--method", "dqn", "--capacity", "5000"), cores=(1,)),
+        "ours, 200,000 slots": Contestant("q_ours.py", ("--method", "dqn", "--capacity", "200000"), cores=(1,)),
+        "rejax": Contestant("q_rejax.py", ("--method", "dqn"), cores=(1,)),
+    },
+    "pqn": {
+        "ours": Contestant("q_ours.py", ("--method", "pqn"), cores=(1,)),
+        "rejax": Contestant("q_rejax.py", ("--method", "pqn"), cores=(1,)),
+    },
     "sweep": {
         "one sweep": Contestant("sweep.py", ("--by", "sweep"), cores=(2,)),
         "calls in one process": Contestant("sweep.py", ("--by", "calls"), cores=(2,)),

@@ -14,6 +14,10 @@ TINY: dict[str, dict] = {
     "classify": {"net": "conv32", "batch_size": 8, "evaluation_batch": 60, "cutout": 2, "flip": True},
     "classify-cifar10": {"data": "digits", "net": "lenet", "batch_size": 8, "evaluation_batch": 60, "shift": 1}
     | {"optimizer": "momentum"},
+    "a2c": {"widths": (8,), "environments": 4, "evaluation_episodes": 2},
+    "q-learning": {"rollout_length": 10, "environments": 2, "evaluation_episodes": 2},
+    "reinforce": {"environment": "Pendulum-v1", "widths": (8,), "environments": 2, "rollout_length": 200}
+    | {"evaluation_episodes": 2},
     "dqn": {"widths": (8,), "environments": 2, "rollout_length": 2, "updates": 2, "batch_size": 8, "capacity": 16}
     | {"learning_starts": 12, "target_every": 3, "evaluation_episodes": 2, "dueling": True, "n_steps": 3}
     | {"prioritized": True},

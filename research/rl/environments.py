@@ -58,6 +58,7 @@ class Environment(NamedTuple):
     time_limit         steps after which an episode is truncated
     reset              key -> (state, observation f32[O])
     step               (key, state, action) -> Outcome
+    one_hot            True where an observation names one of O states
     """
 
     name: str
@@ -66,6 +67,7 @@ class Environment(NamedTuple):
     time_limit: int
     reset: Callable[[Array], tuple[Any, Array]]
     step: Callable[[Array, Any, Array], Outcome]
+    one_hot: bool = False
 
 
 class Episodes(NamedTuple):
@@ -210,7 +212,7 @@ def adapt(name: str, built: Any, params: Any) -> Environment:
         reward, terminated, truncated = (jnp.reshape(x, ()) for x in (reward, terminated, truncated))
         return Outcome(settle(state), observe(observation), reward.astype(jnp.float32), terminated, truncated)
 
-    return Environment(name, shape, actions, int(params.max_steps_in_episode), reset, step)
+    return Environment(name, shape, actions, int(params.max_steps_in_episode), reset, step, one_hot)
 
 
 def action_space(name: str, space: Any) -> Discrete | Box:
