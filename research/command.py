@@ -32,15 +32,17 @@ def command(main: Callable[[list[str]], Any]) -> None:
     code = 0
     try:
         code = main(sys.argv[1:])
-    except Interrupted as stop:  # all processes of a run stop at the same tick, and end in order
+    except Interrupted as stop:
         say("stopped", str(stop), "yellow")
-        sys.exit(128 + stop.signal_number)
+        code = 128 + stop.signal_number
+        if stop.together:
+            sys.exit(code)  # in order: none waits in vain for another
     except KeyboardInterrupt:
         say("stopped", "stopped by Ctrl-C; what was saved before is whole, and the same command goes on", "yellow")
         code = 128 + signal.SIGINT
     except Exception as error:
         refused = isinstance(error, ValueError | FileNotFoundError) and raised_on_purpose(error)
-        gone = processes.lost(error)
+        gone = "" if refused else processes.lost(error)
         if gone or refused or isinstance(error, (OSError, Damaged, Diverged)):
             say("bad input" if refused else "failed", gone or str(error), "red")
         elif processes.several():

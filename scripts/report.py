@@ -30,12 +30,13 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     from research.report import collect, figures, paper, searched, tables
+    from research.report.folder import SEARCH
 
     chosen = tyro.cli(Arguments, args=arguments, description=__doc__)
     if not chosen.folders:
         raise ValueError("no folder given; name run folders, or a folder of them: report.py runs/")
     console = Console()
-    if any((folder / searched.RESULT).exists() for folder in chosen.folders):
+    if any((folder / SEARCH).exists() for folder in chosen.folders):
         (search, *others) = chosen.folders
         if others or chosen.by or chosen.figure:
             raise ValueError("a search is reported by itself, all its fields at once: give its folder alone")

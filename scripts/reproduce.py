@@ -42,17 +42,17 @@ def main(arguments: list[str]) -> int:
         console.print(table)
         return 0 if chosen.list else BAD_INPUT
     study = find(chosen.study)
-    light = all(block.recipe.light for block in study.blocks)
+    sweeps = [(block, sweep) for block in study.blocks for _, sweep in study.sweeps(block, chosen.quick)]
+    light = all(sweep.recipe.light for _, sweep in sweeps)
     seeds = study.quick_seeds if chosen.quick else study.seeds
     configure(min(len(study.arms) * seeds, study.width), light=light, device_count=chosen.device_count)
     from research.sweep import lanes
 
     folder = chosen.out / f"{study.name}{'-quick' if chosen.quick else ''}"
     failed: list[tuple[str, str]] = []
-    for block in study.blocks:
-        console.print(f"[bold]{study.name}: {block.name}[/bold]")
-        how = {"other_machine": chosen.other_machine, "device_count": chosen.device_count}
-        sweep = study.sweep(block, chosen.quick)
+    how = {"other_machine": chosen.other_machine, "device_count": chosen.device_count}
+    for block, sweep in sweeps:
+        console.print(f"[bold]{study.name}: {block.name}, {sweep.recipe.name}[/bold]")
         failed += [(f.plan.name, repr(f.error)) for f in lanes.go(sweep, folder / block.name, console, **how)]
         home = folder / block.name / sweep.name
         failed += [(block.name, f"diverged: {row}") for row in lanes.diverged(home, sweep)]

@@ -194,8 +194,9 @@ def how(chosen: Any) -> dict[str, Any]:
 
 
 def one_lane(sweep: Any, chosen: Any, console: Console) -> int:
-    from research.sweep import lanes
+    from research.sweep import lanes, launch
 
+    launch.stop_with_launcher()
     if not 0 <= chosen.lane < len(sweep.lanes):
         raise ValueError(f"lane={chosen.lane} must be at least 0 and below the {len(sweep.lanes)} lanes of this sweep")
     return MACHINE if lanes.go(sweep, chosen.out, console, lambda lane: lane == chosen.lane, **how(chosen)) else 0

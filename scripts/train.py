@@ -45,6 +45,8 @@ def main(arguments: list[str]) -> int:
     )
     named = seeds(chosen)
     configure(len(named), light=recipe.light, device_count=chosen.device_count, fast=chosen.fast)
+    if chosen.coordinator:
+        Console(stderr=True).print(f"waiting for the run's other processes at {chosen.coordinator}", style="dim")
     processes.join(chosen.coordinator, chosen.processes, chosen.process)
     rows = tuple(Row(seed, chosen.hyper) for seed in named)
     plan = Plan(recipe, chosen.setup, rows, budget(recipe, chosen))

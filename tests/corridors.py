@@ -33,7 +33,7 @@ def corridor(time_limit: int = LIMIT) -> Environment:
             ~terminated & (time + 1 >= time_limit),
         )
 
-    return Environment("corridor", (PLACES,), Discrete(2), time_limit, reset, step, one_hot=True)
+    return Environment("corridor", (PLACES,), Discrete(2), time_limit, reset, step, one_hot=True, binary=True)
 
 
 def best_values(discount: float) -> list[list[float]]:

@@ -18,20 +18,21 @@ KEY = jax.random.key(0)
 HALF = jnp.float32(0.5)
 
 
-def test_returns_reach_to_the_end_of_the_first_episode():
-    # Two environments, four steps, rewards 1, 2, 4, 8; the first episode ends at the third step, and at the first.
+def test_whole_episodes_are_those_that_began_early_enough():
+    # Two environments, four steps, rewards 1, 2, 4, 8, at most two steps an episode. In the first, episodes of steps 0-1
+    # and 2-3; in the second of 0, of 1-2, and one that begins with the last step, whose end is not seen.
     reward = jnp.array([[1.0, 1], [2, 2], [4, 4], [8, 8]])
-    terminated = jnp.zeros((4, 2), bool).at[2, 0].set(True)
-    truncated = jnp.zeros((4, 2), bool).at[0, 1].set(True)
+    terminated = jnp.array([[0, 1], [1, 0], [0, 0], [0, 0]], bool)
+    truncated = jnp.array([[0, 0], [0, 0], [0, 1], [1, 0]], bool)
+    length = jnp.array([[1, 1], [2, 1], [1, 2], [2, 1]])
     nothing = jnp.zeros((4, 2))
-    transitions = Transition(nothing, reward, terminated, truncated, nothing, nothing, nothing)
-    counted, returns = reinforce.first_episodes(transitions, HALF)
-    assert counted.T.tolist() == [[1, 1, 1, 0], [1, 0, 0, 0]]
-    # 1 + 2/2 + 4/4 = 3, 2 + 4/2 = 4, 4.
-    assert (returns * counted).T.tolist() == [[3, 4, 4, 0], [1, 0, 0, 0]]
+    transitions = Transition(nothing, reward, terminated, truncated, nothing, nothing, length)
+    counted, returns = reinforce.whole_episodes(transitions, 2, HALF)
+    assert counted.T.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+    assert (returns * counted).T.tolist() == [[2, 2, 8, 8], [1, 4, 4, 0]]
 
 
-def pieces(method):
+def pieces():
     environment = corridor()
     agent = make_agent(environment, (), "tanh")
     seen = jnp.eye(PLACES)[:2]
@@ -50,7 +51,7 @@ def by_hand(agent, params, seen, actions):
 
 
 def test_a2c_objective_by_hand():
-    agent, params, seen, actions = pieces(a2c)
+    agent, params, seen, actions = pieces()
     chosen, entropy, values = by_hand(agent, params, seen, actions)
     advantages, targets = np.array([2.0, -1.0]), np.array([0.5, 1.5])
     hyper = a2c.Hyper(entropy_coefficient=0.1, value_coefficient=0.25)
@@ -63,7 +64,7 @@ def test_a2c_objective_by_hand():
 
 @pytest.mark.parametrize("baseline", [False, True])
 def test_reinforce_objective_by_hand(baseline):
-    agent, params, seen, actions = pieces(reinforce)
+    agent, params, seen, actions = pieces()
     chosen, entropy, values = by_hand(agent, params, seen, actions)
     returns, counted = np.array([2.0, 7.0]), np.array([1.0, 0.0])  # the second step is past the episode's end
     hyper = reinforce.Hyper(entropy_coefficient=0.1, value_coefficient=0.25)
@@ -84,10 +85,15 @@ def test_reinforce_objective_by_hand(baseline):
     ("method", "setup", "ticks", "hyper"),
     [
         (a2c, a2c.Setup(widths=(16,)), 600, {"learning_rate": 5e-3}),
-        (reinforce, reinforce.Setup(widths=(16,), environments=8, rollout_length=LIMIT), 150, {"learning_rate": 2e-2}),
         (
             reinforce,
-            reinforce.Setup(widths=(16,), environments=8, rollout_length=LIMIT, baseline=False),
+            reinforce.Setup(widths=(16,), environments=8, rollout_length=2 * LIMIT),
+            150,
+            {"learning_rate": 2e-2},
+        ),
+        (
+            reinforce,
+            reinforce.Setup(widths=(16,), environments=8, rollout_length=2 * LIMIT, baseline=False),
             150,
             {"learning_rate": 2e-2},
         ),
@@ -113,5 +119,22 @@ def test_it_learns_to_go_right(method, setup, ticks, hyper):
 
 
 def test_reinforce_refuses_to_cut_returns():
-    with pytest.raises(ValueError, match="rollout_length=100 is less than the 500 steps .* use rollout_length=500"):
+    with pytest.raises(ValueError, match="rollout_length=100 is less than the 500 steps .* at least 500, better 1000"):
         reinforce.make(reinforce.Setup(rollout_length=100))
+
+
+def test_a2c_values_what_lies_behind_a_time_limit():
+    """Three steps do not reach the end from the first place; its value is that of the four that would."""
+    environment = corridor(time_limit=3)
+    experiment = a2c.make(a2c.Setup(widths=(16,)), environment)
+    hyper = jax.tree.map(jnp.float32, a2c.Hyper(discount=0.8, learning_rate=5e-3))
+    state = jax.jit(experiment.init)(KEY, hyper, ())
+    draws = stream(jnp.uint32(0), "step")
+
+    def take(state, index):
+        return experiment.step(state, hyper, (), Tick(index, jnp.int32(1500), at_tick(draws, index)))
+
+    state, _ = jax.jit(lambda state: jax.lax.scan(take, state, jnp.arange(1500, dtype=jnp.int32)))(state)
+    agent = make_agent(environment, (16,), "tanh")
+    values = agent.values(state.params, jnp.eye(PLACES))
+    np.testing.assert_allclose(values, [0.8**3, 0.8**2, 0.8, 1.0], atol=0.05)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from research.engine import processes
-from research.engine.files import read_lines
+from research.engine.files import read_lines, read_manifest
 
 pytestmark = pytest.mark.xdist_group("processes")  # they share the run that was never disturbed
 
@@ -79,6 +79,8 @@ def whole(recipe, tmp_path_factory) -> Path:
     running = start(recipe, out, [], [])
     said = finish(running)
     assert [p.returncode for p in running] == [0, 0], said
+    machine = read_manifest(folder_in(out))["machine"]
+    assert (machine["processes"], machine["device_count"]) == (2, 2)
     return folder_in(out)
 
 
@@ -131,6 +133,28 @@ def test_processes_with_different_options_are_refused(recipe, tmp_path):
     assert [p.returncode for p in running] == [2, 2], said
     assert all("process 1 was started with other options" in text for text in said)
     assert not list(tmp_path.glob("linear-*"))
+
+
+def test_a_recipe_that_divides_nothing_is_refused(tmp_path):
+    """Both would do the whole work, and the figures would be right: it is refused by the program, which talks to nobody."""
+    path = tmp_path / "linear.py"
+    path.write_text(LINEAR)
+    said = finish(running := start(str(path), tmp_path, [], []))
+    assert [p.returncode for p in running] == [2, 2], said
+    assert all("linear marks no batch that several devices could share" in text for text in said)
+
+
+def test_a_signal_to_one_before_the_first_chunk_ends_both_at_once(recipe, tmp_path):
+    first, second = start(recipe, tmp_path, [], [])
+    assert "waiting for the run's other processes" in second.stderr.readline()
+    time.sleep(2)
+    second.send_signal(signal.SIGTERM)
+    begun = time.time()
+    finish([first, second])
+    assert time.time() - begun < 60
+    # Either it came before the engine heeds signals, or while it loads and compiles, or it was early enough to be agreed on.
+    assert second.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert first.returncode in (1, 128 + signal.SIGTERM)
 
 
 def test_rows_are_not_spread_over_processes(recipe, tmp_path):

@@ -46,6 +46,7 @@ def trained(environment, setup: Setup, ticks: int, **hyper: float):
         return experiment.step(state, traced, (), Tick(index, jnp.int32(ticks), at_tick(draws, index)))
 
     state, metrics = jax.jit(lambda state: jax.lax.scan(take, state, jnp.arange(ticks, dtype=jnp.int32)))(state)
+    np.testing.assert_allclose(metrics["epsilon"][jnp.array([0, ticks - 1])], [1.0, traced.epsilon_end], rtol=1e-3)
     return state.table, metrics, experiment.evaluate(KEY, state, traced, ()).returns
 
 
@@ -58,8 +59,8 @@ def test_it_learns_the_values_that_are_known(count):
 
 
 def test_frozen_lake_is_crossed():
-    """On ice that turns two steps of three aside, the best policy reaches the goal in 74 of 100 episodes that have no end
-    (Gym's documentation), and in fewer within a hundred steps; a random one in about 1 of 70."""
+    """On ice that turns two steps of three aside, the best policy reaches the goal within a hundred steps in 74 of 100
+    episodes (by value iteration); a random one in about 1 of 70."""
     setup = Setup(environments=8, evaluation_episodes=512)
     _, metrics, returns = trained(environments.make("FrozenLake-misc"), setup, 400, discount=0.99)
     assert float(returns.mean()) > 0.6

@@ -26,38 +26,42 @@ class LINEAR:
         return jnp.stack([weights[0] * observation[..., 0], weights[1] * observation[..., 0]])
 
 
+def first_slot(environments: int) -> replay.Places:
+    return replay.Places(jnp.zeros(environments, jnp.int32), jnp.arange(environments, dtype=jnp.int32))
+
+
 @pytest.mark.parametrize(("double", "value"), [(False, 8.0), (True, 2.0)])
 def test_targets_by_hand(double, value):
     # What follows is 1. The target network values the actions 2 and 8; the learned one prefers the first.
     weights, target = jnp.array([5.0, 3.0]), jnp.array([2.0, 8.0])
     column = lambda *xs: jnp.array(xs, jnp.float32)[None]
-    stretch = dqn.Experience(
+    ring = dqn.Experience(
         observation=jnp.zeros((1, 3, 1)),
         action=jnp.zeros((1, 3), jnp.int32),
         reward=column(1, 1, 1),
         terminated=column(0, 1, 0).astype(bool),
         ended=column(0, 1, 1).astype(bool),  # goes on, terminated, truncated
-        following=jnp.ones((1, 3, 1)),
+        final_observation=jnp.ones((1, 3, 1)),
     )
     setup, hyper = dqn.Setup(double=double), dqn.Hyper(discount=HALF)
-    found = dqn.bootstrapped(setup, LINEAR, hyper, weights, target, stretch)
+    found = dqn.bootstrapped(setup, LINEAR, hyper, weights, target, ring, first_slot(3))
     np.testing.assert_allclose(found, [1 + value / 2, 1.0, 1 + value / 2])
 
 
 def test_a_longer_return_bootstraps_from_where_it_was_cut():
-    # Two steps, discount 1/2: 1 + 2/2 and a quarter of the value 8 of the second step's following 1 times 8; where the
-    # first step is truncated: 1 and half of the value 8 * 3 of its own following.
+    # Two steps, discount 1/2: 1 + 2/2 and a quarter of the value 8 of what the second step led to, 1; where the
+    # first step is truncated: 1 and half of the value 8 * 3 of what it led to.
     rows = lambda *xs: jnp.array(xs, jnp.float32)
-    stretch = dqn.Experience(
+    ring = dqn.Experience(
         observation=jnp.zeros((2, 2, 1)),
         action=jnp.zeros((2, 2), jnp.int32),
         reward=rows([1, 1], [2, 2]),
         terminated=jnp.zeros((2, 2), bool),
         ended=rows([0, 1], [0, 0]).astype(bool),
-        following=rows([3, 3], [1, 1])[..., None],
+        final_observation=rows([3, 3], [1, 1])[..., None],
     )
     setup, hyper = dqn.Setup(double=False, n_steps=2), dqn.Hyper(discount=HALF)
-    found = dqn.bootstrapped(setup, LINEAR, hyper, jnp.zeros(2), jnp.array([2.0, 8.0]), stretch)
+    found = dqn.bootstrapped(setup, LINEAR, hyper, jnp.zeros(2), jnp.array([2.0, 8.0]), ring, first_slot(2))
     np.testing.assert_allclose(found, [2 + 8 / 4, 1 + 24 / 2])
 
 
@@ -101,6 +105,11 @@ def learned(method, setup, ticks: int, **hyper: float):
     features = setup.features, setup.widths, setup.activation
     how = {"layer_norm": True} if method is pqn else {"dueling": setup.dueling}
     network = greedy.q_network(corridor(), *features, **how)
+    start, end = (float(getattr(traced, f"epsilon_{name}")) for name in ("start", "end"))
+    middle = start + (end - start) / 2  # halfway through the first half of the run
+    np.testing.assert_allclose(
+        metrics["epsilon"][jnp.array([0, ticks // 4, ticks - 1])], [start, middle, end], rtol=1e-3
+    )
     returns = experiment.evaluate(KEY, state, traced, ()).returns
     return np.asarray(network.apply(state.weights, jnp.eye(PLACES))), metrics, float(returns.mean())
 
@@ -142,14 +151,14 @@ def test_dqn_with_longer_returns_finds_the_way(switches):
 def test_pqn_learns_the_values_that_are_known():
     setup = pqn.Setup(environments=8, rollout_length=16, epochs=2, minibatches=4, widths=(32,), evaluation_episodes=16)
     setup = replace(setup, anneal_learning_rate=True)
-    values, _, returns = learned(pqn, setup, 800, learning_rate=5e-3, discount=0.8, trace=0.0, epsilon_end=1.0)
+    values, _, returns = learned(pqn, setup, 800, learning_rate=5e-3, discount=0.8, q_lambda=0.0, epsilon_end=1.0)
     np.testing.assert_allclose(values, best_values(0.8), atol=0.01)
     assert returns == 1.0
-    values, _, returns = learned(pqn, setup, 400, learning_rate=5e-3, discount=0.8, trace=0.9)
+    values, _, returns = learned(pqn, setup, 400, learning_rate=5e-3, discount=0.8, q_lambda=0.9)
     assert returns == 1.0 and (values[1] > values[0]).all()
 
 
-@pytest.mark.parametrize("n_steps", [1, 2, 5])
+@pytest.mark.parametrize("n_steps", [1, 2, 5, 11])
 def test_only_transitions_whose_return_is_whole_have_a_priority(n_steps):
     setup = dqn.Setup(environments=2, rollout_length=2, capacity=24, n_steps=n_steps, learning_starts=12)
     slots = 12
@@ -160,6 +169,29 @@ def test_only_transitions_whose_return_is_whole_have_a_priority(n_steps):
         oldest, count = replay.complete(jnp.int32(index), 2, slots, n_steps)
         whole = [(int(oldest) + i) % slots for i in range(int(count))]
         assert (leaves[whole] == 3.0).all() and leaves.sum() == 3.0 * 2 * len(whole), index
+
+
+def test_an_update_by_priority_weighs_errors_and_sets_the_new_priorities():
+    """Two transitions, (s, a, r, end) = (1, 0, 3) and (1, 1, 10), of values 1 and 2: errors 2 and 8."""
+    setup = dqn.Setup(capacity=2, rollout_length=1, batch_size=4, prioritized=True, learning_starts=1)
+    column = lambda *xs: jnp.array(xs, jnp.float32)[:, None]
+    over = jnp.ones((2, 1), bool)
+    ring = dqn.Experience(
+        column(1, 1)[..., None], jnp.array([[0], [1]]), column(3, 10), over, over, column(0, 0)[..., None]
+    )
+    tree = replay.prioritize(replay.no_priorities(2), jnp.arange(2), jnp.array([1.0, 3.0]))
+    hyper = jax.tree.map(jnp.float32, dqn.Hyper(priority_exponent=0.5, importance_exponent=0.5))
+    weights = jnp.array([1.0, 2.0])
+    carry = weights, dqn.adam().init(weights), dqn.Priorities(tree, jnp.float32(1.5))
+    # A third of the way the exponent is 1/2 + 1/2 / 3 = 2/3. The chances are 1/4 and 3/4, and of four draws, one from each
+    # quarter, one is the first: weights 1 and (1/3)^(2/3), loss (2^2 + 3 (1/3)^(2/3) 8^2) / 2 / 4.
+    tick = Tick(jnp.int32(1), jnp.int32(3), KEY)
+    (_, _, after), metrics = dqn.update(setup, LINEAR, hyper, ring, tick, weights, carry, KEY)
+    expected = (4 + 3 * (1 / 3) ** (2 / 3) * 64) / 8
+    np.testing.assert_allclose(metrics["loss"].total, expected, rtol=1e-5)
+    np.testing.assert_allclose(metrics["value"].total, (1 + 3 * 2) / 4, rtol=1e-6)
+    np.testing.assert_allclose(after.tree[-2:], [2**0.5, 8**0.5], rtol=1e-5)
+    np.testing.assert_allclose(after.largest, 8**0.5, rtol=1e-5)
 
 
 def test_the_target_network_moves_when_it_should():
@@ -202,7 +234,7 @@ def test_a_picture_is_convolved(dueling):
             "capacity=15 is not a multiple of environments \\* rollout_length = 10; nearest: 10 or 20",
         ),
         (dqn, {"capacity": 5}, "nearest: 10"),
-        (dqn, {"n_steps": 21, "capacity": 20}, "n_steps=21 is more than the 20 steps in time"),
+        (dqn, {"n_steps": 21, "capacity": 20}, "n_steps=21 is more than the 11 steps in time"),
         (dqn, {"n_steps": 3, "learning_starts": 2}, "learning_starts=2 leaves no whole return"),
         (dqn, {"environment": "Pendulum-v1"}, "has continuous actions"),
         (dqn, {"features": "convolution"}, "features='convolution' needs observations of rows, columns and channels"),
@@ -217,7 +249,7 @@ def test_a_setup_that_does_not_fit_is_refused(method, setup, message):
 
 
 def test_equal_draws_whatever_the_capacity():
-    """Until the ring is full, its size plays no part: runs of 5k and 200k slots are the same run."""
+    """Until the ring is full, its size plays no part."""
     outcomes = []
     for capacity in (400, 4000):
         experiment = dqn.make(replace(SMALL, capacity=capacity, learning_starts=20), corridor())

@@ -13,16 +13,16 @@ KEY = jax.random.key(0)
 SLOTS, WRITTEN, ENVIRONMENTS = 8, 2, 3
 
 
-def at(index: int) -> jnp.ndarray:
+def written(index: int) -> jnp.ndarray:
     """What tick `index` writes: each step's number, and the environment's behind the comma."""
     steps = index * WRITTEN + jnp.arange(WRITTEN, dtype=jnp.float32)
     return steps[:, None] + jnp.arange(ENVIRONMENTS)[None] / 10
 
 
 def filled(ticks: int) -> jnp.ndarray:
-    ring = replay.empty(at(0), SLOTS)
+    ring = replay.empty(written(0), SLOTS)
     for index in range(ticks):
-        ring = jax.jit(replay.write)(ring, at(index), jnp.int32(index))
+        ring = jax.jit(replay.write)(ring, written(index), jnp.int32(index))
     return ring
 
 
@@ -90,3 +90,19 @@ def test_a_leaf_is_drawn_in_proportion_to_its_priority(leaves):
     # One draw from each part of the sum: a leaf's count misses its share by less than the two parts at its ends.
     assert np.abs(counts - size * share).max() <= 2
     assert (counts[priorities == 0] == 0).all()
+
+
+def test_importance_by_hand():
+    # Chances 1/4 and 1/2, exponent 1/2: the rarer counts 1, the other sqrt(1/2).
+    found = replay.importance(jnp.array([0.25, 0.5]), jnp.float32(0.5))
+    np.testing.assert_allclose(found, [1.0, 0.5**0.5], rtol=1e-6)
+
+
+def test_a_place_in_the_ring_does_not_overflow():
+    """Tick 2^31 - 3 writes its slots though its first step has a number that 32 bits do not hold."""
+    index = jnp.int32(2**31 - 3)
+    ring = replay.write(jnp.zeros((SLOTS, ENVIRONMENTS)), jnp.ones((WRITTEN, ENVIRONMENTS)), index)
+    first = (2**31 - 3) % (SLOTS // WRITTEN) * WRITTEN
+    assert np.flatnonzero(np.asarray(ring)[:, 0]).tolist() == [first, first + 1]
+    oldest, count = replay.complete(index, WRITTEN, SLOTS, 2)
+    assert int(oldest) == (first + WRITTEN) % SLOTS and int(count) == SLOTS - 1

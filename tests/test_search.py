@@ -153,11 +153,11 @@ def test_a_finished_search_is_reported_with_every_setting(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "16 settings x 2 seeds" in " ".join(done.stdout.split())
     lines = (out / "table.csv").read_text().splitlines()
-    assert lines[0] == "rank,rate,noise,height,ticks reached" and len(lines) == 17
+    assert lines[0] == "rank,rate,noise,height,ticks,complete" and len(lines) == 17
     best, last = lines[1].split(","), lines[-1].split(",")
-    assert float(best[1]) == pytest.approx(found.outcomes[0].params["hyper.rate"], rel=1e-3)
-    assert float(best[3]) == pytest.approx(found.outcomes[0].scores[-1], rel=1e-4) and best[4] == "16"
-    assert last[4].endswith("(dropped)")
+    assert float(best[1]) == found.outcomes[0].params["hyper.rate"]
+    assert float(best[3]) == found.outcomes[0].scores[-1] and best[4:] == ["16", "True"]
+    assert last[5] == "False" and "(dropped)" in (out / "report.html").read_text()
     assert {path.name for path in out.glob("*.png")} == {"parallel.png", "over-rate.png", "over-noise.png"}
     page = (out / "report.html").read_text()
     assert "src=" not in page and "confirm them on" in page and page.count("<tr>") == 17

@@ -13,7 +13,7 @@ from rich.console import Console
 from research.engine.plan import Budget
 from research.report.stats import prediction_interval
 from research.studies import STUDIES, find, page
-from research.studies.study import Arm, Block, Published, Study, verdict, welch
+from research.studies.study import Arm, Block, Preset, Published, Study, verdict, welch
 from research.sweep import lanes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +60,7 @@ SMALL = Budget(40, chunk=10, record_every=10, evaluate_every=10)
 STUDY = Study(
     name="small",
     question="Does the batch matter?",
-    blocks=(Block("a line", linear.recipe, SMALL, replace(SMALL, steps=20)),),
+    blocks=(Block("a line", Preset(linear.recipe, SMALL, replace(SMALL, steps=20))),),
     arms=(Arm("32 points"), Arm("8 points", {"batch_size": 8}), Arm("slow", {}, {"learning_rate": 0.001})),
     seeds=4,
     figure="error",
@@ -72,11 +72,12 @@ STUDY = Study(
 @pytest.mark.parametrize("quick", [False, True])
 def test_a_study_ends_in_a_page_with_its_arms_differences_and_published_figures(quick, tmp_path):
     (block,) = STUDY.blocks
-    sweep = STUDY.sweep(block, quick)
+    ((arms, sweep),) = STUDY.sweeps(block, quick)
+    assert arms == STUDY.arms
     assert sweep.programs == 2 and sum(len(plan.rows) for plan in sweep.lanes) == 3 * (2 if quick else 4)
     assert lanes.go(sweep, tmp_path / block.name, Console(quiet=True), device_count=1) == []
     tables = page.write(STUDY, tmp_path, quick)
-    assert len(tables) == (2 if quick else 3), "a look has no verdict"
+    assert len(tables) == (3 if quick else 4), "a look has no verdict"
     text = (tmp_path / "table.md").read_text()
     assert text.count("| a line | 32 points |") == (1 if quick else 2) and "| a line | slow |" in text
     assert ("nobody 2026" in text) != quick and ("verdict" in text) != quick
@@ -113,20 +114,45 @@ def test_arms_are_put_together_over_blocks_that_name_their_full_score():
 
     (block,) = STUDY.blocks
     easy, hard = block._replace(name="easy", full_score=10.0), block._replace(name="hard", full_score=2.0)
+    study = replace(STUDY, blocks=(easy, hard), published=())
     members = {
-        easy: [group([10.0] * 5), group([5.0, 0.0, 5.0, 5.0, 5.0]), group([None] * 5)],
-        hard: [group([1.0] * 5), group([3.0, 1.0, 1.0, 1.0, 1.0]), group([1.0] * 5)],
+        "easy": [group([10.0] * 5), group([5.0, 0.0, 5.0, 5.0, 5.0]), group([None] * 5)],
+        "hard": [group([1.0] * 5), group([3.0, 1.0, 1.0, 1.0, 1.0]), group([1.0] * 5)],
     }
-    together = page.scaled(STUDY, members)
-    assert list(together) == ["32 points", "8 points"], "an arm with a seed without a value is in no aggregate"
-    first, second = page.aggregates(together)
+    first, second, third = page.aggregates(page.scaled(study, members))
     # Ten scores, 1 five times and 0.5 five times; the middle six have the mean 0.75. Short of 1 by 0 and by 0.5.
     assert (first[0], first[1], first[3], first[-1]) == ("32 points", "0.75", "0.25", "5")
     # 0, 0.5 eight times, 1.5: the middle six are all 0.5. Short by 0.6 and by 0.4, where 1.5 counts as 1.
     assert float(second[1]) == 0.5 and float(second[3]) == 0.5
     # Easy: never better. Hard: 1 of 5 is better, the others tie: 0.2 + 0.8 / 2 = 0.6. The mean of 0 and 0.6:
     assert float(second[5]) == pytest.approx(0.3)
-    assert page.scaled(STUDY, {easy: members[easy]}) == {} == page.scaled(STUDY, members | {block: members[easy]})
+    assert third == ["slow", *["–"] * 6, "a seed has no value"], "an arm with a seed without a value is in no aggregate"
+    # Where that is the first arm, none is compared with it.
+    members["easy"][0] = group([None] * 5)
+    first, second, _ = page.aggregates(page.scaled(study, members))
+    assert first[1] == "–" and float(second[1]) == 0.5 and second[5] == "–"
+    assert page.scaled(replace(study, blocks=(easy,)), {"easy": members["easy"]}) == {}
+    unscaled = replace(study, blocks=(easy, hard._replace(full_score=None)))
+    assert page.scaled(unscaled, members) == {}
+
+
+def test_arms_may_be_different_recipes(tmp_path):
+    """Each recipe's arms are a sweep of their own, and the page has all of them in the study's order."""
+    other = replace(linear.recipe, name="linear-again")
+    own = Preset(other, SMALL, SMALL)
+    block = Block("a line", Preset(linear.recipe, SMALL, SMALL), {"batch_size": 16})
+    arms = (Arm("first"), Arm("other", preset=own), Arm("slow", {"batch_size": 8}, {"learning_rate": 0.001}))
+    study = replace(STUDY, blocks=(block,), arms=arms, published=())
+    (ours, first), (theirs, second) = study.sweeps(block)
+    assert [arm.name for arm in ours] == ["first", "slow"] and [arm.name for arm in theirs] == ["other"]
+    assert [cell.setup.batch_size for cell in (*first.cells, *second.cells)] == [16, 8, 16]
+    for sweep in (first, second):
+        lanes.go(sweep, tmp_path / block.name, Console(quiet=True), device_count=1)
+    page.write(study, tmp_path)
+    lines = (tmp_path / "table.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[1] for line in lines] == ["first", "other", "slow"]
+    # The same runs under two names: the same figures.
+    assert lines[0].split(",")[2:7] == lines[1].split(",")[2:7] != lines[2].split(",")[2:7]
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -134,8 +160,9 @@ def test_every_study_is_valid_in_both_sizes(name):
     study = find(name)
     for block in study.blocks:
         for quick in (False, True):
-            sweep = study.sweep(block, quick)
-            assert len(sweep.cells) == len(study.arms) and sweep.lanes
+            sweeps = study.sweeps(block, quick)
+            assert sum(len(sweep.cells) for _, sweep in sweeps) == len(study.arms)
+            assert all(len(arms) == len(sweep.cells) and sweep.lanes for arms, sweep in sweeps)
     arms = {(block.name, arm.name) for block in study.blocks for arm in study.arms}
     assert all((x.block, x.arm) in arms and x.source for x in study.published)
     assert all(x.why for x in study.published if not x.comparable)

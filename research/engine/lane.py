@@ -3,6 +3,7 @@
 State and outputs go in and out as the placement holds them; ticks go in as plain ints.
 """
 
+import re
 from typing import Any
 
 import jax
@@ -13,6 +14,9 @@ from research.engine.experiment import Experiment, Inputs
 from research.engine.files import MARKS
 from research.engine.placement import ROW, SHARED, Placement
 from research.engine.plan import Plan
+
+# How devices talk to each other in a compiled program.
+COLLECTIVE = re.compile("all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute")
 
 # Programs compiled in this process. Lanes that differ in seeds, hyper-parameters or length share theirs.
 _programs: dict[Any, Any] = {}
@@ -40,8 +44,16 @@ class Lane:
         return self._run(begin, (), (ROW, ROW, SHARED), self.seeds, self.hyper, self.data, in_turn=True)
 
     def compile(self, state: Any) -> None:
-        """Compiles the chunk and the evaluation, so that what is wrong shows before anything is written."""
-        self._program(*self._chunk(state, self.total, self.feed(0)), donate=True)
+        """Compiles the chunk and the evaluation, so that what is wrong shows before anything is written.
+
+        Raises ValueError where several devices would all do the same, because the recipe marks no batch with `spread`.
+        """
+        chunk = self._program(*self._chunk(state, self.total, self.feed(0)), donate=True)
+        if self.placement.spreads_batch and not COLLECTIVE.search(chunk.as_text()):
+            raise ValueError(
+                f"{self.plan.recipe.name} marks no batch that several devices could share (see placement.spread), and each "
+                "would do the whole work; use one device and process, or more seeds"
+            )
         self._program(*self._judge(state, self.data, self.total))
 
     def pad(self, rows: Any) -> Any:

@@ -4,22 +4,27 @@ Process 0 leads: it alone reads and writes the run folder. All of them run the s
 its own devices; where one is gone the others cannot go on, and say so.
 """
 
+import collections
 import ctypes
 import os
 import re
 import signal
 import sys
+import time
 from typing import Any
 
 import jax
 import numpy as np
 
-PART_SECONDS = 60  # how long a process that has ended waits for the others to end (s)
+# How long a process waits for the others to join (s), and one that has ended for the others to end: the leader may have
+# much to save, and every error ends a process at once.
+JOIN_SECONDS, PART_SECONDS = 120, 3600
 GONE = (
     "another process of this run is gone, and none goes on alone; what was saved is whole: "
     "start all of them again, with the same commands, to go on from there"
 )
 # What the messages of lost connections have in common, in Gloo, NCCL and JAX's own service.
+_CODES = re.compile("(UNKNOWN|UNAVAILABLE|INTERNAL|DEADLINE_EXCEEDED|ABORTED|CANCELLED|FAILED_PRECONDITION):")
 _SIGNS = ("gloo", "nccl", "connection closed", "connection reset", "socket closed", "coordination service")
 
 
@@ -50,25 +55,39 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
         if processes < 1 or not 0 <= process < processes:
             raise ValueError(f"process={process} must be at least 0 and below processes={processes}")
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which the engine heeds
+    missed = f"the processes of this run did not find each other at {coordinator} within {JOIN_SECONDS} s"
+    _explain_abort(missed)
     try:
-        jax.distributed.initialize(address, processes, process, shutdown_timeout_seconds=PART_SECONDS)
+        jax.distributed.initialize(
+            address,
+            processes,
+            process,
+            initialization_timeout=JOIN_SECONDS,
+            shutdown_timeout_seconds=PART_SECONDS,
+        )
     except (RuntimeError, ValueError) as error:
-        where = f"found no cluster ({error})" if address is None else f"{coordinator}: {error}"
-        raise OSError(f"the processes of this run did not find each other at {where}") from error
-    _explain_abort()
+        raise OSError(f"{missed}: {error}") from error
+    _explain_abort(GONE)
+    devices = collections.Counter(device.process_index for device in jax.devices())
+    if len(set(devices.values())) > 1:
+        told = ", ".join(f"{count} in process {number}" for number, count in sorted(devices.items()))
+        raise ValueError(
+            f"the processes of a run need equally many devices, found {told}; give each the same --device-count"
+        )
+    gathered(np.int32(0))  # connects them now, while all are at the same point: Gloo waits 30 s, data may take longer
 
 
-# Kept, because the C library calls it.
-_on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(
-    lambda number: (os.write(2, f"\n{GONE} (JAX's lines above say what it saw)\n".encode()), os._exit(1))
-)
+_on_abort: Any = None  # kept here, because the C library calls it
 
 
-def _explain_abort() -> None:
-    """JAX's client aborts the process where its service or another process is lost, past any `except`."""
-    signature = ctypes.CDLL(None).signal
-    signature.restype = ctypes.c_void_p
-    signature(int(signal.SIGABRT), _on_abort)
+def _explain_abort(message: str) -> None:
+    """JAX's client aborts the process where its service or another process is lost, past any `except`: says why."""
+    global _on_abort
+    text = f"\n{message} (JAX's lines above say what it saw)\n".encode()
+    _on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: (os.write(2, text), os._exit(1)))
+    handle = ctypes.CDLL(None).signal
+    handle.restype = ctypes.c_void_p
+    handle(int(signal.SIGABRT), _on_abort)
 
 
 def several() -> bool:
@@ -119,7 +138,7 @@ def agree(digest: np.ndarray) -> None:
 def lost(error: BaseException) -> str:
     """What to tell where an error means that another process is gone; '' for any other error."""
     text = str(error)
-    if not several() or not any(sign in text.lower() for sign in _SIGNS):
+    if not several() or not _CODES.match(text) or not any(sign in text.lower() for sign in _SIGNS):
         return ""
     return f"{GONE} ({text.splitlines()[0]})"
 
@@ -129,4 +148,6 @@ def part(code: int) -> None:
     if several():
         sys.stdout.flush()
         sys.stderr.flush()
+        if leads():
+            time.sleep(1)  # its end is the service's end, and would cut off what the others have to say
         os._exit(code)

@@ -59,7 +59,9 @@ def run(
     inputs = plan.recipe.load(plan.setup)
     manifest = plan.manifest() | {"data": data_hash(inputs), "machine": machine(placement)} | revision()
     manifest["note"] = inputs.note
-    processes.agree(digest([np.frombuffer(json.dumps([plan.identity(), manifest["data"]]).encode(), np.uint8)]))
+    alike = {name: x for name, x in manifest["machine"].items() if name not in ("processor", "threads")}
+    told = json.dumps([plan.identity(), manifest["data"], alike], sort_keys=True)
+    processes.agree(digest([np.frombuffer(told.encode(), np.uint8)]))
     leads = processes.leads()
     resuming = leads and (folder / MANIFEST).exists() and not fresh
     moved_from: list[Any] = []
@@ -75,7 +77,7 @@ def run(
             return folder
         moved_from += [found["machine"]] if found["machine"] != manifest["machine"] else []
         manifest["earlier_machines"] = [*found.get("earlier_machines", []), *moved_from]
-    elif console and not fresh:
+    elif leads and console and not fresh:
         for older in abandoned(folder, manifest):
             console.print(f"{older} is unfinished, but other code began it: it is not resumed", style="yellow")
 

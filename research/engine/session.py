@@ -28,11 +28,14 @@ class Diverged(Exception):
 
 
 class Interrupted(Exception):
-    """A signal came; the run is saved and goes on when it is started again."""
+    """A signal came; the run is saved and goes on when it is started again.
 
-    def __init__(self, message: str, signal_number: int) -> None:
+    together  whether all processes of the run stopped at this point
+    """
+
+    def __init__(self, message: str, signal_number: int, together: bool = True) -> None:
         super().__init__(message)
-        self.signal_number = signal_number
+        self.signal_number, self.together = signal_number, together
 
 
 class Viewer(Protocol):
@@ -245,7 +248,9 @@ def signals() -> Iterator[Stop]:
     def heed(number_: int, frame: Any) -> None:
         if not stop.working:
             name = signal.Signals(number_).name
-            raise Interrupted(f"stopped by {name} before the first chunk; the same command starts again", number_)
+            raise Interrupted(
+                f"stopped by {name} before the first chunk; the same command starts again", number_, False
+            )
         if stop.signal and number_ == signal.SIGINT:
             raise KeyboardInterrupt
         stop.signal = stop.signal or number_

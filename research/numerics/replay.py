@@ -29,7 +29,7 @@ def write(ring: Any, items: Any, index: Array) -> Any:
     """Puts tick `index`'s items [T,B,...] over the oldest ones of a ring [S,B,...]; T divides S."""
 
     def put(old: Array, new: Array) -> Array:
-        first = (index * new.shape[0]) % old.shape[0]
+        first = index % (old.shape[0] // new.shape[0]) * new.shape[0]  # no product that outgrows 32 bits
         return lax.dynamic_update_slice_in_dim(old, new, first, 0)
 
     return jax.tree.map(put, ring, items)
@@ -40,9 +40,9 @@ def complete(index: Array, written: int, slots: int, n: int) -> tuple[Array, Arr
 
     -> the oldest of them i32[], how many there are i32[] (0 at first)
     """
-    steps = (index + 1) * written
-    oldest = jnp.where(steps < slots, 0, steps % slots)
-    return oldest, jnp.maximum(jnp.minimum(steps, slots) - (n - 1), 0)
+    ticks = slots // written
+    oldest = jnp.where(index < ticks, 0, (index + 1) % ticks * written)
+    return oldest, jnp.maximum(jnp.minimum(index + 1, ticks) * written - (n - 1), 0)
 
 
 def draw(key: Array, oldest: Array, count: Array, slots: int, environments: int, size: int) -> Places:
@@ -51,11 +51,17 @@ def draw(key: Array, oldest: Array, count: Array, slots: int, environments: int,
     return Places((oldest + number // environments) % slots, number % environments)
 
 
+def at(ring: Any, places: Places, later: Array) -> Any:
+    """What stands `later` i32[...,M] slots behind each place: ring [S,B,...] -> [...,M,...]"""
+    slots = jax.tree.leaves(ring)[0].shape[0]
+    slot, environment = (jnp.broadcast_to(x, later.shape) for x in places)
+    return jax.tree.map(lambda x: x[(slot + later) % slots, environment], ring)
+
+
 def stretch(ring: Any, places: Places, n: int) -> Any:
     """What stands at n slots in a row from each place: ring [S,B,...] -> [n,M,...]"""
-    slots = jax.tree.leaves(ring)[0].shape[0]
-    following = (places.slot[None] + jnp.arange(n, dtype=jnp.int32)[:, None]) % slots  # [n, M]
-    return jax.tree.map(lambda x: x[following, jnp.broadcast_to(places.environment[None], following.shape)], ring)
+    shape = n, places.slot.shape[0]
+    return at(ring, jax.tree.map(lambda x: x[None], places), lax.broadcasted_iota(jnp.int32, shape, 0))
 
 
 # Priorities: a binary tree of sums (Schaul et al. 2016, appendix B.2.1) as one array f32[2L], root at 1, leaves from L on.
@@ -70,10 +76,13 @@ def prioritize(tree: Array, leaves: Array, priorities: Array) -> Array:
     """Sets the priorities f32[K] of leaves i32[K]; a leaf that is named twice must be given one priority."""
     node = leaves + tree.shape[0] // 2
     tree = tree.at[node].set(priorities)
-    for _ in range(depth(tree)):
+
+    def raise_(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        tree, node = carry
         node = node // 2
-        tree = tree.at[node].set(tree[2 * node] + tree[2 * node + 1])
-    return tree
+        return tree.at[node].set(tree[2 * node] + tree[2 * node + 1]), node
+
+    return lax.fori_loop(0, depth(tree), raise_, (tree, node))[0]
 
 
 def draw_by_priority(key: Array, tree: Array, size: int) -> tuple[Array, Array]:
@@ -82,13 +91,23 @@ def draw_by_priority(key: Array, tree: Array, size: int) -> tuple[Array, Array]:
     -> leaves i32[M], their probabilities f32[M]
     """
     rest = (jnp.arange(size, dtype=jnp.float32) + jax.random.uniform(key, (size,))) / size * tree[1]
-    node = jnp.ones(size, jnp.int32)
-    for _ in range(depth(tree)):
+
+    def descend(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        rest, node = carry
         left, right = tree[2 * node], tree[2 * node + 1]
         turn = (rest >= left) & (right > 0.0)  # rounding must not lead to a leaf that has no priority
-        rest = jnp.where(turn, rest - left, rest)
-        node = 2 * node + turn.astype(jnp.int32)
+        return jnp.where(turn, rest - left, rest), 2 * node + turn.astype(jnp.int32)
+
+    _, node = lax.fori_loop(0, depth(tree), descend, (rest, jnp.ones(size, jnp.int32)))
     return node - tree.shape[0] // 2, tree[node] / tree[1]
+
+
+def importance(chances: Array, exponent: Array) -> Array:
+    """Weights that undo a draw by priority as far as `exponent` says, the largest being 1 (Schaul et al. 2016, section 3.4).
+
+    chances f32[M], exponent f32[] -> f32[M]
+    """
+    return (chances.min() / chances) ** exponent
 
 
 def depth(tree: Array) -> int:

@@ -50,11 +50,11 @@ def n_step_returns(rewards: Array, terminated: Array, ended: Array, discount: Ar
     """
     n = rewards.shape[0]
     before = jnp.cumsum(ended.astype(jnp.int32), 0) - ended.astype(jnp.int32)  # [n,...] episodes that ended earlier
-    powers = (discount ** jnp.arange(n, dtype=jnp.float32)).reshape(-1, *[1] * (rewards.ndim - 1))
+    powers = (discount ** jnp.arange(n).astype(rewards.dtype)).reshape(-1, *[1] * (rewards.ndim - 1))
     sums = jnp.where(before == 0, rewards * jnp.broadcast_to(powers, rewards.shape), 0.0).sum(0)
     last = jnp.where(ended.any(0), ended.argmax(0), n - 1).astype(jnp.int32)
     over = jnp.take_along_axis(terminated, last[None], 0)[0]
-    return sums, jnp.where(over, 0.0, discount ** (last.astype(jnp.float32) + 1.0)), last
+    return sums, jnp.where(over, 0.0, discount ** (last.astype(rewards.dtype) + 1)), last
 
 
 def q_lambda_targets(

@@ -110,8 +110,8 @@ def bars(groups: Sequence[Group], name: str) -> Figure:
 
 def profiles(groups: Sequence[Group], name: str) -> Figure | None:
     """The share of seeds that score above each threshold; None where nothing differs."""
-    whole = {label(group): [x for x in group.scores(name).values() if x is not None] for group in groups}
-    return profile({label(g): {"": whole[label(g)]} for g in groups if len(whole[label(g)]) == len(g.entries)}, name)
+    scores = {label(group): [*group.scores(name).values()] for group in groups}
+    return profile({told: {"": np.array(x, np.float64)} for told, x in scores.items() if None not in x}, name)
 
 
 def profile(settings: Mapping[str, Scores], name: str) -> Figure | None:
@@ -163,8 +163,11 @@ def heat_map(groups: Sequence[Group], name: str) -> Figure | None:
 
 
 def parallel(groups: Sequence[Group], name: str) -> Figure | None:
-    """Each group as a line through its fields' values, coloured by the mean of a figure; None for less than two fields."""
+    """Each group as a line through its fields' values, coloured by the mean of a figure; None for less than two fields
+    or three means."""
     means = np.array([found.value if (found := group.estimate(name)) else np.nan for group in groups])
+    if np.isfinite(means).sum() < 3:
+        return None
     return coordinates({field: [group.values[field] for group in groups] for field in groups[0].values}, means, name)
 
 
@@ -172,9 +175,9 @@ def coordinates(
     named: Mapping[str, Sequence[object]], means: np.ndarray, name: str, smaller: bool = False
 ) -> Figure | None:
     """Settings as lines through the values of `named` fields, coloured by f64[G], grey where that is NaN; the best lie
-    on top, which are the smallest where `smaller`. None for less than two fields or three values."""
+    on top, which are the smallest where `smaller`. None for less than two fields, or without a value."""
     fields = list(named)
-    if len(fields) < FACTORS or np.isfinite(means).sum() < 3:
+    if len(fields) < FACTORS or not np.isfinite(means).any():
         return None
     figure, axis = panel(f"each setting as a line, coloured by its {name}", 3.8)
     axis.grid(visible=False)

@@ -22,6 +22,8 @@ from research.engine.files import (
     read_manifest,
 )
 
+SEARCH = "search.json"  # the result of a search, which has no run folders
+
 
 class Run(NamedTuple):
     """What a run folder holds, as it was read; `tick` is the last one recorded, 0 where nothing is."""

@@ -97,7 +97,8 @@ def cells(groups: Sequence[Group], figures: Sequence[str], n: str) -> tuple[list
 
 
 def markdown(groups: Sequence[Group], figures: Sequence[str]) -> str:
-    return "\n\n".join([pipes(*cells(groups, figures, "n")), NOTE, *warnings(members(groups))]) + "\n"
+    rows = members(groups)
+    return "\n\n".join([pipes(*cells(groups, figures, "n")), NOTE, *warnings(rows), provenance(rows)]) + "\n"
 
 
 def pipes(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from research.engine.files import Damaged, read_json, write_text
 from research.report import figures
+from research.report.folder import SEARCH
 from research.report.paper import Section, booktabs, document, drawing, pipes, plain
 from research.report.tables import MISSING
 
-RESULT = "search.json"
 BEST = 20  # lines of the printed tables; table.csv has all
 
 
@@ -35,9 +35,7 @@ def write(search: Path, out: Path, title: str = "") -> list[str]:
     )
     write_text(out / "table.md", f"{pipes(heads, rows[:BEST])}\n\n{note}\n")
     write_text(out / "table.tex", booktabs(heads, rows[:BEST], "l" * len(heads), [note]))
-    whole = io.StringIO()
-    csv.writer(whole, lineterminator="\n").writerows([heads, *rows])
-    write_text(out / "table.csv", whole.getvalue())
+    write_text(out / "table.csv", comma_separated(found))
     body = [f'<p class="warn">{html.escape(note)}</p>', f'<p class="small">{html.escape(provenance(found))}</p>']
     body += [f"<figure>{drawing(picture)}</figure>" for picture in pictures.values()]
     body += [plain(Section("Settings, best first", heads, rows))]
@@ -47,16 +45,29 @@ def write(search: Path, out: Path, title: str = "") -> list[str]:
 
 def read(search: Path) -> dict[str, Any]:
     """The result file of a search. Raises Damaged where it is not one."""
-    found = read_json(search / RESULT)
+    found = read_json(search / SEARCH)
     try:
         _ = found["seeds"], found["stops"], found["machine"]["device_count"], found["outcomes"][0]["params"]
     except (KeyError, TypeError, IndexError) as error:
-        raise Damaged(f"{search / RESULT} is not a search's result ({error!r}); run the search again") from error
+        raise Damaged(f"{search / SEARCH} is not a search's result ({error!r}); run the search again") from error
     return found
 
 
+def comma_separated(found: dict[str, Any]) -> str:
+    """Every setting at full precision; what diverged at once has no score."""
+    out, fields = io.StringIO(), list(found["outcomes"][0]["params"])
+    writer = csv.writer(out, lineterminator="\n")
+    name = found["figure"].removeprefix("-")
+    writer.writerow(["rank", *(field.split(".")[1] for field in fields), name, "ticks", "complete"])
+    for rank, x in enumerate(found["outcomes"], 1):
+        ticks = found["stops"][len(x["scores"]) - 1] if x["scores"] else 0
+        score = x["scores"][-1] if x["scores"] else ""
+        writer.writerow([rank, *(repr(x["params"][field]) for field in fields), score, ticks, x["complete"]])
+    return out.getvalue()
+
+
 def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Every setting at full precision -> heads and rows."""
+    """Every setting, to be read -> heads and rows."""
     fields = list(found["outcomes"][0]["params"])
     heads = ["rank", *(field.split(".")[1] for field in fields), found["figure"].removeprefix("-"), "ticks reached"]
     rows = []

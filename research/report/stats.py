@@ -169,7 +169,7 @@ def improvement(
     ours: Scores, theirs: Scores, *, resamples: int = 2_000, seed: int = 0, level: float = LEVEL
 ) -> Estimate:
     """Probability that a run of ours beats one of theirs on a task drawn at random (Agarwal et al. 2021, section 4.3),
-    with a stratified bootstrap's percentile interval; none for fewer than 5 runs."""
+    with a stratified bootstrap's percentile interval; none for fewer than 5 runs, or where no draw tells another story."""
     if set(ours) != set(theirs):
         raise ValueError(f"tasks differ: {sorted(set(ours) ^ set(theirs))} stand on one side only; give both the same")
     rng = np.random.default_rng(seed)
@@ -183,7 +183,7 @@ def improvement(
         # Runs that are all better stay so however they are drawn: an interval of width 0 would say that this is sure.
         return Estimate(value, None, None, n)
     low, high = np.quantile(np.mean(drawn, axis=0), [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high), n)
+    return Estimate(value, float(low), float(high), n) if low < high else Estimate(value, None, None, n)
 
 
 class Difference(NamedTuple):

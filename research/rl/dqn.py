@@ -81,10 +81,10 @@ class Hyper(NamedTuple):
     """Chance of a random action at the start."""
     epsilon_end: Fraction = 0.05
     """Chance of a random action after the exploration."""
-    exploration: Fraction = 0.5
+    exploration_fraction: Fraction = 0.5
     """Share of the run over which that chance falls."""
     target_mixing: Fraction = 1.0
-    """How far the target network moves to the learned one: 1 is a copy."""
+    """How far the target network moves to the learned one: 1 is all the way."""
     max_gradient_norm: Positive = 10.0
     """Global norm that a gradient is scaled down to."""
     priority_exponent: Fraction = 0.6
@@ -113,15 +113,15 @@ class State(NamedTuple):
 
 
 class Experience(NamedTuple):
-    """observation f32[...,O flat], action i32[...], reward f32[...], terminated and ended bool[...], following f32[...,O
-    flat] what the action led to before any reset"""
+    """observation [...,O flat], action i32[...], reward f32[...], terminated and ended bool[...], final_observation
+    [...,O flat] what the action led to before any reset; observations are f32, or bool where they are binary"""
 
     observation: Array
     action: Array
     reward: Array
     terminated: Array
     ended: Array
-    following: Array
+    final_observation: Array
 
 
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
@@ -146,10 +146,11 @@ def check(setup: Setup) -> None:
             f"capacity={setup.capacity} is not a multiple of environments * rollout_length = {written}; "
             f"nearest: {f'{below} or ' if below else ''}{below + written}"
         )
-    if setup.n_steps > setup.capacity // setup.environments:
+    longest = setup.capacity // setup.environments - setup.rollout_length + 1
+    if setup.n_steps > longest:
         raise ValueError(
-            f"n_steps={setup.n_steps} is more than the {setup.capacity // setup.environments} steps in time that "
-            f"capacity={setup.capacity} holds for each of {setup.environments} environments; use less, or a larger capacity"
+            f"n_steps={setup.n_steps} is more than the {longest} steps in time that capacity={setup.capacity} always holds "
+            f"for each of {setup.environments} environments; use less, or a larger capacity"
         )
     if setup.learning_starts < setup.n_steps * setup.environments:
         raise ValueError(
@@ -161,10 +162,9 @@ def check(setup: Setup) -> None:
 def init(setup: Setup, environment: Environment, network: Values, key: Array, hyper: Hyper, data: Any) -> State:
     network_key, episode_key = jax.random.split(key)
     episodes = environments.start(environment, episode_key, setup.environments)
-    observation = flat(environment, episodes.observation)
     weights = network.init(network_key)
     nothing = jnp.zeros((1, setup.environments))
-    flags, seen = nothing.astype(bool), observation[None]
+    flags, seen = nothing.astype(bool), stored(environment, episodes.observation)[None]
     ring = Experience(seen, nothing.astype(jnp.int32), nothing, flags, flags, seen)
     priorities = Priorities(replay.no_priorities(setup.capacity), jnp.ones(())) if setup.prioritized else ()
     return State(
@@ -182,19 +182,25 @@ def step(
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
     progress = tick.index / tick.total
-    epsilon = annealed(progress, hyper.exploration, hyper.epsilon_start, hyper.epsilon_end)
+    epsilon = annealed(progress, hyper.exploration_fraction, hyper.epsilon_start, hyper.epsilon_end)
     actor = epsilon_greedy(environment, partial(network.apply, state.weights), epsilon)
     fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
     (_, episodes), (transitions, actions, _) = rollout(
         environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh
     )
-    observation, following = (flat(environment, x) for x in (transitions.observation, transitions.final_observation))
-    items = Experience(observation, actions, transitions.reward, transitions.terminated, transitions.ended, following)
+    items = Experience(
+        stored(environment, transitions.observation),
+        actions,
+        transitions.reward,
+        transitions.terminated,
+        transitions.ended,
+        stored(environment, transitions.final_observation),
+    )
     ring = replay.write(state.ring, items, tick.index)
     state = state._replace(episodes=episodes, ring=ring, priorities=newest(setup, state.priorities, tick.index))
 
     # The index is the same in every row, so this stays a branch under vmap.
-    steps = (tick.index + 1) * (setup.rollout_length * setup.environments)
+    first = -(-setup.learning_starts // (setup.rollout_length * setup.environments))  # ticks
     learn = partial(update, setup, network, hyper, ring, tick)
     carry = (state.weights, state.optimizer, state.priorities)
     idle = lambda carry, target, keys: (
@@ -208,12 +214,18 @@ def step(
 
     keys = jax.random.split(update_key, setup.updates)
     (weights, optimizer, priorities), losses = lax.cond(
-        steps >= setup.learning_starts, learning, idle, carry, state.target, keys
+        tick.index + 1 >= first, learning, idle, carry, state.target, keys
     )
-    moved = state.target + hyper.target_mixing * (weights - state.target)
+    moved = hyper.target_mixing * weights + (1.0 - hyper.target_mixing) * state.target
     target = lax.select((tick.index + 1) % setup.target_every == 0, moved, state.target)
     metrics = losses | finished(transitions) | {"epsilon": epsilon}
     return State(weights, target, optimizer, episodes, ring, priorities), metrics
+
+
+def stored(environment: Environment, observation: Array) -> Array:
+    """What the replay keeps of observations f32[...,O]: [...,O flat]"""
+    seen = flat(environment, observation)
+    return seen.astype(bool) if environment.binary else seen
 
 
 def newest(setup: Setup, priorities: Priorities | tuple[()], index: Array) -> Priorities | tuple[()]:
@@ -221,21 +233,16 @@ def newest(setup: Setup, priorities: Priorities | tuple[()], index: Array) -> Pr
     none, as what it wrote over."""
     if not isinstance(priorities, Priorities):
         return ()
-    slots, length = setup.capacity // setup.environments, setup.rollout_length
-    written = index * length + jnp.arange(length, dtype=jnp.int32)
-    ready = written - (setup.n_steps - 1)
-
-    def leaves(slot: Array) -> Array:
-        return (slot % slots * setup.environments)[:, None] + jnp.arange(setup.environments, dtype=jnp.int32)[None]
-
-    def put(tree: Array, slot: Array, priority: Array) -> Array:
-        places = leaves(slot)
-        return replay.prioritize(tree, places.reshape(-1), jnp.broadcast_to(priority, places.shape).reshape(-1))
-
-    tree = put(priorities.tree, written, jnp.zeros(()))
-    # Before the first n steps are there, `ready` is below 0, where nothing stands.
-    largest = jnp.where(ready >= 0, priorities.largest, 0.0)[:, None]
-    return Priorities(put(tree, ready, largest), priorities.largest)
+    slots, length, behind = setup.capacity // setup.environments, setup.rollout_length, setup.n_steps - 1
+    # From the first slot whose stretch is whole now to the last one written: the last `behind` of them wait. In the first
+    # ticks what lies before slot 0 is the ring's empty end.
+    slot = index % (slots // length) * length - behind + jnp.arange(length + behind, dtype=jnp.int32)
+    time = jnp.minimum(index, slots) * length - behind + jnp.arange(length + behind, dtype=jnp.int32)
+    whole = (jnp.arange(length + behind) < length) & (time >= 0)
+    leaves = (slot % slots * setup.environments)[:, None] + jnp.arange(setup.environments, dtype=jnp.int32)[None]
+    values = jnp.broadcast_to(jnp.where(whole, priorities.largest, 0.0)[:, None], leaves.shape)
+    tree = replay.prioritize(priorities.tree, leaves.reshape(-1), values.reshape(-1))
+    return Priorities(tree, priorities.largest)
 
 
 def update(
@@ -248,15 +255,14 @@ def update(
     if isinstance(priorities, Priorities):
         leaves, chances = replay.draw_by_priority(key, priorities.tree, setup.batch_size)
         places = replay.Places(leaves // setup.environments, leaves % setup.environments)
-        exponent = hyper.importance_exponent + (1.0 - hyper.importance_exponent) * (tick.index / tick.total)
-        importance = (chances * (count * setup.environments).astype(jnp.float32)) ** -exponent
-        importance = importance / importance.max()
+        exponent = annealed(tick.index / tick.total, jnp.ones(()), hyper.importance_exponent, jnp.ones(()))
+        importance = replay.importance(chances, exponent)
     else:
         places = replay.draw(key, oldest, count, slots, setup.environments, setup.batch_size)
         importance = jnp.ones(setup.batch_size)
-    stretch = replay.stretch(ring, places, setup.n_steps)  # [n, M, ...]
-    targets = bootstrapped(setup, network, hyper, weights, target, stretch)
-    observation, action = stretch.observation[0], stretch.action[0]
+    targets = bootstrapped(setup, network, hyper, weights, target, ring, places)
+    seen = replay.at(ring, places, jnp.zeros(setup.batch_size, jnp.int32))
+    observation, action = seen.observation.astype(jnp.float32), seen.action
     (loss, (errors, values)), gradient = jax.value_and_grad(partial(objective, network), has_aux=True)(
         weights, observation, action, targets, importance
     )
@@ -270,13 +276,14 @@ def update(
 
 
 def bootstrapped(
-    setup: Setup, network: Values, hyper: Hyper, weights: Array, target: Array, stretch: Experience
+    setup: Setup, network: Values, hyper: Hyper, weights: Array, target: Array, ring: Experience, places: replay.Places
 ) -> Array:
-    """Targets f32[M] of stretches [n,M,...] of experience."""
-    sums, weight, last = n_step_returns(stretch.reward, stretch.terminated, stretch.ended, hyper.discount)
-    following = jnp.take_along_axis(stretch.following, last[None, :, None], 0)[0]  # [M, O flat]
-    values = network.apply(target, following)  # [A, M]
-    best = jnp.argmax(network.apply(weights, following) if setup.double else values, 0)
+    """Targets f32[M] of the transitions that stand at places in a ring."""
+    rewards, terminated, ended = replay.stretch((ring.reward, ring.terminated, ring.ended), places, setup.n_steps)
+    sums, weight, last = n_step_returns(rewards, terminated, ended, hyper.discount)
+    led_to = replay.at(ring.final_observation, places, last).astype(jnp.float32)  # [M, O flat]
+    values = network.apply(target, led_to)  # [A, M]
+    best = jnp.argmax(network.apply(weights, led_to) if setup.double else values, 0)
     return sums + weight * taken(values, best)
 
 

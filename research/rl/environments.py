@@ -59,6 +59,7 @@ class Environment(NamedTuple):
     reset              key -> (state, observation f32[O])
     step               (key, state, action) -> Outcome
     one_hot            True where an observation names one of O states
+    binary             True where observations hold nothing but 0 and 1
     """
 
     name: str
@@ -68,6 +69,7 @@ class Environment(NamedTuple):
     reset: Callable[[Array], tuple[Any, Array]]
     step: Callable[[Array, Any, Array], Outcome]
     one_hot: bool = False
+    binary: bool = False
 
 
 class Episodes(NamedTuple):
@@ -212,7 +214,9 @@ def adapt(name: str, built: Any, params: Any) -> Environment:
         reward, terminated, truncated = (jnp.reshape(x, ()) for x in (reward, terminated, truncated))
         return Outcome(settle(state), observe(observation), reward.astype(jnp.float32), terminated, truncated)
 
-    return Environment(name, shape, actions, int(params.max_steps_in_episode), reset, step, one_hot)
+    return Environment(
+        name, shape, actions, int(params.max_steps_in_episode), reset, step, one_hot, one_hot or "MinAtar" in name
+    )
 
 
 def action_space(name: str, space: Any) -> Discrete | Box:

@@ -3,12 +3,14 @@
 Dimensions: B environments, A actions, O an observation's shape.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
@@ -35,7 +37,7 @@ def q_network(
     if not isinstance(environment.actions, Discrete):
         raise ValueError(
             f"environment={environment.name!r} has continuous actions, of which no largest value can be looked up; "
-            "use ppo or sac, or an environment with discrete actions"
+            "use ppo, or an environment with discrete actions"
         )
     shape = environment.observation_shape
     if features == "convolution" and len(shape) != GRID:
@@ -61,9 +63,14 @@ class Values(NamedTuple):
 
     def apply(self, weights: Array, observation: Array) -> Array:
         """observation f32[...,I] -> f32[A,...]"""
-        shapes = jax.eval_shape(lambda: self.network.init(jax.random.key(0), jnp.zeros((1, self.inputs))))
-        unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))[1]
-        return self.network.apply(unravel(weights), observation)
+        return self.network.apply(unraveller(self)(weights), observation)
+
+
+@functools.cache
+def unraveller(network: Values) -> Callable[[Array], Any]:
+    """From a network's parameters as one vector to its parameters."""
+    shapes = jax.eval_shape(lambda: network.network.init(jax.random.key(0), jnp.zeros((1, network.inputs))))
+    return ravel_pytree(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))[1]
 
 
 def taken(values: Array, action: Array) -> Array:
@@ -71,12 +78,10 @@ def taken(values: Array, action: Array) -> Array:
     return (values * jax.nn.one_hot(action, values.shape[0], dtype=values.dtype, axis=0)).sum(0)
 
 
-def epsilon_greedy(
-    environment: Environment, values: Callable[[Array], Array], epsilon: Array, note: bool = False
-) -> Actor:
+def epsilon_greedy(environment: Environment, values: Callable[[Array], Array], epsilon: Array) -> Actor:
     """Takes a random action with chance epsilon f32[], otherwise one of the largest value.
 
-    values  observations f32[B,O flat] -> f32[A,B]; they are the actor's notes where `note`
+    values  observations f32[B,O flat] -> f32[A,B]
     """
     assert isinstance(environment.actions, Discrete)
     count = environment.actions.count
@@ -89,8 +94,7 @@ def epsilon_greedy(
     def act(memory: Any, episodes: Episodes, drawn: Any) -> Any:
         explores, random = drawn
         found = values(flat(environment, episodes.observation))
-        action = jnp.where(explores, random, jnp.argmax(found, 0).astype(random.dtype))
-        return memory, action, found if note else ()
+        return memory, jnp.where(explores, random, jnp.argmax(found, 0).astype(random.dtype)), ()
 
     return Actor(draw, act)
 

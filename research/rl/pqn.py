@@ -1,8 +1,8 @@
 """Parallelised Q-learning (Gallici et al. 2025): no replay, no target network, but layer norm and many environments.
 
 One tick is a rollout of T steps in B environments and several epochs of minibatch updates towards Q(lambda) targets,
-which descend the mean of (g - Q(s, a))^2 / 2. PureJaxQL and rejax compute those targets from values one step late;
-these are worked out by hand in tests/test_returns.py. Time limits are bootstrapped through.
+which descend the mean of (g - Q(s, a))^2 / 2. rejax reads every greedy value one step late, PureJaxQL the last but one (their
+open issues); these are worked out by hand in tests/test_returns.py. Time limits are bootstrapped through.
 
 Dimensions: T steps of a rollout, B environments, N = T * B, M samples of a minibatch, E evaluation episodes,
 O an observation's shape, A actions, D parameters.
@@ -61,13 +61,13 @@ class Hyper(NamedTuple):
     """Adam's step size."""
     discount: Fraction = 0.99
     """Weight of a reward one step later."""
-    trace: Fraction = 0.9
-    """Lambda: how far targets look ahead: 0 is one step, 1 to the end of the rollout."""
+    q_lambda: Fraction = 0.9
+    """How far targets look ahead: 0 is one step, 1 to the end of the rollout."""
     epsilon_start: Fraction = 1.0
     """Chance of a random action at the start."""
     epsilon_end: Fraction = 0.05
     """Chance of a random action after the exploration."""
-    exploration: Fraction = 0.5
+    exploration_fraction: Fraction = 0.5
     """Share of the run over which that chance falls."""
     max_gradient_norm: Positive = 10.0
     """Global norm that a gradient is scaled down to."""
@@ -105,7 +105,7 @@ def step(
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
     progress = tick.index / tick.total
-    epsilon = annealed(progress, hyper.exploration, hyper.epsilon_start, hyper.epsilon_end)
+    epsilon = annealed(progress, hyper.exploration_fraction, hyper.epsilon_start, hyper.epsilon_end)
     actor = epsilon_greedy(environment, partial(network.apply, state.weights), epsilon)
     fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
     (_, episodes), (transitions, actions, _) = rollout(
@@ -113,7 +113,7 @@ def step(
     )
     best = network.apply(state.weights, flat(environment, transitions.final_observation)).max(0)  # [T, B]
     targets = q_lambda_targets(
-        transitions.reward, best, transitions.terminated, transitions.ended, hyper.discount, hyper.trace
+        transitions.reward, best, transitions.terminated, transitions.ended, hyper.discount, hyper.q_lambda
     )
     samples = (flat(environment, transitions.observation), actions, targets)
     samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)  # [T, B, ...] -> [N, ...]

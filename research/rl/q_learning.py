@@ -76,7 +76,7 @@ class Hyper(NamedTuple):
     """Chance of a random action at the start."""
     epsilon_end: Fraction = 0.05
     """Chance of a random action after the exploration."""
-    exploration: Fraction = 0.5
+    exploration_fraction: Fraction = 0.5
     """Share of the run over which that chance falls."""
 
 
@@ -91,9 +91,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """Q-learning as an experiment, in `setup.environment` or in an Environment of one's own."""
     environment = environment or environments.make(setup.environment)
     if not isinstance(environment.actions, Discrete):
-        raise ValueError(
-            f"environment={environment.name!r} has continuous actions, which no table can hold; use ppo or sac"
-        )
+        raise ValueError(f"environment={environment.name!r} has continuous actions, which no table can hold; use ppo")
     cells = chosen_cells(setup, environment)
     return Experiment(
         init=partial(init, setup, environment, cells),
@@ -159,7 +157,7 @@ def step(
 ) -> tuple[State, dict[str, Array | Ratio]]:
     draw_key, step_key, fresh_key = jax.random.split(tick.key, 3)
     progress = tick.index / tick.total
-    epsilon = annealed(progress, hyper.exploration, hyper.epsilon_start, hyper.epsilon_end)
+    epsilon = annealed(progress, hyper.exploration_fraction, hyper.epsilon_start, hyper.epsilon_end)
     step_size = annealed(progress, jnp.ones(()), hyper.step_size, hyper.step_size_end)
     shape = setup.rollout_length, setup.environments
     drawn = actor_of(environment, cells, state.table, epsilon).draw(draw_key, shape)

@@ -1,7 +1,8 @@
 """REINFORCE (Williams 1992): whole episodes, and the return that followed each action.
 
-One tick plays an episode in each of B environments to its end and takes one gradient step. With returns G from each step
-to the episode's end, a baseline b and the episodes' steps counted alike, it descends
+One tick is a rollout in B environments and one gradient step on its whole episodes: all that began early enough to end
+within the rollout whatever they do, so that a short one is no likelier to be among them. With returns G from each step to
+its episode's end, a baseline b and all those steps counted alike, it descends
 
     -mean((G - b) log pi(a|s)) - entropy_coefficient * mean(entropy)
 
@@ -18,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
+from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from research.engine.experiment import Experiment, Ratio, Tick
@@ -29,7 +30,7 @@ from research.numerics.returns import backward_sums
 from research.rl import environments
 from research.rl.actor_critic import Agent, make_actor, make_agent
 from research.rl.environments import Environment, Transition
-from research.rl.rollout import Evaluation, flat, play, rollout, score
+from research.rl.rollout import Evaluation, finished, flat, play, rollout, score
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class Setup:
 
     environment: str = "CartPole-v1"
     """Name of an environment."""
-    environments: Count = 4
-    """Episodes in a tick, side by side."""
-    rollout_length: Count = 500
-    """Steps that are played for an episode, at least the environment's time limit; those after its end are not used, and
-    count as environment steps all the same."""
+    environments: Count = 2
+    """Environments side by side."""
+    rollout_length: Count = 1000
+    """Steps that each environment takes in a tick, at least its time limit; episodes that begin later than that before the
+    rollout's end are not learned from."""
     baseline: bool = True
     """Subtract a learned value of the state from the return."""
     widths: tuple[int, ...] = (64, 64)
@@ -86,7 +87,8 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     if setup.rollout_length < environment.time_limit:
         raise ValueError(
             f"rollout_length={setup.rollout_length} is less than the {environment.time_limit} steps that an episode of "
-            f"{environment.name} may have, and returns would be cut; use rollout_length={environment.time_limit}"
+            f"{environment.name} may have, and no episode would surely be whole; use at least {environment.time_limit}, "
+            f"better {2 * environment.time_limit}"
         )
     agent = make_agent(environment, setup.widths, setup.activation)
     return Experiment(
@@ -107,11 +109,12 @@ def init(setup: Setup, environment: Environment, agent: Agent, key: Array, hyper
 def step(
     setup: Setup, environment: Environment, agent: Agent, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
-    start_key, rollout_key = jax.random.split(tick.key)
+    start_key, rollout_key, fresh_key = jax.random.split(tick.key, 3)
     episodes = environments.start(environment, start_key, setup.environments)
     actor = make_actor(agent, partial(flat, environment), state.params, sampled=True)
-    _, (transitions, actions, _) = rollout(environment, actor, (), episodes, rollout_key, environment.time_limit)
-    counted, returns = first_episodes(transitions, hyper.discount)
+    fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
+    _, (transitions, actions, _) = rollout(environment, actor, (), episodes, rollout_key, setup.rollout_length, fresh)
+    counted, returns = whole_episodes(transitions, environment.time_limit, hyper.discount)
     observation = flat(environment, transitions.observation)
     weights, unravel = ravel_pytree(state.params)
     gradient, losses = jax.grad(
@@ -120,20 +123,18 @@ def step(
     weights, optimizer = descend(
         adam(), weights, state.optimizer, gradient, hyper.learning_rate, hyper.max_gradient_norm
     )
-    played = jnp.asarray(float(setup.environments))
-    lengths = counted.sum()
-    metrics = losses | {
-        "episode_return": Ratio((transitions.reward * counted).sum(), played),
-        "episode_length": Ratio(lengths, played),
-    }
-    return State(unravel(weights), optimizer), metrics
+    return State(unravel(weights), optimizer), losses | finished(transitions)
 
 
-def first_episodes(transitions: Transition, discount: Array) -> tuple[Array, Array]:
-    """Which of [T,B] steps belong to the first episode, f32[T,B] of 0 and 1, and their returns to its end f32[T,B]."""
+def whole_episodes(transitions: Transition, limit: int, discount: Array) -> tuple[Array, Array]:
+    """Which of [T,B] steps belong to an episode that began `limit` steps or more before the rollout's end, f32[T,B] of 0
+    and 1, and returns to the episode's end f32[T,B]."""
+    length = transitions.length.shape[0]
+    step = lax.broadcasted_iota(jnp.int32, transitions.length.shape, 0)
+    began = step + 1 - transitions.length
     ended = transitions.ended.astype(jnp.float32)
-    counted = (jnp.cumsum(ended, 0) - ended == 0).astype(jnp.float32)
-    return counted, backward_sums(transitions.reward, discount * (1.0 - ended))
+    returns = backward_sums(transitions.reward, discount * (1.0 - ended))
+    return (began <= length - limit).astype(jnp.float32), returns
 
 
 def objective(
@@ -155,7 +156,8 @@ def objective(
     policy_loss = -mean((returns - jax.lax.stop_gradient(values)) * log_probability)
     value_loss = 0.5 * mean((values - returns) ** 2)
     loss = policy_loss + hyper.value_coefficient * value_loss - hyper.entropy_coefficient * entropy
-    return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
+    parts = {"policy_loss": policy_loss, "entropy": entropy}
+    return loss, parts | ({"value_loss": value_loss} if setup.baseline else {})
 
 
 def evaluate(

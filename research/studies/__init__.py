@@ -6,6 +6,7 @@ import importlib
 from research.studies.study import Study
 
 STUDIES = {
+    "classic-control": "research.studies.classic_control:STUDY",
     "mnist-cnn": "research.studies.mnist_cnn:STUDY",
     "ppo-ablation": "research.studies.ppo_ablation:STUDY",
 }

@@ -6,14 +6,14 @@ RESEARCH_DATA_DIR=... python scripts/reproduce.py mnist-cnn
 from dataclasses import replace
 
 from research.recipes.classify import CLASSIFY
-from research.studies.study import Arm, Block, Study
+from research.studies.study import Arm, Block, Preset, Study
 
 MNIST = replace(CLASSIFY, setup=replace(CLASSIFY.setup, data="mnist"))
 
 STUDY = Study(
     name="mnist-cnn",
     question="What do augmentation, label smoothing and the cosine schedule each add to a small CNN on MNIST?",
-    blocks=(Block("MNIST", MNIST, MNIST.budget, replace(MNIST.budget, steps=100, evaluate_every=50)),),
+    blocks=(Block("MNIST", Preset(MNIST, MNIST.budget, replace(MNIST.budget, steps=100, evaluate_every=50))),),
     arms=tuple(
         Arm(
             ", ".join(

@@ -11,24 +11,35 @@ from rich.table import Table
 from research.report import collect, figures, paper, summary, tables
 from research.report.collect import Group
 from research.report.paper import Section
-from research.report.stats import LEVEL, Difference, bootstrap, holm, improvement, iqm, optimality_gap, paired
+from research.report.stats import (
+    FEW,
+    LEVEL,
+    Difference,
+    Estimate,
+    bootstrap,
+    holm,
+    improvement,
+    iqm,
+    optimality_gap,
+    paired,
+)
 from research.report.tables import MISSING, alike
 from research.studies.study import Block, Study, verdict
 
 
 def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
     """Writes report.html, table.md, table.tex, table.csv and figures into the study's folder -> tables to print."""
-    blocks = {block: groups(study, block, folder, quick) for block in study.blocks}
+    blocks = {block.name: groups(study, block, folder, quick) for block in study.blocks}
     everything = [group for members in blocks.values() for group in members]
     names = [study.figure]
     pictures: dict[str, Any] = {}
     for block, members in blocks.items():
         for name, picture in figures.draw([arms_only(group) for group in members], names).items():
             axis = picture.axes[0]
-            axis.set_title(f"{block.name}: {axis.get_title(loc='left')}", loc="left", fontsize=10)
-            pictures[f"{block.name}-{name}"] = picture
+            axis.set_title(f"{block}: {axis.get_title(loc='left')}", loc="left", fontsize=10)
+            pictures[f"{block}-{name}"] = picture
     together = scaled(study, blocks)
-    if together and (whole := figures.profile(together, "share of the full score")):
+    if whole := figures.profile({arm: tasks for arm, tasks in together.items() if tasks}, "share of the full score"):
         pictures["profile"] = whole
     further = [
         *([Section(f"All of them together, {SCALE}", TOGETHER, aggregates(together))] if together else []),
@@ -46,24 +57,24 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
 
 def groups(study: Study, block: Block, folder: Path, quick: bool) -> list[Group]:
     """The block's rows by arm, from its run folders. Raises ValueError where an arm has none."""
-    sweep = study.sweep(block, quick)
-    home = folder / block.name / sweep.name
-    for plan in sweep.lanes:
-        summary.summarize(home / plan.name)
-    entries = collect.entries([home])
-    found = []
-    settings = {plan.name: plan for plan in sweep.lanes}
-    for arm, cell in zip(study.arms, sweep.cells, strict=True):
-        members = tuple(
-            entry
-            for entry in entries
-            for plan in [settings[entry.folder.name]]
-            if (plan.setup, plan.rows[entry.row].hyper) == (cell.setup, cell.hyper)
-        )
-        if not members:
-            raise ValueError(f"arm {arm.name!r} of {study.name} has no finished run in {home}; run the study again")
-        found.append(Group({"study.on": block.name, "study.arm": arm.name}, members))
-    return found
+    found: dict[str, Group] = {}
+    for arms, sweep in study.sweeps(block, quick):
+        home = folder / block.name / sweep.name
+        plans = {plan.name: plan for plan in sweep.lanes}
+        for name in plans:
+            summary.summarize(home / name)
+        entries = collect.entries([home])
+        for arm, cell in zip(arms, sweep.cells, strict=True):
+            members = tuple(
+                entry
+                for entry in entries
+                for plan in [plans[entry.folder.name]]
+                if (plan.setup, plan.rows[entry.row].hyper) == (cell.setup, cell.hyper)
+            )
+            if not members:
+                raise ValueError(f"arm {arm.name!r} of {study.name} has no finished run in {home}; run the study again")
+            found[arm.name] = Group({"study.on": block.name, "study.arm": arm.name}, members)
+    return [found[arm.name] for arm in study.arms]
 
 
 def arms_only(group: Group) -> Group:
@@ -74,35 +85,39 @@ SCALE = "as a share of the full score"
 TOGETHER = ("arm", "IQM", "interval", "optimality gap", "interval", "P(beats the first)", "interval", "n")
 
 
-def scaled(study: Study, blocks: dict[Block, list[Group]]) -> dict[str, dict[str, np.ndarray]]:
-    """{arm: {block: scores f64[N] / full score}} of the arms whose every seed has a value; empty unless several blocks
-    name their full score."""
-    full = {block: block.full_score for block in blocks if block.full_score is not None}
-    if len(blocks) < 2 or len(full) < len(blocks):
+def scaled(study: Study, blocks: dict[str, list[Group]]) -> dict[str, dict[str, np.ndarray]]:
+    """{arm: {block: scores f64[N] / full score}}, with no block for an arm of which a seed has no value; empty unless
+    several blocks name their full score."""
+    full = {block.name: block.full_score for block in study.blocks if block.full_score is not None}
+    if len(blocks) < 2 or set(full) != set(blocks):
         return {}
-    found = {}
+    found: dict[str, dict[str, np.ndarray]] = {}
     for number, arm in enumerate(study.arms):
         scores = {block: list(members[number].scores(study.figure).values()) for block, members in blocks.items()}
-        if not any(None in x for x in scores.values()):
-            found[arm.name] = {block.name: np.array(x, np.float64) / full[block] for block, x in scores.items()}
+        lacks = any(None in x for x in scores.values())
+        found[arm.name] = {} if lacks else {block: np.array(x, np.float64) / full[block] for block, x in scores.items()}
     return found
 
 
 def aggregates(arms: dict[str, dict[str, np.ndarray]]) -> list[list[str]]:
     """Interquartile mean, optimality gap and probability of improvement over the first arm (Agarwal et al. 2021), each
-    with its stratified bootstrap interval."""
+    with its stratified bootstrap interval from 5 seeds on."""
     first = next(iter(arms.values()))
     rows = []
     for name, tasks in arms.items():
-        with warnings.catch_warnings():  # of few seeds the page warns itself
-            warnings.simplefilter("ignore")
-            found = [bootstrap(tasks, iqm), bootstrap(tasks, optimality_gap())]
-        found.append(improvement(tasks, first))
+        found: list[Estimate] = []
+        if tasks:
+            with warnings.catch_warnings():  # an interval of fewer is not shown
+                warnings.simplefilter("ignore")
+                found = [bootstrap(tasks, iqm), bootstrap(tasks, optimality_gap())]
+        if tasks and first and tasks is not first:
+            found.append(improvement(tasks, first))
         told = []
-        for x in found if tasks is not first else found[:2]:
+        for x in found:
             value, low, high = alike([x.value, x.low, x.high])
-            told += [value, f"[{low}, {high}]" if x.low is not None else MISSING]
-        rows.append([name, *told, *[MISSING] * (6 - len(told)), str(found[0].n)])
+            told += [value, f"[{low}, {high}]" if x.low is not None and x.n >= FEW else MISSING]
+        n = str(found[0].n) if found else "a seed has no value"
+        rows.append([name, *told, *[MISSING] * (6 - len(told)), n])
     return rows
 
 
@@ -136,9 +151,9 @@ def differences(blocks: Sequence[Sequence[Group]], figure: str) -> list[list[str
 PUBLISHED = ("on", "arm", "ours", "published", "n", "source", "selected", "verdict")
 
 
-def published(study: Study, blocks: dict[Block, list[Group]]) -> list[list[str]]:
+def published(study: Study, blocks: dict[str, list[Group]]) -> list[list[str]]:
     """Every published figure beside ours, with the verdict by `study.verdict`."""
-    named = {(block.name, group.values["study.arm"]): group for block, members in blocks.items() for group in members}
+    named = {(block, group.values["study.arm"]): group for block, members in blocks.items() for group in members}
     rows = []
     for theirs in study.published:
         group = named[theirs.block, theirs.arm]

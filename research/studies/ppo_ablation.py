@@ -6,18 +6,20 @@ python scripts/reproduce.py ppo-ablation
 from dataclasses import replace
 
 from research.recipes.ppo import BREAKOUT, CARTPOLE
-from research.studies.study import Arm, Block, Published, Study
+from research.studies.study import Arm, Block, Preset, Published, Study
 
 STUDY = Study(
     name="ppo-ablation",
     question="Which of PPO's details carry it on CartPole-v1 and Breakout-MinAtar? Each is switched off by itself.",
     blocks=(
-        Block("CartPole-v1", CARTPOLE, CARTPOLE.budget, replace(CARTPOLE.budget, steps=50_000), full_score=500.0),
+        Block(
+            "CartPole-v1",
+            Preset(CARTPOLE, CARTPOLE.budget, replace(CARTPOLE.budget, steps=50_000)),
+            full_score=500.0,
+        ),
         Block(
             "Breakout-MinAtar",
-            BREAKOUT,
-            BREAKOUT.budget,
-            replace(BREAKOUT.budget, steps=163_840),
+            Preset(BREAKOUT, BREAKOUT.budget, replace(BREAKOUT.budget, steps=163_840)),
             full_score=28.0,  # gymnax's published PPO
         ),
     ),

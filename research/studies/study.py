@@ -13,25 +13,35 @@ from research.sweep.grid import make_cell
 from research.sweep.lanes import Sweep
 
 
+class Preset(NamedTuple):
+    """What is run: a recipe, its budget, and the budget of `--quick`."""
+
+    recipe: Recipe
+    budget: Budget
+    quick: Budget
+
+
 class Arm(NamedTuple):
-    """One setting of a study: what it changes in its block's recipe, by field name."""
+    """One setting of a study: what it changes in its preset, by field name. The preset is its block's, or its own where
+    arms are different methods."""
 
     name: str
     setup: dict[str, Any] = {}
     hyper: dict[str, float] = {}
+    preset: Preset | None = None
 
 
 class Block(NamedTuple):
-    """The arms of one recipe (an environment, a data set), which share a budget.
+    """What all arms are tried on: an environment, a data set.
 
-    quick       the budget of `--quick`
+    preset      of the arms that have none of their own
+    setup       what every arm's preset is given here, by field name
     full_score  what counts as 1 where scores of several blocks are put together, 0 being 0; None where they are not
     """
 
     name: str
-    recipe: Recipe
-    budget: Budget
-    quick: Budget
+    preset: Preset | None = None
+    setup: dict[str, Any] = {}
     full_score: float | None = None
 
 
@@ -74,17 +84,28 @@ class Study:
             if theirs.kind in ("std", "SE", "95 %") and not (theirs.spread and theirs.n > 1):
                 raise ValueError(f"{theirs.source}: kind={theirs.kind!r} needs a spread above 0 and n of 2 or more")
 
-    def sweep(self, block: Block, quick: bool = False) -> Sweep:
-        """All arms of a block as one sweep."""
-        cells = tuple(
-            make_cell(
-                block.recipe,
-                {f"setup.{k}": v for k, v in arm.setup.items()} | {f"hyper.{k}": v for k, v in arm.hyper.items()},
-            )
-            for arm in self.arms
-        )
+    def sweeps(self, block: Block, quick: bool = False) -> list[tuple[tuple[Arm, ...], Sweep]]:
+        """A block's arms, those of one recipe as one sweep whose cells are those arms."""
         seeds = tuple(range(self.quick_seeds if quick else self.seeds))
-        return Sweep(block.recipe, cells, seeds, block.quick if quick else block.budget, self.width)
+        presets: dict[str, tuple[Preset, list[Arm]]] = {}
+        for arm in self.arms:
+            preset = arm.preset or block.preset
+            assert preset is not None, f"{self.name}: arm {arm.name!r} has no preset on {block.name!r}"
+            known, arms = presets.setdefault(preset.recipe.name, (preset, []))
+            assert known == preset, f"{self.name}: {preset.recipe.name} stands in two presets; give one another name"
+            arms.append(arm)
+        found = []
+        for preset, arms in presets.values():
+            cells = tuple(make_cell(preset.recipe, changes(block, arm)) for arm in arms)
+            budget = preset.quick if quick else preset.budget
+            found.append((tuple(arms), Sweep(preset.recipe, cells, seeds, budget, self.width)))
+        return found
+
+
+def changes(block: Block, arm: Arm) -> dict[str, Any]:
+    """What an arm changes in its preset on a block, by full name."""
+    setup = block.setup | arm.setup
+    return {f"setup.{k}": v for k, v in setup.items()} | {f"hyper.{k}": v for k, v in arm.hyper.items()}
 
 
 def verdict(scores: Sequence[float], published: Published) -> str:

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 POLL_SECONDS, GRACE_SECONDS = 1.0, 120.0
+LAUNCHER = "RESEARCH_LAUNCHER"  # names the launcher's process to its lanes
 
 
 def command(script: Path, arguments: Sequence[str], lane: int) -> list[str]:
@@ -44,7 +45,10 @@ def local(commands: Sequence[list[str]], jobs: int, logs: Path, say: Callable[[s
         try:
             with (logs / f"lane-{number}.txt").open("w") as log:
                 process = subprocess.Popen(
-                    commands[number], stdout=log, stderr=subprocess.STDOUT, preexec_fn=stop_with_parent
+                    commands[number],
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=os.environ | {LAUNCHER: str(os.getpid())},
                 )
                 with contextlib.suppress(ProcessLookupError):  # it has ended already
                     os.sched_setaffinity(process.pid, mine)  # before it has counted its cores
@@ -58,12 +62,15 @@ def local(commands: Sequence[list[str]], jobs: int, logs: Path, say: Callable[[s
         return list(pool.map(go, range(len(commands))))
 
 
-def stop_with_parent() -> None:
-    """Asks Linux to send this process SIGTERM when the thread that started it ends, however that ends: the lane saves
-    and stops. Elsewhere it goes on."""
-    if sys.platform == "linux":
+def stop_with_launcher() -> None:
+    """In a lane that `local` started: asks Linux for SIGTERM when the launcher's thread ends, however that ends, so that
+    the lane saves and stops. Elsewhere it goes on."""
+    launcher = os.environ.get(LAUNCHER)
+    if launcher and sys.platform == "linux":
         set_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
+        if os.getppid() != int(launcher):
+            sys.exit(128 + signal.SIGTERM)  # it ended before this
 
 
 class LaneJob:

@@ -26,7 +26,7 @@ from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
 from research.engine.record import machine, revision
 from research.engine.session import best_figure
-from research.report.searched import RESULT
+from research.report.folder import SEARCH
 from research.sweep.grid import bounds, resolve, split
 
 JOURNAL = "journal.jsonl"
@@ -158,13 +158,13 @@ def go(search: Search, out: Path, say: Callable[[str], None], device_count: int 
             say(f"{len(outcomes)} of {search.trials} settings, {told if complete[0].complete else 'none to the end'}")
     finally:
         os.close(held)
-    widths = [
-        lane_of(search, [{}] * min(search.batch, search.trials - i), inputs, device_count).placement.width
+    placements = [
+        lane_of(search, [{}] * min(search.batch, search.trials - i), inputs, device_count).placement
         for i in range(0, search.trials, search.batch)
     ]
-    unpruned = sum(widths) * search.plan([{}]).ticks
+    unpruned = sum(placement.width for placement in placements) * search.plan([{}]).ticks
     result = Result(ranked(search, outcomes), sum(x.ticks for x in outcomes), float(unpruned))
-    write_json(folder / RESULT, content(search, result) | {"machine": machine(first.placement)} | revision())
+    write_json(folder / SEARCH, content(search, result) | {"machine": machine(placements[0])} | revision())
     return result
 
 

@@ -26,7 +26,7 @@ SETTINGS = {
     "pqn": (
         PQN,
         {"environments": 16, "rollout_length": 128, "epochs": 5, "minibatches": 16, "widths": (64, 64)},
-        {"learning_rate": 3e-4, "trace": 0.9},
+        {"learning_rate": 3e-4, "q_lambda": 0.9},
         Budget(131_072, chunk=16, record_every=16, evaluate_every=64),
     ),
 }
