@@ -359,10 +359,10 @@ def test_a_folder_of_another_run_is_refused_with_the_fields_named(tmp_path, monk
 
 
 def test_another_machine_is_refused_unless_asked_for(tmp_path, monkeypatch):
-    folder = half_done(tmp_path, monkeypatch)
+    folder = half_done(tmp_path, monkeypatch, 2)
     with pytest.raises(ValueError, match=r"another machine \(device_count: 1 -> 2\).*--other-machine"):
-        run(plan(1), tmp_path, device_count=2)
-    run(plan(1), tmp_path, device_count=2, other_machine=True)
+        run(plan(2), tmp_path, device_count=2)
+    run(plan(2), tmp_path, device_count=2, other_machine=True)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["machine"]["device_count"] == 2 and manifest["earlier_machines"][0]["device_count"] == 1
 
