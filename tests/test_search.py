@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_sweep import OWN, call
+from test_sweep import OWN, call, report
 
 from research import Budget, Experiment, Inputs, Recipe
 from research.engine.fields import Positive
@@ -149,7 +149,7 @@ def test_a_finished_search_is_reported_with_every_setting(tmp_path):
     asked = Search(RECIPE, two, 16, (0, 1), RECIPE.budget, "height", width=16)
     found = go(asked, tmp_path, quiet, 1)
     out = tmp_path / "report"
-    done = call("report.py", tmp_path / asked.name, "--out", out)
+    done = report(tmp_path / asked.name, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "16 settings x 2 seeds" in " ".join(done.stdout.split())
     lines = (out / "table.csv").read_text().splitlines()
@@ -161,10 +161,10 @@ def test_a_finished_search_is_reported_with_every_setting(tmp_path):
     assert {path.name for path in out.glob("*.png")} == {"parallel.png", "over-rate.png", "over-noise.png"}
     page = (out / "report.html").read_text()
     assert "src=" not in page and "confirm them on" in page and page.count("<tr>") == 17
-    done = call("report.py", tmp_path / asked.name, "--by", "rate")
+    done = report(tmp_path / asked.name, "--by", "rate", "--out", out)
     assert done.returncode == 2 and "a search is reported by itself" in " ".join(done.stderr.split())
     (tmp_path / asked.name / "search.json").write_text("{}")
-    done = call("report.py", tmp_path / asked.name, "--out", out)
+    done = report(tmp_path / asked.name, "--out", out)
     assert done.returncode == 1 and "run the search again" in " ".join(done.stderr.split())
 
 

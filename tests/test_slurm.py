@@ -21,6 +21,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 missing = [name for name in PROGRAMS if shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin") is None]
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("slurm"),  # one cluster on a machine
     pytest.mark.skipif(bool(missing), reason=f"no {', '.join(missing)}: apt-get install slurm-wlm munge"),
     pytest.mark.skipif(os.geteuid() != 0, reason="Slurm's daemons need root"),
 ]
