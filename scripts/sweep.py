@@ -111,19 +111,21 @@ def overview(sweep: Any, chosen: Any) -> Table:
     """What the sweep will do, and how long the lanes that are left should take by one chunk of each program."""
     from research.sweep import lanes
 
-    waiting = sweep.lanes if chosen.fresh else lanes.unfinished(sweep, chosen.out / sweep.name)
-    first = {plan.setup: plan for plan in waiting}
-    chunks = sum(plan.ticks // plan.budget.chunk for plan in waiting)
     duration = "not known here: jobs run on other machines"
-    if chosen.launch == "here" and not chosen.plan_only and chunks < FEW_CHUNKS * len(first):
-        duration = (
-            f"shown with the progress; to time one of {chunks} chunks beforehand would take too long (--plan-only does)"
-        )
-    elif chosen.launch != "slurm":
+    if chosen.launch != "slurm":
         try:
-            chunk = {setup: lanes.seconds_per_chunk(plan, chosen.device_count) for setup, plan in first.items()}
-            seconds = sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in waiting)
-            duration = f"about {clock(seconds)} by one chunk's time, one lane after another, without evaluations"
+            waiting = sweep.lanes if chosen.fresh else lanes.unfinished(sweep, chosen.out / sweep.name)
+            first = {plan.setup: plan for plan in waiting}
+            chunks = sum(plan.ticks // plan.budget.chunk for plan in waiting)
+            if chosen.launch == "here" and not chosen.plan_only and chunks < FEW_CHUNKS * len(first):
+                duration = (
+                    f"shown with the progress; to time one of {chunks} chunks beforehand would take too long "
+                    "(--plan-only does)"
+                )
+            else:
+                chunk = {setup: lanes.seconds_per_chunk(plan, chosen.device_count) for setup, plan in first.items()}
+                seconds = sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in waiting)
+                duration = f"about {clock(seconds)} by one chunk's time, one lane after another, without evaluations"
         except Exception as error:  # it will stop its own lane, and no other
             duration = f"not known: {error!r}"
     table = Table(title=f"{sweep.name}: the plan", box=None, show_header=False, title_justify="left")

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from research.engine.experiment import Tick
+from research.engine.keys import at_tick, stream
 from research.rl.environments import Discrete, Environment, Outcome
 
 PLACES, LIMIT = 4, 20
@@ -34,6 +36,19 @@ def corridor(time_limit: int = LIMIT) -> Environment:
         )
 
     return Environment("corridor", (PLACES,), Discrete(2), time_limit, reset, step, one_hot=True, binary=True)
+
+
+def trained(experiment, hyper, ticks: int, key):
+    """Takes so many ticks from an experiment's first state -> state, metrics [ticks], hyper as traced numbers."""
+    traced = jax.tree.map(jnp.float32, hyper)
+    draws = stream(jnp.uint32(0), "step")
+
+    def take(state, index):
+        return experiment.step(state, traced, (), Tick(index, jnp.int32(ticks), at_tick(draws, index)))
+
+    whole = jax.jit(lambda state: jax.lax.scan(take, state, jnp.arange(ticks, dtype=jnp.int32)))
+    state, metrics = whole(jax.jit(experiment.init)(key, traced, ()))
+    return state, metrics, traced
 
 
 def best_values(discount: float) -> list[list[float]]:

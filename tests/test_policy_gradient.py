@@ -6,10 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from corridors import LIMIT, PLACES, corridor
+from corridors import LIMIT, PLACES, corridor, trained
 
-from research.engine.experiment import Tick
-from research.engine.keys import at_tick, stream
 from research.rl import a2c, reinforce
 from research.rl.actor_critic import make_agent
 from research.rl.environments import Transition
@@ -103,15 +101,8 @@ def test_reinforce_objective_by_hand(baseline):
 def test_it_learns_to_go_right(method, setup, ticks, hyper):
     setup = replace(setup, evaluation_episodes=32, evaluation_actions="sample")
     experiment = method.make(setup, corridor())
-    traced = jax.tree.map(jnp.float32, method.Hyper(discount=0.8, **hyper))
-    state = jax.jit(experiment.init)(KEY, traced, ())
-    draws = stream(jnp.uint32(0), "step")
-
-    def take(state, index):
-        return experiment.step(state, traced, (), Tick(index, jnp.int32(ticks), at_tick(draws, index)))
-
-    before = experiment.evaluate(KEY, state, traced, ())
-    state, metrics = jax.jit(lambda state: jax.lax.scan(take, state, jnp.arange(ticks, dtype=jnp.int32)))(state)
+    state, _, traced = trained(experiment, method.Hyper(discount=0.8, **hyper), ticks, KEY)
+    before = experiment.evaluate(KEY, jax.jit(experiment.init)(KEY, traced, ()), traced, ())
     after = experiment.evaluate(KEY, state, traced, ())
     # From a place drawn evenly 2.5 steps to the right are enough on average; at random it takes many more.
     assert float(after.lengths.mean()) < 3.5 < float(before.lengths.mean())
@@ -127,14 +118,7 @@ def test_a2c_values_what_lies_behind_a_time_limit():
     """Three steps do not reach the end from the first place; its value is that of the four that would."""
     environment = corridor(time_limit=3)
     experiment = a2c.make(a2c.Setup(widths=(16,)), environment)
-    hyper = jax.tree.map(jnp.float32, a2c.Hyper(discount=0.8, learning_rate=5e-3))
-    state = jax.jit(experiment.init)(KEY, hyper, ())
-    draws = stream(jnp.uint32(0), "step")
-
-    def take(state, index):
-        return experiment.step(state, hyper, (), Tick(index, jnp.int32(1500), at_tick(draws, index)))
-
-    state, _ = jax.jit(lambda state: jax.lax.scan(take, state, jnp.arange(1500, dtype=jnp.int32)))(state)
+    state, _, _ = trained(experiment, a2c.Hyper(discount=0.8, learning_rate=5e-3), 1500, KEY)
     agent = make_agent(environment, (16,), "tanh")
     values = agent.values(state.params, jnp.eye(PLACES))
     np.testing.assert_allclose(values, [0.8**3, 0.8**2, 0.8, 1.0], atol=0.05)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from research.engine.chunk import advance, begin, judge
-from research.numerics import optimizers
+from research.numerics import minibatches
 from research.recipes.ppo import BREAKOUT, CARTPOLE, RECIPES
 from research.rl import environments, ppo
 from research.rl.actor_critic import Agent, make_actor, make_agent
@@ -122,8 +122,8 @@ def test_gradients_are_clipped_by_their_common_norm_not_entry_by_entry(cartpole)
 
 def test_every_sample_is_used_once_in_an_epoch():
     for count in (1, 2, 125, 500):
-        assert sorted(optimizers.order(KEY, count).tolist()) == list(range(count))
-    assert optimizers.order(KEY, 500).tolist() != optimizers.order(jax.random.key(1), 500).tolist()
+        assert sorted(minibatches.order(KEY, count).tolist()) == list(range(count))
+    assert minibatches.order(KEY, 500).tolist() != minibatches.order(jax.random.key(1), 500).tolist()
 
 
 def test_the_learning_rate_falls_linearly_with_the_ticks():
@@ -145,10 +145,9 @@ def test_the_learning_rate_falls_linearly_with_the_ticks():
 def test_rollout_records_what_the_policy_saw_and_did(cartpole):
     setup, environment, agent, state = cartpole
     see = lambda observation: ppo.view(setup, environment, state.observation_moments, observation)
-    fresh = environments.fresh(environment, jax.random.key(1), (40, 4))
     actor = make_actor(agent, see, state.params, sampled=True)
     (_, episodes), (transitions, actions, parameters) = ppo.rollout(
-        environment, actor, (), state.episodes, KEY, 40, fresh
+        environment, actor, (), state.episodes, KEY, 40, jax.random.key(1)
     )
     assert actions.shape == (40, 4) and parameters.shape == (40, 2, 4)
     expected = jax.vmap(lambda x: agent.parameters(state.params, x))(transitions.observation)
@@ -197,9 +196,8 @@ def test_observations_are_seen_through_moments_of_earlier_ticks():
     # And its moments are those of what it saw.
     agent = make_agent(environment, setup.widths, setup.activation)
     rollout_key, fresh_key, _ = jax.random.split(KEY, 3)
-    fresh = environments.fresh(environment, fresh_key, (25, 4))
     actor = make_actor(agent, lambda observation: observation, state.params, sampled=True)
-    _, (transitions, _, _) = ppo.rollout(environment, actor, (), state.episodes, rollout_key, 25, fresh)
+    _, (transitions, _, _) = ppo.rollout(environment, actor, (), state.episodes, rollout_key, 25, fresh_key)
     np.testing.assert_allclose(after.observation_moments.mean, transitions.observation.mean((0, 1)), rtol=1e-3)
 
 

@@ -6,10 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from corridors import best_values, corridor
+from corridors import best_values, corridor, trained
 
-from research.engine.experiment import Tick
-from research.engine.keys import at_tick, stream
 from research.rl import environments, q_learning
 from research.rl.q_learning import Cells, Hyper, Setup
 
@@ -36,16 +34,9 @@ def test_cells_are_counted_row_by_row_and_the_outer_ones_have_no_end():
     assert q_learning.states(cells, environments.make("CartPole-v1")) == 8
 
 
-def trained(environment, setup: Setup, ticks: int, **hyper: float):
+def learned(environment, setup: Setup, ticks: int, **hyper: float):
     experiment = q_learning.make(setup, environment)
-    traced = jax.tree.map(jnp.float32, Hyper(**hyper))
-    state = jax.jit(experiment.init)(KEY, traced, ())
-    draws = stream(jnp.uint32(0), "step")
-
-    def take(state, index):
-        return experiment.step(state, traced, (), Tick(index, jnp.int32(ticks), at_tick(draws, index)))
-
-    state, metrics = jax.jit(lambda state: jax.lax.scan(take, state, jnp.arange(ticks, dtype=jnp.int32)))(state)
+    state, metrics, traced = trained(experiment, Hyper(**hyper), ticks, KEY)
     np.testing.assert_allclose(metrics["epsilon"][jnp.array([0, ticks - 1])], [1.0, traced.epsilon_end], rtol=1e-3)
     return state.table, metrics, experiment.evaluate(KEY, state, traced, ()).returns
 
@@ -53,7 +44,7 @@ def trained(environment, setup: Setup, ticks: int, **hyper: float):
 @pytest.mark.parametrize("count", [1, 5])
 def test_it_learns_the_values_that_are_known(count):
     setup = Setup(environments=count, evaluation_episodes=8)
-    table, _, returns = trained(corridor(), setup, 60, step_size=0.5, discount=0.8, epsilon_end=1.0)
+    table, _, returns = learned(corridor(), setup, 60, step_size=0.5, discount=0.8, epsilon_end=1.0)
     np.testing.assert_allclose(table.T, best_values(0.8), atol=2e-3)
     assert (returns == 1.0).all()
 
@@ -62,7 +53,7 @@ def test_frozen_lake_is_crossed():
     """On ice that turns two steps of three aside, the best policy reaches the goal within a hundred steps in 74 of 100
     episodes (by value iteration); a random one in about 1 of 70."""
     setup = Setup(environments=8, evaluation_episodes=512)
-    _, metrics, returns = trained(environments.make("FrozenLake-misc"), setup, 400, discount=0.99)
+    _, metrics, returns = learned(environments.make("FrozenLake-misc"), setup, 400, discount=0.99)
     assert float(returns.mean()) > 0.6
     assert metrics["episode_return"].total[:20].sum() / metrics["episode_return"].count[:20].sum() < 0.05
 

@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from corridors import PLACES, best_values, corridor
+from corridors import PLACES, best_values, corridor, trained
 
 from research.engine.experiment import Tick
-from research.engine.keys import at_tick, stream
 from research.numerics import replay
 from research.rl import dqn, environments, greedy, pqn
 
@@ -94,14 +93,7 @@ def test_an_explorer_is_random_as_often_as_it_should_be():
 def learned(method, setup, ticks: int, **hyper: float):
     """-> the values f32[2, PLACES] that a method has learned in the corridor."""
     experiment = method.make(setup, corridor())
-    traced = jax.tree.map(jnp.float32, method.Hyper(**hyper))
-    state = jax.jit(experiment.init)(KEY, traced, ())
-    draws = stream(jnp.uint32(0), "step")
-
-    def take(state, index):
-        return experiment.step(state, traced, (), Tick(index, jnp.int32(ticks), at_tick(draws, index)))
-
-    state, metrics = jax.jit(lambda state: jax.lax.scan(take, state, jnp.arange(ticks, dtype=jnp.int32)))(state)
+    state, metrics, traced = trained(experiment, method.Hyper(**hyper), ticks, KEY)
     features = setup.features, setup.widths, setup.activation
     how = {"layer_norm": True} if method is pqn else {"dueling": setup.dueling}
     network = greedy.q_network(corridor(), *features, **how)

@@ -35,8 +35,7 @@ def discounted_returns(rewards: Array, next_values: Array, terminated: Array, en
     rewards f32[T,...], next_values f32[T,...] (read at truncations and at the last step), terminated bool[T,...],
     ended bool[T,...], discount f32[] -> f32[T,...]
     """
-    last = jnp.arange(rewards.shape[0]) == rewards.shape[0] - 1
-    stops = ended | last.reshape(-1, *[1] * (rewards.ndim - 1))  # [T,...]
+    stops = stopping(ended)
     continued = rewards + discount * jnp.where(stops & ~terminated, next_values, 0.0)
     return backward_sums(continued, jnp.where(stops, 0.0, discount))
 
@@ -67,10 +66,14 @@ def q_lambda_targets(
     rewards f32[T,...], next_values f32[T,...] before any reset, terminated bool[T,...], ended bool[T,...],
     discount f32[], trace f32[] -> f32[T,...]
     """
-    at = jnp.arange(rewards.shape[0]).reshape(-1, *[1] * (rewards.ndim - 1))
-    stops = ended | (at == rewards.shape[0] - 1)
+    stops = stopping(ended)
     own = discount * jnp.where(stops, 1.0, 1.0 - trace) * jnp.where(terminated, 0.0, next_values)
     return backward_sums(rewards + own, jnp.where(stops, 0.0, discount * trace))
+
+
+def stopping(ended: Array) -> Array:
+    """Where nothing that follows is counted: episodes' ends and the data's. ended bool[T,...] -> bool[T,...]"""
+    return ended.at[-1].set(True)
 
 
 def backward_sums(terms: Array, decays: Array) -> Array:

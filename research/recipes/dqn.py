@@ -1,7 +1,7 @@
 """DQN in any environment with discrete actions."""
 
 from research.engine.plan import Budget
-from research.recipes.rl import WATCH, recipe
+from research.recipes.rl import VALUE_WATCH, recipe
 from research.rl import dqn
 
 DQN = recipe(
@@ -15,5 +15,5 @@ DQN = recipe(
     prioritised replay are switches.
 
     python scripts/train.py dqn --setup.environment Acrobot-v1 --seeds 5""",
-    watch=(*WATCH, "value", "loss"),
+    watch=VALUE_WATCH,
 )

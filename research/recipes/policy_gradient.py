@@ -1,10 +1,8 @@
 """REINFORCE and A2C in any environment."""
 
 from research.engine.plan import Budget
-from research.recipes.rl import WATCH, recipe
+from research.recipes.rl import POLICY_WATCH, recipe
 from research.rl import a2c, reinforce
-
-SEEN = (*WATCH, "entropy")
 
 REINFORCE = recipe(
     "reinforce",
@@ -15,7 +13,7 @@ REINFORCE = recipe(
     about="""REINFORCE in any environment, with a learned baseline or without. A preset of settings, not of a result.
 
     python scripts/train.py reinforce --setup.environment CartPole-v1 --seeds 5""",
-    watch=SEEN,
+    watch=POLICY_WATCH,
 )
 
 A2C = recipe(
@@ -28,5 +26,5 @@ A2C = recipe(
     not of a result.
 
     python scripts/train.py a2c --setup.environment CartPole-v1 --seeds 5""",
-    watch=SEEN,
+    watch=POLICY_WATCH,
 )

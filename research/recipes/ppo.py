@@ -1,10 +1,8 @@
 """PPO in gymnax's environments: any of them, CartPole as the demonstration, Breakout-MinAtar with PureJaxRL's settings."""
 
 from research.engine.plan import Budget
-from research.recipes.rl import WATCH, recipe
+from research.recipes.rl import POLICY_WATCH, recipe
 from research.rl import ppo
-
-SEEN = (*WATCH, "entropy")
 
 PPO = recipe(
     "ppo",
@@ -15,7 +13,7 @@ PPO = recipe(
     about="""PPO in any gymnax environment, with discrete or continuous actions. A preset of settings, not of a result.
 
     python scripts/train.py ppo --setup.environment Acrobot-v1 --seeds 5""",
-    watch=SEEN,
+    watch=POLICY_WATCH,
 )
 
 CARTPOLE = recipe(
@@ -30,7 +28,7 @@ CARTPOLE = recipe(
     each, 500 in 48 of 48, and sampled as in training likewise. 35 s of training for the 16 on 2 cores of an AMD EPYC.
 
     python scripts/train.py ppo-cartpole --seeds 16""",
-    watch=SEEN,
+    watch=POLICY_WATCH,
 )
 
 BREAKOUT = recipe(
@@ -53,7 +51,7 @@ BREAKOUT = recipe(
     sticky actions, at most 1000 steps.
 
     python scripts/train.py ppo-breakout --seeds 5""",
-    watch=SEEN,
+    watch=POLICY_WATCH,
 )
 
 RECIPES = (PPO, CARTPOLE, BREAKOUT)

@@ -1,7 +1,7 @@
 """PQN in any environment with discrete actions."""
 
 from research.engine.plan import Budget
-from research.recipes.rl import WATCH, recipe
+from research.recipes.rl import VALUE_WATCH, recipe
 from research.rl import pqn
 
 PQN = recipe(
@@ -14,5 +14,5 @@ PQN = recipe(
     a result.
 
     python scripts/train.py pqn --setup.environment Acrobot-v1 --seeds 5""",
-    watch=(*WATCH, "value", "loss"),
+    watch=VALUE_WATCH,
 )

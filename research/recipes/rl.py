@@ -7,6 +7,8 @@ from research.engine.experiment import Experiment, Inputs
 from research.engine.plan import Budget, Recipe
 
 WATCH = ("episode_return", "episode_length")
+POLICY_WATCH = (*WATCH, "entropy")
+VALUE_WATCH = (*WATCH, "value", "loss")
 
 
 def nothing(setup: Any) -> Inputs:
@@ -26,8 +28,7 @@ def recipe(
     hyper: Any,
     budget: Budget,
     about: str,
-    watch: tuple[str, ...] = WATCH,
-    light: bool = True,
+    watch: tuple[str, ...],
 ) -> Recipe:
     """A recipe whose Setup names environments and a rollout_length, and whose steps are environment steps."""
     return Recipe(
@@ -40,6 +41,6 @@ def recipe(
         steps_per_tick=steps_per_tick,
         unit="environment steps",
         watch=watch,
-        light=light,
+        light=True,
         about=about,
     )

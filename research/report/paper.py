@@ -75,15 +75,24 @@ def write(
     further: Sequence[Section] = (),
 ) -> None:
     """Writes a comparison into a folder: report.html, table.md, table.tex, table.csv and each picture as PNG and PDF."""
+    sections = [f"\n## {x.title}\n\n{pipes(x.heads, x.rows)}\n" for x in further]
+    texts = {
+        "table.md": "".join([markdown(groups, figures), *sections]),
+        "table.tex": latex(groups, figures),
+        "table.csv": comma_separated(groups, figures),
+        "report.html": page(title, groups, figures, pictures, folder.resolve(), further),
+    }
+    write_files(folder, texts, pictures)
+
+
+def write_files(folder: Path, texts: Mapping[str, str], pictures: Mapping[str, Figure]) -> None:
+    """Writes texts by file name, and each picture as PNG and PDF, into a folder that is made where it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         for ending in ("png", "pdf"):
             save(picture, folder / f"{name}.{ending}")
-    sections = [f"\n## {x.title}\n\n{pipes(x.heads, x.rows)}\n" for x in further]
-    write_text(folder / "table.md", "".join([markdown(groups, figures), *sections]))
-    write_text(folder / "table.tex", latex(groups, figures))
-    write_text(folder / "table.csv", comma_separated(groups, figures))
-    write_text(folder / "report.html", page(title, groups, figures, pictures, folder.resolve(), further))
+    for name, text in texts.items():
+        write_text(folder / name, text)
 
 
 def cells(groups: Sequence[Group], figures: Sequence[str], n: str) -> tuple[list[str], list[list[str]]]:
@@ -257,16 +266,7 @@ def provenance(rows: Sequence[Entry]) -> str:
     """What was run, how much of it, on what, by which code."""
     runs = [run_folder.read(folder) for folder in dict.fromkeys(entry.folder for entry in rows)]
     manifests = [run.manifest for run in runs]
-    machines = sorted(
-        {
-            f"{m['machine']['device_count']} x {m['machine'].get('processor') or m['machine']['device_kind']}"
-            for m in manifests
-        }
-    )
-    code = sorted(
-        {f"{m.get('revision', 'no revision')[:10]}{' (changed)' if m.get('dirty') else ''}" for m in manifests}
-    )
-    versions = sorted({f"jax {m['machine']['versions']['jax']}" for m in manifests})
+    machines, versions, code = ([*sorted(set(told))] for told in zip(*map(origin, manifests), strict=True))
     steps = sorted({f"{m['budget']['steps']:,} {m.get('unit', 'steps')}" for m in manifests})
     seconds = sum(line["seconds"] for run in runs for line in run.timings)
     notes = sorted({m["note"] for m in manifests if m.get("note")})
@@ -276,6 +276,16 @@ def provenance(rows: Sequence[Entry]) -> str:
             f"{seconds:,.0f} s in training chunks",
         ]
         + [", ".join(machines), ", ".join(versions), f"code {', '.join(code)}", *notes]
+    )
+
+
+def origin(manifest: Mapping[str, Any]) -> tuple[str, str, str]:
+    """On what, with which JAX and by which code the run or search of a manifest was made."""
+    machine = manifest["machine"]
+    return (
+        f"{machine['device_count']} x {machine.get('processor') or machine['device_kind']}",
+        f"jax {machine['versions']['jax']}",
+        f"{manifest.get('revision', 'no revision')[:10]}{' (changed)' if manifest.get('dirty') else ''}",
     )
 
 

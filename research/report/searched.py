@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from research.engine.files import Damaged, read_json, write_text
+from research.engine.files import Damaged, read_json
 from research.report import figures
 from research.report.folder import SEARCH
-from research.report.paper import Section, booktabs, document, drawing, pipes, plain
+from research.report.paper import Section, booktabs, document, drawing, origin, pipes, plain, write_files
 from research.report.tables import MISSING
 
 BEST = 20  # lines of the printed tables; table.csv has all
@@ -23,23 +23,22 @@ def write(search: Path, out: Path, title: str = "") -> list[str]:
     found = read(search)
     name = found["figure"].removeprefix("-")
     title = title or f"{found['recipe']}: {len(found['outcomes'])} settings searched for {name}"
-    out.mkdir(parents=True, exist_ok=True)
     pictures = draw(found)
-    for key, picture in pictures.items():
-        for ending in ("png", "pdf"):
-            figures.save(picture, out / f"{key}.{ending}")
     heads, rows = table(found)
     note = (
         f"{name}: mean over {len(found['seeds'])} seeds at the last comparison that a setting reached. The best were "
         "selected on these seeds and look better than they are; confirm them on others."
     )
-    write_text(out / "table.md", f"{pipes(heads, rows[:BEST])}\n\n{note}\n")
-    write_text(out / "table.tex", booktabs(heads, rows[:BEST], "l" * len(heads), [note]))
-    write_text(out / "table.csv", comma_separated(found))
     body = [f'<p class="warn">{html.escape(note)}</p>', f'<p class="small">{html.escape(provenance(found))}</p>']
     body += [f"<figure>{drawing(picture)}</figure>" for picture in pictures.values()]
     body += [plain(Section("Settings, best first", heads, rows))]
-    write_text(out / "report.html", document(title, body))
+    texts = {
+        "table.md": f"{pipes(heads, rows[:BEST])}\n\n{note}\n",
+        "table.tex": booktabs(heads, rows[:BEST], "l" * len(heads), [note]),
+        "table.csv": comma_separated(found),
+        "report.html": document(title, body),
+    }
+    write_files(out, texts, pictures)
     return [title, provenance(found), note]
 
 
@@ -99,15 +98,15 @@ def draw(found: dict[str, Any]) -> dict[str, Figure]:
 
 
 def provenance(found: dict[str, Any]) -> str:
-    machine, budget = found["machine"], found["budget"]
+    machine, jax, code = origin(found)
     return " · ".join(
         [
             f"{found['recipe']}: {len(found['outcomes'])} settings x {len(found['seeds'])} seeds of at most "
-            f"{budget['steps']:,} {found['unit']}",
+            f"{found['budget']['steps']:,} {found['unit']}",
             f"{found['sampler']} proposals, {found['pruner']} pruning at ticks {', '.join(map(str, found['stops']))}",
             f"{found['ticks']:,.0f} ticks of rows, {found['ticks'] / found['ticks_unpruned']:.0%} of the same unpruned",
-            f"{machine['device_count']} x {machine['processor'] or machine['device_kind']}",
-            f"jax {machine['versions']['jax']}",
-            f"code {found.get('revision', 'no revision')[:10]}{' (changed)' if found.get('dirty') else ''}",
+            machine,
+            jax,
+            f"code {code}",
         ]
     )

@@ -25,9 +25,9 @@ from research.models.mlp import Activation
 from research.numerics.optimizers import descend
 from research.numerics.returns import generalized_advantages, temporal_differences
 from research.rl import environments
-from research.rl.actor_critic import Agent, make_actor, make_agent
+from research.rl.actor_critic import Agent, make_actor, make_agent, play_by_policy
 from research.rl.environments import Environment, Episodes
-from research.rl.rollout import Evaluation, finished, flat, play, rollout, score
+from research.rl.rollout import finished, flat, rollout, score
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, agent),
         step=partial(step, setup, environment, agent),
-        evaluate=partial(evaluate, setup, environment, agent),
+        evaluate=partial(play_by_policy, setup, environment, agent),
         score=score,
     )
 
@@ -103,10 +103,9 @@ def step(
     setup: Setup, environment: Environment, agent: Agent, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key = jax.random.split(tick.key)
-    fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
     actor = make_actor(agent, partial(flat, environment), state.params, sampled=True)
     (_, episodes), (transitions, actions, _) = rollout(
-        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh
+        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh_key
     )
     observation, following = (flat(environment, x) for x in (transitions.observation, transitions.final_observation))
     values, next_values = (agent.values(state.params, x) for x in (observation, following))
@@ -133,12 +132,3 @@ def objective(
     entropy = jax.vmap(agent.distribution.entropy)(parameters).mean()
     loss = policy_loss + hyper.value_coefficient * value_loss - hyper.entropy_coefficient * entropy
     return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
-
-
-def evaluate(
-    setup: Setup, environment: Environment, agent: Agent, key: Array, state: State, hyper: Hyper, data: Any
-) -> Evaluation:
-    """Plays E episodes with frozen parameters."""
-    sampled = setup.evaluation_actions == "sample"
-    actor = make_actor(agent, partial(flat, environment), state.params, sampled)
-    return play(environment, actor, (), key, setup.evaluation_episodes)

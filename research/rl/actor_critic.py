@@ -5,6 +5,7 @@ shape.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jax import Array
 from research.models.heads import CATEGORICAL, DIAGONAL_GAUSSIAN, Distribution, PolicyNetwork, ValueNetwork
 from research.models.mlp import Activation
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.rollout import Actor
+from research.rl.rollout import Actor, Evaluation, flat, play
 
 
 class Agent(NamedTuple):
@@ -65,3 +66,13 @@ def make_actor(agent: Agent, see: Callable[[Array], Array], params: Any, sampled
         return memory, action, parameters
 
     return Actor(draw, act)
+
+
+def play_by_policy(
+    setup: Any, environment: Environment, agent: Agent, key: Array, state: Any, hyper: Any, data: Any
+) -> Evaluation:
+    """Plays `setup.evaluation_episodes` as `setup.evaluation_actions` says, by a state's params: an experiment's
+    evaluation."""
+    sampled = setup.evaluation_actions == "sample"
+    actor = make_actor(agent, partial(flat, environment), state.params, sampled)
+    return play(environment, actor, (), key, setup.evaluation_episodes)

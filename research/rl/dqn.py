@@ -28,8 +28,8 @@ from research.numerics.optimizers import adam, descend
 from research.numerics.returns import n_step_returns
 from research.rl import environments
 from research.rl.environments import Environment, Episodes
-from research.rl.greedy import Features, Values, annealed, epsilon_greedy, q_network, taken
-from research.rl.rollout import Evaluation, finished, flat, play, rollout, score
+from research.rl.greedy import Features, Values, annealed, epsilon_greedy, exploration, play_greedily, q_network, taken
+from research.rl.rollout import finished, flat, rollout, score
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, network),
         step=partial(step, setup, environment, network),
-        evaluate=partial(evaluate, setup, environment, network),
+        evaluate=partial(play_greedily, setup, environment, network),
         score=score,
     )
 
@@ -181,12 +181,10 @@ def step(
     setup: Setup, environment: Environment, network: Values, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
-    progress = tick.index / tick.total
-    epsilon = annealed(progress, hyper.exploration_fraction, hyper.epsilon_start, hyper.epsilon_end)
+    epsilon = exploration(hyper, tick)
     actor = epsilon_greedy(environment, partial(network.apply, state.weights), epsilon)
-    fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
     (_, episodes), (transitions, actions, _) = rollout(
-        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh
+        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh_key
     )
     items = Experience(
         stored(environment, transitions.observation),
@@ -197,12 +195,11 @@ def step(
         stored(environment, transitions.final_observation),
     )
     ring = replay.write(state.ring, items, tick.index)
-    state = state._replace(episodes=episodes, ring=ring, priorities=newest(setup, state.priorities, tick.index))
 
     # The index is the same in every row, so this stays a branch under vmap.
     first = -(-setup.learning_starts // (setup.rollout_length * setup.environments))  # ticks
     learn = partial(update, setup, network, hyper, ring, tick)
-    carry = (state.weights, state.optimizer, state.priorities)
+    carry = (state.weights, state.optimizer, newest(setup, state.priorities, tick.index))
     idle = lambda carry, target, keys: (
         carry,
         {name: Ratio(jnp.zeros(()), jnp.zeros(())) for name in ("loss", "value")},
@@ -250,14 +247,14 @@ def update(
 ) -> tuple[Any, dict[str, Ratio]]:
     """One update on M transitions; carry is (weights, optimizer, priorities)."""
     weights, optimizer, priorities = carry
-    slots = setup.capacity // setup.environments
-    oldest, count = replay.complete(tick.index, setup.rollout_length, slots, setup.n_steps)
     if isinstance(priorities, Priorities):
         leaves, chances = replay.draw_by_priority(key, priorities.tree, setup.batch_size)
         places = replay.Places(leaves // setup.environments, leaves % setup.environments)
         exponent = annealed(tick.index / tick.total, jnp.ones(()), hyper.importance_exponent, jnp.ones(()))
         importance = replay.importance(chances, exponent)
     else:
+        slots = setup.capacity // setup.environments
+        oldest, count = replay.complete(tick.index, setup.rollout_length, slots, setup.n_steps)
         places = replay.draw(key, oldest, count, slots, setup.environments, setup.batch_size)
         importance = jnp.ones(setup.batch_size)
     targets = bootstrapped(setup, network, hyper, weights, target, ring, places)
@@ -294,11 +291,3 @@ def objective(
     values = taken(network.apply(weights, observation), action)
     errors = targets - values
     return 0.5 * (importance * errors**2).mean(), (errors, values)
-
-
-def evaluate(
-    setup: Setup, environment: Environment, network: Values, key: Array, state: State, hyper: Hyper, data: Any
-) -> Evaluation:
-    """Plays E episodes greedily."""
-    actor = epsilon_greedy(environment, partial(network.apply, state.weights), jnp.zeros(()))
-    return play(environment, actor, (), key, setup.evaluation_episodes)

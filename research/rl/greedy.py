@@ -6,6 +6,7 @@ Dimensions: B environments, A actions, O an observation's shape.
 import functools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -14,10 +15,11 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from research.engine.experiment import Tick
 from research.models.heads import QNetwork
 from research.models.mlp import Activation
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.rollout import Actor, flat
+from research.rl.rollout import Actor, Evaluation, flat, play
 
 Features = Literal["dense", "convolution"]
 GRID = 3  # rank of an observation that is a picture
@@ -102,3 +104,17 @@ def epsilon_greedy(environment: Environment, values: Callable[[Array], Array], e
 def annealed(progress: Array, share: Array, start: Array, end: Array) -> Array:
     """From `start` linearly to `end` over the first `share` of a run; progress f32[] from 0 to 1 -> f32[]"""
     return start + (end - start) * jnp.minimum(progress / jnp.maximum(share, 1e-8), 1.0)
+
+
+def exploration(hyper: Any, tick: Tick) -> Array:
+    """The chance of a random action at a tick, f32[], by hyper's epsilon_start, epsilon_end and exploration_fraction."""
+    progress = tick.index / tick.total
+    return annealed(progress, hyper.exploration_fraction, hyper.epsilon_start, hyper.epsilon_end)
+
+
+def play_greedily(
+    setup: Any, environment: Environment, network: Values, key: Array, state: Any, hyper: Any, data: Any
+) -> Evaluation:
+    """Plays `setup.evaluation_episodes` without exploration, by a state's weights: an experiment's evaluation."""
+    actor = epsilon_greedy(environment, partial(network.apply, state.weights), jnp.zeros(()))
+    return play(environment, actor, (), key, setup.evaluation_episodes)

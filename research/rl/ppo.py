@@ -26,8 +26,9 @@ from jax.flatten_util import ravel_pytree
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Fraction, NonNegative, Positive
 from research.models.mlp import Activation
+from research.numerics.minibatches import check_minibatches, passes
 from research.numerics.moments import Moments, deviation, seen, standardize, unseen
-from research.numerics.optimizers import adam, check_minibatches, descend, passes
+from research.numerics.optimizers import adam, descend
 from research.numerics.returns import forward_sums, generalized_advantages, temporal_differences
 from research.rl import environments
 from research.rl.actor_critic import Agent, make_actor, make_agent
@@ -160,11 +161,10 @@ def step(
     setup: Setup, environment: Environment, agent: Agent, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
-    fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
     see = partial(view, setup, environment, state.observation_moments)
     actor = make_actor(agent, see, state.params, sampled=True)
     (_, episodes), (transitions, actions, parameters) = rollout(
-        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh
+        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh_key
     )
     ended = transitions.ended
     rewards, return_moments, discounted = scaled_rewards(setup, hyper, state, transitions)

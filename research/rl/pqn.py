@@ -13,19 +13,19 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax import Array
 
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Fraction, Positive
 from research.models.mlp import Activation
-from research.numerics.optimizers import adam, check_minibatches, descend, passes
+from research.numerics.minibatches import check_minibatches, passes
+from research.numerics.optimizers import adam, descend
 from research.numerics.returns import q_lambda_targets
 from research.rl import environments
 from research.rl.environments import Environment, Episodes
-from research.rl.greedy import Features, Values, annealed, epsilon_greedy, q_network, taken
-from research.rl.rollout import Evaluation, finished, flat, play, rollout, score
+from research.rl.greedy import Features, Values, epsilon_greedy, exploration, play_greedily, q_network, taken
+from research.rl.rollout import finished, flat, rollout, score
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, network),
         step=partial(step, setup, environment, network),
-        evaluate=partial(evaluate, setup, environment, network),
+        evaluate=partial(play_greedily, setup, environment, network),
         score=score,
     )
 
@@ -104,12 +104,10 @@ def step(
     setup: Setup, environment: Environment, network: Values, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
-    progress = tick.index / tick.total
-    epsilon = annealed(progress, hyper.exploration_fraction, hyper.epsilon_start, hyper.epsilon_end)
+    epsilon = exploration(hyper, tick)
     actor = epsilon_greedy(environment, partial(network.apply, state.weights), epsilon)
-    fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
     (_, episodes), (transitions, actions, _) = rollout(
-        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh
+        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh_key
     )
     best = network.apply(state.weights, flat(environment, transitions.final_observation)).max(0)  # [T, B]
     targets = q_lambda_targets(
@@ -117,7 +115,7 @@ def step(
     )
     samples = (flat(environment, transitions.observation), actions, targets)
     samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)  # [T, B, ...] -> [N, ...]
-    rate = hyper.learning_rate * (1.0 - progress if setup.anneal_learning_rate else 1.0)
+    rate = hyper.learning_rate * (1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0)
 
     def learn(carry: Any, minibatch: Any) -> Any:
         weights, optimizer = carry
@@ -137,11 +135,3 @@ def objective(
     """-> the mean of half the squared errors f32[], the mean value f32[]"""
     found = taken(network.apply(weights, observation), action)
     return 0.5 * ((targets - found) ** 2).mean(), found.mean()
-
-
-def evaluate(
-    setup: Setup, environment: Environment, network: Values, key: Array, state: State, hyper: Hyper, data: Any
-) -> Evaluation:
-    """Plays E episodes greedily."""
-    actor = epsilon_greedy(environment, partial(network.apply, state.weights), jnp.zeros(()))
-    return play(environment, actor, (), key, setup.evaluation_episodes)

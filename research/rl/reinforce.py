@@ -26,11 +26,11 @@ from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Fraction, NonNegative, Positive
 from research.models.mlp import Activation
 from research.numerics.optimizers import adam, descend
-from research.numerics.returns import backward_sums
+from research.numerics.returns import discounted_returns
 from research.rl import environments
-from research.rl.actor_critic import Agent, make_actor, make_agent
+from research.rl.actor_critic import Agent, make_actor, make_agent, play_by_policy
 from research.rl.environments import Environment, Transition
-from research.rl.rollout import Evaluation, finished, flat, play, rollout, score
+from research.rl.rollout import finished, flat, rollout, score
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, agent),
         step=partial(step, setup, environment, agent),
-        evaluate=partial(evaluate, setup, environment, agent),
+        evaluate=partial(play_by_policy, setup, environment, agent),
         score=score,
     )
 
@@ -112,8 +112,9 @@ def step(
     start_key, rollout_key, fresh_key = jax.random.split(tick.key, 3)
     episodes = environments.start(environment, start_key, setup.environments)
     actor = make_actor(agent, partial(flat, environment), state.params, sampled=True)
-    fresh = environments.fresh(environment, fresh_key, (setup.rollout_length, setup.environments))
-    _, (transitions, actions, _) = rollout(environment, actor, (), episodes, rollout_key, setup.rollout_length, fresh)
+    _, (transitions, actions, _) = rollout(
+        environment, actor, (), episodes, rollout_key, setup.rollout_length, fresh_key
+    )
     counted, returns = whole_episodes(transitions, environment.time_limit, hyper.discount)
     observation = flat(environment, transitions.observation)
     weights, unravel = ravel_pytree(state.params)
@@ -132,8 +133,8 @@ def whole_episodes(transitions: Transition, limit: int, discount: Array) -> tupl
     length = transitions.length.shape[0]
     step = lax.broadcasted_iota(jnp.int32, transitions.length.shape, 0)
     began = step + 1 - transitions.length
-    ended = transitions.ended.astype(jnp.float32)
-    returns = backward_sums(transitions.reward, discount * (1.0 - ended))
+    ended = transitions.ended
+    returns = discounted_returns(transitions.reward, jnp.zeros_like(transitions.reward), ended, ended, discount)
     return (began <= length - limit).astype(jnp.float32), returns
 
 
@@ -158,12 +159,3 @@ def objective(
     loss = policy_loss + hyper.value_coefficient * value_loss - hyper.entropy_coefficient * entropy
     parts = {"policy_loss": policy_loss, "entropy": entropy}
     return loss, parts | ({"value_loss": value_loss} if setup.baseline else {})
-
-
-def evaluate(
-    setup: Setup, environment: Environment, agent: Agent, key: Array, state: State, hyper: Hyper, data: Any
-) -> Evaluation:
-    """Plays E episodes with frozen parameters."""
-    sampled = setup.evaluation_actions == "sample"
-    actor = make_actor(agent, partial(flat, environment), state.params, sampled)
-    return play(environment, actor, (), key, setup.evaluation_episodes)

@@ -38,15 +38,17 @@ def rollout(
     episodes: Episodes,
     key: Array,
     length: int,
-    fresh: Episodes | None = None,
+    fresh_key: Array | None = None,
 ) -> tuple[tuple[Any, Episodes], tuple[Transition, Array, Any]]:
     """T = length steps of B environments -> (memory, episodes), (transitions [T,B], actions [T,B], notes [T,...]).
 
-    fresh  Episodes [T,B] that follow on those that end; without, an environment starts over as it stands in `episodes`
+    fresh_key  draws the episodes that follow on those that end; without, an environment starts over as it stands in
+               `episodes`
     """
     act_key, step_key = jax.random.split(key)
     shape = (length, episodes.length.shape[0])
     starts = episodes
+    fresh = None if fresh_key is None else environments.fresh(environment, fresh_key, shape)
     drawn = actor.draw(act_key, shape)
     step_keys = jax.random.split(step_key, shape)
 
