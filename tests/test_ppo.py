@@ -13,6 +13,7 @@ from research.recipes.ppo import BREAKOUT, CARTPOLE, RECIPES
 from research.rl import environments, ppo
 from research.rl.actor_critic import Agent, make_actor, make_agent
 from research.rl.environments import Box, Discrete, Environment, Outcome
+from research.rl.rollout import Evaluation
 
 KEY = jax.random.key(0)
 TRACED = jax.tree.map(jnp.float32, ppo.Hyper())
@@ -365,7 +366,7 @@ def test_evaluation_counts_the_first_episode_only():
 
 
 def test_score_is_a_mean_for_each_row():
-    figures = ppo.score(ppo.Evaluation(np.array([[1.0, 3.0], [5.0, 5.0]]), np.array([[1, 4], [5, 5]])))
+    figures = ppo.score(Evaluation(np.array([[1.0, 3.0], [5.0, 5.0]]), np.array([[1, 4], [5, 5]])))
     assert figures["episode_return"].tolist() == [2.0, 5.0] and figures["episode_length"].tolist() == [2.5, 5.0]
     assert figures["episode_return"].dtype == np.float64
 

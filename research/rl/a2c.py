@@ -25,7 +25,7 @@ from research.models.mlp import Activation
 from research.numerics.optimizers import descend
 from research.numerics.returns import generalized_advantages, temporal_differences
 from research.rl import environments
-from research.rl.actor_critic import Agent, make_actor, make_agent, play_by_policy
+from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Episodes
 from research.rl.rollout import finished, flat, rollout, score
 
@@ -87,7 +87,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, agent),
         step=partial(step, setup, environment, agent),
-        evaluate=partial(play_by_policy, setup, environment, agent),
+        evaluate=policy_play(setup, environment, agent),
         score=score,
     )
 

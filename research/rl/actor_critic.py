@@ -14,7 +14,7 @@ from jax import Array
 from research.models.heads import CATEGORICAL, DIAGONAL_GAUSSIAN, Distribution, PolicyNetwork, ValueNetwork
 from research.models.mlp import Activation
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.rollout import Actor, Evaluation, flat, play
+from research.rl.rollout import Actor, Play, flat
 
 
 class Agent(NamedTuple):
@@ -68,11 +68,8 @@ def make_actor(agent: Agent, see: Callable[[Array], Array], params: Any, sampled
     return Actor(draw, act)
 
 
-def play_by_policy(
-    setup: Any, environment: Environment, agent: Agent, key: Array, state: Any, hyper: Any, data: Any
-) -> Evaluation:
-    """Plays `setup.evaluation_episodes` as `setup.evaluation_actions` says, by a state's params: an experiment's
-    evaluation."""
+def policy_play(setup: Any, environment: Environment, agent: Agent) -> Play:
+    """Plays `setup.evaluation_episodes` as `setup.evaluation_actions` says, by a state's params."""
     sampled = setup.evaluation_actions == "sample"
-    actor = make_actor(agent, partial(flat, environment), state.params, sampled)
-    return play(environment, actor, (), key, setup.evaluation_episodes)
+    actor = lambda state: make_actor(agent, partial(flat, environment), state.params, sampled)
+    return Play(environment, actor, setup.evaluation_episodes)

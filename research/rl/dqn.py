@@ -28,7 +28,7 @@ from research.numerics.optimizers import adam, descend
 from research.numerics.returns import n_step_returns
 from research.rl import environments
 from research.rl.environments import Environment, Episodes
-from research.rl.greedy import Features, Values, annealed, epsilon_greedy, exploration, play_greedily, q_network, taken
+from research.rl.greedy import Features, Values, annealed, epsilon_greedy, exploration, greedy_play, q_network, taken
 from research.rl.rollout import finished, flat, rollout, score
 
 
@@ -132,7 +132,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, network),
         step=partial(step, setup, environment, network),
-        evaluate=partial(play_greedily, setup, environment, network),
+        evaluate=greedy_play(setup, environment, network),
         score=score,
     )
 

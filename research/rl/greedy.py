@@ -19,7 +19,7 @@ from research.engine.experiment import Tick
 from research.models.heads import QNetwork
 from research.models.mlp import Activation
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.rollout import Actor, Evaluation, flat, play
+from research.rl.rollout import Actor, Play, flat
 
 Features = Literal["dense", "convolution"]
 GRID = 3  # rank of an observation that is a picture
@@ -112,9 +112,7 @@ def exploration(hyper: Any, tick: Tick) -> Array:
     return annealed(progress, hyper.exploration_fraction, hyper.epsilon_start, hyper.epsilon_end)
 
 
-def play_greedily(
-    setup: Any, environment: Environment, network: Values, key: Array, state: Any, hyper: Any, data: Any
-) -> Evaluation:
-    """Plays `setup.evaluation_episodes` without exploration, by a state's weights: an experiment's evaluation."""
-    actor = epsilon_greedy(environment, partial(network.apply, state.weights), jnp.zeros(()))
-    return play(environment, actor, (), key, setup.evaluation_episodes)
+def greedy_play(setup: Any, environment: Environment, network: Values) -> Play:
+    """Plays `setup.evaluation_episodes` without exploration, by a state's weights."""
+    actor = lambda state: epsilon_greedy(environment, partial(network.apply, state.weights), jnp.zeros(()))
+    return Play(environment, actor, setup.evaluation_episodes)

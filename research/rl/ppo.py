@@ -33,7 +33,7 @@ from research.numerics.returns import forward_sums, generalized_advantages, temp
 from research.rl import environments
 from research.rl.actor_critic import Agent, make_actor, make_agent
 from research.rl.environments import Environment, Episodes, Transition
-from research.rl.rollout import Evaluation, finished, flat, play, rollout, score
+from research.rl.rollout import Actor, Play, finished, flat, rollout, score
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, agent),
         step=partial(step, setup, environment, agent),
-        evaluate=partial(evaluate, setup, environment, agent),
+        evaluate=Play(environment, partial(evaluated, setup, environment, agent), setup.evaluation_episodes),
         score=score,
     )
 
@@ -286,10 +286,7 @@ def divergence(log_ratio: Array) -> Array:
     return (jnp.exp(log_ratio) - 1.0 - log_ratio).mean()
 
 
-def evaluate(
-    setup: Setup, environment: Environment, agent: Agent, key: Array, state: State, hyper: Hyper, data: Any
-) -> Evaluation:
-    """Plays E episodes from their start with frozen parameters and frozen observation moments."""
+def evaluated(setup: Setup, environment: Environment, agent: Agent, state: State) -> Actor:
+    """Acts with frozen parameters and frozen observation moments."""
     see = partial(view, setup, environment, state.observation_moments)
-    actor = make_actor(agent, see, state.params, setup.evaluation_actions == "sample")
-    return play(environment, actor, (), key, setup.evaluation_episodes)
+    return make_actor(agent, see, state.params, setup.evaluation_actions == "sample")

@@ -21,7 +21,7 @@ from research.engine.fields import Count, Fraction
 from research.rl import environments
 from research.rl.environments import Discrete, Environment, Episodes
 from research.rl.greedy import annealed, epsilon_greedy, exploration
-from research.rl.rollout import Evaluation, finished, flat, play, score
+from research.rl.rollout import Play, finished, flat, score
 
 
 class Cells(NamedTuple):
@@ -96,7 +96,11 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, cells),
         step=partial(step, setup, environment, cells),
-        evaluate=partial(evaluate, setup, environment, cells),
+        evaluate=Play(
+            environment,
+            lambda state: actor_of(environment, cells, state.table, jnp.zeros(())),
+            setup.evaluation_episodes,
+        ),
         score=score,
     )
 
@@ -189,11 +193,3 @@ def learn(discount: Array, step_size: Array, table: Array, seen: Any) -> tuple[A
 
 def actor_of(environment: Environment, cells: Cells | None, table: Array, epsilon: Array) -> Any:
     return epsilon_greedy(environment, lambda observation: table[state_of(cells, observation)].T, epsilon)
-
-
-def evaluate(
-    setup: Setup, environment: Environment, cells: Cells | None, key: Array, state: State, hyper: Hyper, data: Any
-) -> Evaluation:
-    """Plays E episodes greedily."""
-    actor = actor_of(environment, cells, state.table, jnp.zeros(()))
-    return play(environment, actor, (), key, setup.evaluation_episodes)

@@ -5,6 +5,7 @@ Dimensions: T steps, B environments side by side, E evaluation episodes, R rows;
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -18,17 +19,18 @@ from research.rl.environments import Environment, Episodes, Transition
 
 
 class Actor(NamedTuple):
-    """What chooses actions, as two pure functions.
+    """What chooses actions, as pure functions.
 
-    draw  (key, (T, B)) -> the randomness of a rollout, leaves [T,...]: many small draws cost more than the environment
-    act   (memory, episodes, what was drawn for this step) -> (memory, action i32[B] or f32[B,A], note)
+    draw    (key, (T, B)) -> the randomness of a rollout, leaves [T,...]: many small draws cost more than the environment
+    act     (memory, episodes, what was drawn for this step) -> (memory, action i32[B] or f32[B,A], note)
+    memory  B -> what it keeps from step to step, as it stands at first, leaves [B,...]; () where it keeps nothing
 
-    A memory is what an actor keeps from step to step, leaves [B,...], () where it keeps nothing. A note is what a
-    learner wants to know of a choice.
+    A note is what a learner wants to know of a choice. An episode that begins has a length of 0.
     """
 
     draw: Callable[[Array, tuple[int, int]], Any]
     act: Callable[[Any, Episodes, Any], tuple[Any, Array, Any]]
+    memory: Callable[[int], Any] = lambda count: ()
 
 
 def rollout(
@@ -87,12 +89,28 @@ class Evaluation(NamedTuple):
     lengths: Array
 
 
-def play(environment: Environment, actor: Actor, memory: Any, key: Array, count: int) -> Evaluation:
+@dataclass(frozen=True, eq=False)
+class Play:
+    """An experiment's evaluation: episodes from their start, by what a state has learned.
+
+    actor  state -> Actor that does not learn
+    count  E
+    """
+
+    environment: Environment
+    actor: Callable[[Any], Actor]
+    count: int
+
+    def __call__(self, key: Array, state: Any, hyper: Any, data: Any) -> Evaluation:
+        return play(self.environment, self.actor(state), key, self.count)
+
+
+def play(environment: Environment, actor: Actor, key: Array, count: int) -> Evaluation:
     """Plays E = count episodes from their start, with a frozen actor."""
     start_key, rollout_key = jax.random.split(key)
     episodes = environments.start(environment, start_key, count)
     limit = environment.time_limit
-    _, (transitions, _, _) = rollout(environment, actor, memory, episodes, rollout_key, limit)
+    _, (transitions, _, _) = rollout(environment, actor, actor.memory(count), episodes, rollout_key, limit)
     # Each environment starts over after its first episode; what follows is not counted.
     end = jnp.where(transitions.ended.any(0), transitions.ended.argmax(0), limit - 1)[None]
     return Evaluation(*(jnp.take_along_axis(x, end, 0)[0] for x in (transitions.total, transitions.length)))
