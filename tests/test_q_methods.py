@@ -43,7 +43,8 @@ def test_targets_by_hand(double, value):
         final_observation=jnp.ones((1, 3, 1)),
     )
     setup, hyper = dqn.Setup(double=double), dqn.Hyper(discount=HALF)
-    found = dqn.bootstrapped(setup, LINEAR, hyper, weights, target, ring, first_slot(3))
+    samples = dqn.read(setup, LINEAR, hyper, target, ring, first_slot(3))
+    found = dqn.bootstrapped(setup, LINEAR, weights, samples)
     np.testing.assert_allclose(found, [1 + value / 2, 1.0, 1 + value / 2])
 
 
@@ -60,7 +61,8 @@ def test_a_longer_return_bootstraps_from_where_it_was_cut():
         final_observation=rows([3, 3], [1, 1])[..., None],
     )
     setup, hyper = dqn.Setup(double=False, n_steps=2), dqn.Hyper(discount=HALF)
-    found = dqn.bootstrapped(setup, LINEAR, hyper, jnp.zeros(2), jnp.array([2.0, 8.0]), ring, first_slot(2))
+    samples = dqn.read(setup, LINEAR, hyper, jnp.array([2.0, 8.0]), ring, first_slot(2))
+    found = dqn.bootstrapped(setup, LINEAR, jnp.zeros(2), samples)
     np.testing.assert_allclose(found, [2 + 8 / 4, 1 + 24 / 2])
 
 
@@ -178,7 +180,7 @@ def test_an_update_by_priority_weighs_errors_and_sets_the_new_priorities():
     # A third of the way the exponent is 1/2 + 1/2 / 3 = 2/3. The chances are 1/4 and 3/4, and of four draws, one from each
     # quarter, one is the first: weights 1 and (1/3)^(2/3), loss (2^2 + 3 (1/3)^(2/3) 8^2) / 2 / 4.
     tick = Tick(jnp.int32(1), jnp.int32(3), KEY)
-    (_, _, after), metrics = dqn.update(setup, LINEAR, hyper, ring, tick, weights, carry, KEY)
+    (_, _, after), metrics = dqn.learning(setup, LINEAR, hyper, ring, tick, carry, weights, KEY)
     expected = (4 + 3 * (1 / 3) ** (2 / 3) * 64) / 8
     np.testing.assert_allclose(metrics["loss"].total, expected, rtol=1e-5)
     np.testing.assert_allclose(metrics["value"].total, (1 + 3 * 2) / 4, rtol=1e-6)

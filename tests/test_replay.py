@@ -83,13 +83,21 @@ def test_a_leaf_is_drawn_in_proportion_to_its_priority(leaves):
     priorities[leaves // 2] = 0.0 if leaves > 1 else 1.0
     tree = replay.prioritize(replay.no_priorities(leaves), jnp.arange(leaves), jnp.array(priorities))
     size = 4000
-    drawn, chances = jax.jit(partial(replay.draw_by_priority, size=size))(KEY, tree)
+    drawn, chances = jax.jit(partial(replay.draw_by_priority, times=3, size=size))(KEY, tree)
+    drawn = drawn.reshape(3, size)
     share = priorities / priorities.sum()
     np.testing.assert_allclose(chances, share[drawn], rtol=1e-4)
-    counts = np.bincount(drawn, minlength=leaves)
-    # One draw from each part of the sum: a leaf's count misses its share by less than the two parts at its ends.
-    assert np.abs(counts - size * share).max() <= 2
-    assert (counts[priorities == 0] == 0).all()
+    for once in drawn:
+        counts = np.bincount(once, minlength=leaves)
+        # One draw from each part of the sum: a leaf's count misses its share by less than the two parts at its ends.
+        assert np.abs(counts - size * share).max() <= 2
+        assert (counts[priorities == 0] == 0).all()
+
+
+def test_a_leaf_that_is_named_twice_gets_the_larger_priority():
+    tree = replay.prioritize(replay.no_priorities(4), jnp.arange(4), jnp.array([9.0, 9.0, 9.0, 9.0]))
+    tree = replay.prioritize(tree, jnp.array([1, 2, 1]), jnp.array([3.0, 5.0, 4.0]))
+    assert tree.tolist() == [0, 27, 13, 14, 9, 4, 5, 9]
 
 
 def test_importance_by_hand():

@@ -73,9 +73,9 @@ def no_priorities(leaves: int) -> Array:
 
 
 def prioritize(tree: Array, leaves: Array, priorities: Array) -> Array:
-    """Sets the priorities f32[K] of leaves i32[K]; a leaf that is named twice must be given one priority."""
+    """Sets the priorities f32[K] of leaves i32[K], the largest where a leaf is named more than once."""
     node = leaves + tree.shape[0] // 2
-    tree = tree.at[node].set(priorities)
+    tree = tree.at[node].set(0.0).at[node].max(priorities)
 
     def raise_(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         tree, node = carry
@@ -85,12 +85,13 @@ def prioritize(tree: Array, leaves: Array, priorities: Array) -> Array:
     return lax.fori_loop(0, depth(tree), raise_, (tree, node))[0]
 
 
-def draw_by_priority(key: Array, tree: Array, size: int) -> tuple[Array, Array]:
-    """M = size leaves, drawn in proportion to their priorities, one from each M-th part of the sum.
+def draw_by_priority(key: Array, tree: Array, times: int, size: int) -> tuple[Array, Array]:
+    """K = times draws of M = size leaves in proportion to their priorities, in each one from every M-th part of the sum.
 
-    -> leaves i32[M], their probabilities f32[M]
+    -> leaves i32[K * M], their probabilities f32[K,M]
     """
-    rest = (jnp.arange(size, dtype=jnp.float32) + jax.random.uniform(key, (size,))) / size * tree[1]
+    parts = jnp.tile(jnp.arange(size, dtype=jnp.float32), times)
+    rest = (parts + jax.random.uniform(key, parts.shape)) / size * tree[1]
 
     def descend(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         rest, node = carry
@@ -98,16 +99,16 @@ def draw_by_priority(key: Array, tree: Array, size: int) -> tuple[Array, Array]:
         turn = (rest >= left) & (right > 0.0)  # rounding must not lead to a leaf that has no priority
         return jnp.where(turn, rest - left, rest), 2 * node + turn.astype(jnp.int32)
 
-    _, node = lax.fori_loop(0, depth(tree), descend, (rest, jnp.ones(size, jnp.int32)))
-    return node - tree.shape[0] // 2, tree[node] / tree[1]
+    _, node = lax.fori_loop(0, depth(tree), descend, (rest, jnp.ones(times * size, jnp.int32)))
+    return node - tree.shape[0] // 2, (tree[node] / tree[1]).reshape(times, size)
 
 
 def importance(chances: Array, exponent: Array) -> Array:
     """Weights that undo a draw by priority as far as `exponent` says, the largest being 1 (Schaul et al. 2016, section 3.4).
 
-    chances f32[M], exponent f32[] -> f32[M]
+    chances f32[...,M], exponent f32[] -> f32[...,M]
     """
-    return (chances.min() / chances) ** exponent
+    return (chances.min(-1, keepdims=True) / chances) ** exponent
 
 
 def depth(tree: Array) -> int:

@@ -66,6 +66,8 @@ class Setup:
     """Rewards that a target counts before it bootstraps."""
     prioritized: bool = False
     """Draw transitions in proportion to a power of their last error, and weigh them back."""
+    anneal_learning_rate: bool = False
+    """Lower the learning rate linearly to 0."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation, without exploration."""
 
@@ -74,7 +76,7 @@ class Hyper(NamedTuple):
     """Traced: a change never compiles."""
 
     learning_rate: Positive = 2.5e-4
-    """Adam's step size."""
+    """Adam's step size at the start."""
     discount: Fraction = 0.99
     """Weight of a reward one step later."""
     epsilon_start: Fraction = 1.0
@@ -198,20 +200,14 @@ def step(
 
     # The index is the same in every row, so this stays a branch under vmap.
     first = -(-setup.learning_starts // (setup.rollout_length * setup.environments))  # ticks
-    learn = partial(update, setup, network, hyper, ring, tick)
+    learn = partial(learning, setup, network, hyper, ring, tick)
     carry = (state.weights, state.optimizer, newest(setup, state.priorities, tick.index))
-    idle = lambda carry, target, keys: (
+    idle = lambda carry, target, key: (
         carry,
         {name: Ratio(jnp.zeros(()), jnp.zeros(())) for name in ("loss", "value")},
     )
-
-    def learning(carry: Any, target: Array, keys: Array) -> Any:
-        carry, losses = lax.scan(lambda carry, key: learn(target, carry, key), carry, keys)
-        return carry, jax.tree.map(lambda x: x.sum(), losses)
-
-    keys = jax.random.split(update_key, setup.updates)
     (weights, optimizer, priorities), losses = lax.cond(
-        tick.index + 1 >= first, learning, idle, carry, state.target, keys
+        tick.index + 1 >= first, learn, idle, carry, state.target, update_key
     )
     moved = hyper.target_mixing * weights + (1.0 - hyper.target_mixing) * state.target
     target = lax.select((tick.index + 1) % setup.target_every == 0, moved, state.target)
@@ -242,46 +238,90 @@ def newest(setup: Setup, priorities: Priorities | tuple[()], index: Array) -> Pr
     return Priorities(tree, priorities.largest)
 
 
-def update(
-    setup: Setup, network: Values, hyper: Hyper, ring: Experience, tick: Tick, target: Array, carry: Any, key: Array
+def learning(
+    setup: Setup, network: Values, hyper: Hyper, ring: Experience, tick: Tick, carry: Any, target: Array, key: Array
 ) -> tuple[Any, dict[str, Ratio]]:
-    """One update on M transitions; carry is (weights, optimizer, priorities)."""
+    """All updates of a tick; carry is (weights, optimizer, priorities).
+
+    All their minibatches are drawn, read and valued by the target network at once, which costs a third of doing so for
+    each; priorities are those at the tick's start."""
     weights, optimizer, priorities = carry
+    size = setup.updates * setup.batch_size
     if isinstance(priorities, Priorities):
-        leaves, chances = replay.draw_by_priority(key, priorities.tree, setup.batch_size)
+        leaves, chances = replay.draw_by_priority(key, priorities.tree, setup.updates, setup.batch_size)
         places = replay.Places(leaves // setup.environments, leaves % setup.environments)
         exponent = annealed(tick.index / tick.total, jnp.ones(()), hyper.importance_exponent, jnp.ones(()))
         importance = replay.importance(chances, exponent)
     else:
         slots = setup.capacity // setup.environments
         oldest, count = replay.complete(tick.index, setup.rollout_length, slots, setup.n_steps)
-        places = replay.draw(key, oldest, count, slots, setup.environments, setup.batch_size)
-        importance = jnp.ones(setup.batch_size)
-    targets = bootstrapped(setup, network, hyper, weights, target, ring, places)
-    seen = replay.at(ring, places, jnp.zeros(setup.batch_size, jnp.int32))
-    observation, action = seen.observation.astype(jnp.float32), seen.action
-    (loss, (errors, values)), gradient = jax.value_and_grad(partial(objective, network), has_aux=True)(
-        weights, observation, action, targets, importance
-    )
-    weights, optimizer = descend(adam(), weights, optimizer, gradient, hyper.learning_rate, hyper.max_gradient_norm)
+        places = replay.draw(key, oldest, count, slots, setup.environments, size)
+        importance = jnp.ones((setup.updates, setup.batch_size))
+    samples = read(setup, network, hyper, target, ring, places)
+    minibatches = jax.tree.map(lambda x: x.reshape(setup.updates, setup.batch_size, *x.shape[1:]), samples)
+    remaining = 1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0
+    learn = partial(update, setup, network, hyper.learning_rate * remaining, hyper.max_gradient_norm)
+    (weights, optimizer), (errors, losses) = lax.scan(learn, (weights, optimizer), (minibatches, importance))
     if isinstance(priorities, Priorities):
         new = (jnp.abs(errors) + 1e-6) ** hyper.priority_exponent
-        tree = replay.prioritize(priorities.tree, leaves, new)
+        tree = replay.prioritize(priorities.tree, leaves, new.reshape(-1))
         priorities = Priorities(tree, jnp.maximum(priorities.largest, new.max()))
-    one = jnp.ones(())
-    return (weights, optimizer, priorities), {"loss": Ratio(loss, one), "value": Ratio(values.mean(), one)}
+    return (weights, optimizer, priorities), jax.tree.map(lambda x: x.sum(), losses)
 
 
-def bootstrapped(
-    setup: Setup, network: Values, hyper: Hyper, weights: Array, target: Array, ring: Experience, places: replay.Places
-) -> Array:
-    """Targets f32[M] of the transitions that stand at places in a ring."""
+class Samples(NamedTuple):
+    """What updates learn from.
+
+    observation f32[...,O flat], action i32[...]; sums f32[...] of the next n rewards, and weight f32[...] of the value of
+    what they led to, following f32[...,O flat], whose actions the target network gives values f32[...,A]
+    """
+
+    observation: Array
+    action: Array
+    sums: Array
+    weight: Array
+    following: Array
+    values: Array
+
+
+def read(
+    setup: Setup, network: Values, hyper: Hyper, target: Array, ring: Experience, places: replay.Places
+) -> Samples:
+    """Samples [M] of what stands at M places of a ring."""
     rewards, terminated, ended = replay.stretch((ring.reward, ring.terminated, ring.ended), places, setup.n_steps)
     sums, weight, last = n_step_returns(rewards, terminated, ended, hyper.discount)
-    led_to = replay.at(ring.final_observation, places, last).astype(jnp.float32)  # [M, O flat]
-    values = network.apply(target, led_to)  # [A, M]
-    best = jnp.argmax(network.apply(weights, led_to) if setup.double else values, 0)
-    return sums + weight * taken(values, best)
+    observation, action = replay.at((ring.observation, ring.action), places, jnp.zeros_like(last))
+    observation, following = (
+        x.astype(jnp.float32) for x in (observation, replay.at(ring.final_observation, places, last))
+    )
+    return Samples(observation, action, sums, weight, following, network.apply(target, following).T)
+
+
+def update(
+    setup: Setup,
+    network: Values,
+    learning_rate: Array,
+    max_gradient_norm: Array,
+    carry: Any,
+    minibatch: tuple[Samples, Array],
+) -> tuple[Any, tuple[Array, dict[str, Ratio]]]:
+    """One update on M samples with their importance f32[M]; carry is (weights, optimizer) -> carry, errors f32[M], metrics"""
+    weights, optimizer = carry
+    samples, importance = minibatch
+    targets = bootstrapped(setup, network, weights, samples)
+    (loss, (errors, values)), gradient = jax.value_and_grad(partial(objective, network), has_aux=True)(
+        weights, samples.observation, samples.action, targets, importance
+    )
+    carry = descend(adam(), weights, optimizer, gradient, learning_rate, max_gradient_norm)
+    one = jnp.ones(())
+    return carry, (errors, {"loss": Ratio(loss, one), "value": Ratio(values.mean(), one)})
+
+
+def bootstrapped(setup: Setup, network: Values, weights: Array, samples: Samples) -> Array:
+    """Targets f32[M] of M samples."""
+    values = samples.values.T  # [A, M]
+    best = jnp.argmax(network.apply(weights, samples.following) if setup.double else values, 0)
+    return samples.sums + samples.weight * taken(values, best)
 
 
 def objective(
