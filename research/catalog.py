@@ -17,6 +17,7 @@ RECIPES = {
     "ppo": "research.recipes.ppo:PPO",
     "ppo-cartpole": "research.recipes.ppo:CARTPOLE",
     "ppo-breakout": "research.recipes.ppo:BREAKOUT",
+    "ppo-recurrent": "research.recipes.ppo:RECURRENT",
     "pqn": "research.recipes.pqn:PQN",
     "q-learning": "research.recipes.q_learning:Q_LEARNING",
     "reinforce": "research.recipes.policy_gradient:REINFORCE",

@@ -24,7 +24,15 @@ TINY: dict[str, dict] = {
     | {"evaluation_episodes": 2, "normalize_observations": True, "normalize_rewards": True},
     "ppo-cartpole": {"widths": (8,), "rollout_length": 8, "minibatches": 2, "evaluation_episodes": 2},
     "pqn": {"widths": (8,), "environments": 4, "rollout_length": 8, "minibatches": 2, "evaluation_episodes": 2},
-    "ppo-breakout": {"widths": (8,), "environments": 4, "rollout_length": 8, "evaluation_episodes": 2},
+    "ppo-recurrent": {"widths": (8,), "environments": 4, "rollout_length": 8, "minibatches": 2, "memory": 4}
+    | {"evaluation_episodes": 2, "stop_updates": True},
+    "ppo-breakout": {
+        "features": "convolution",
+        "widths": (8,),
+        "environments": 4,
+        "rollout_length": 8,
+        "evaluation_episodes": 2,
+    },
 }
 
 

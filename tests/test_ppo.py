@@ -59,7 +59,8 @@ def some_samples(agent: Agent, params, count: int = 32) -> ppo.Samples:
     action = jax.random.randint(keys[1], (count,), 0, 2)
     log_probability = agent.distribution.log_probability(agent.parameters(params, observation), action)
     values = agent.values(params, observation)
-    return ppo.Samples(observation, action, log_probability, values, jax.random.normal(keys[2], (count,)))
+    advantage = jax.random.normal(keys[2], (count,))
+    return ppo.Samples((), jnp.zeros(count, bool), observation, action, log_probability, values, advantage)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +213,7 @@ def test_rewards_are_divided_by_the_deviation_of_returns_under_way():
     transitions = environments.Transition(
         nothing, jnp.array([[2.0], [4.0], [4.0]]), ended, ~ended & ended, nothing, nothing, nothing
     )
-    state = ppo.State({}, None, None, None, ppo.unseen(()), jnp.zeros(1))
+    state = ppo.State({}, None, None, (), None, ppo.unseen(()), jnp.zeros(1))
     rewards, moments, under_way = ppo.scaled_rewards(setup, hyper, state, transitions)
     np.testing.assert_allclose(rewards[:, 0], np.array([2, 4, 4]) / np.sqrt(8 / 3), rtol=1e-5)
     np.testing.assert_allclose(moments.mean, 4.0)

@@ -17,6 +17,9 @@ from jax import Array
 
 from research.models.conv import Conv
 from research.models.mlp import ACTIVATIONS, MLP, Activation
+from research.models.rnn import GRU
+
+Grid = tuple[int, int, int] | None  # (H, W, C) of an observation that is a small picture
 
 
 class Head(nn.Module):
@@ -38,6 +41,34 @@ def lead(parameters: Array, like: Array) -> Array:
     return jax.lax.broadcast_in_dim(parameters, like.shape, (0,))
 
 
+def perceived(x: Array, widths: tuple[int, ...], activation: Activation, grid: Grid, layer_norm: bool = False) -> Array:
+    """Hidden layers over observations, as part of the module that calls it: f32[...,I] -> f32[...,last width].
+
+    grid  a convolution of 16 features comes first, as in Young and Tian 2019
+    """
+    if grid:
+        batch = x.shape[:-1]
+        x = Conv(16, padding="VALID")(x.reshape(-1, *grid))
+        x = nn.LayerNorm()(x) if layer_norm else x
+        x = ACTIVATIONS[activation](x).reshape(*batch, -1)
+    return MLP(widths, activation, layer_norm)(x)
+
+
+class Memory(nn.Module):
+    """What a network remembers of an episode: a hidden layer over observations and a GRU over time.
+
+    memory f32[...,H], observations f32[T,...,I], begins bool[T,...] at the first step of an episode -> f32[T,...,H]
+    """
+
+    units: int
+    activation: Activation = "tanh"
+    grid: Grid = None
+
+    @nn.compact
+    def __call__(self, memory: Array, x: Array, begins: Array) -> Array:
+        return GRU(self.units)(memory, perceived(x, (self.units,), self.activation, self.grid), begins)
+
+
 class PolicyNetwork(nn.Module):
     """Observations f32[...,I] -> parameters f32[P,...] of a distribution over actions, close to uniform at first.
 
@@ -48,11 +79,12 @@ class PolicyNetwork(nn.Module):
     actions: int
     continuous: bool
     activation: Activation = "tanh"
+    grid: Grid = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         # A small gain here is the choice of initialisation that matters (Andrychowicz et al. 2021, section 3.2).
-        outputs = Head(self.actions, gain=0.01)(MLP(self.widths, self.activation)(x))
+        outputs = Head(self.actions, gain=0.01)(perceived(x, self.widths, self.activation, self.grid))
         if not self.continuous:
             return outputs
         log_deviation = self.param("log_deviation", nn.initializers.zeros, (self.actions,))
@@ -64,17 +96,16 @@ class ValueNetwork(nn.Module):
 
     widths: tuple[int, ...]
     activation: Activation = "tanh"
+    grid: Grid = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        return Head(1, gain=1.0)(MLP(self.widths, self.activation)(x))[0]
+        return Head(1, gain=1.0)(perceived(x, self.widths, self.activation, self.grid))[0]
 
 
 class QNetwork(nn.Module):
     """Observations f32[...,I] -> values f32[A,...] of the A actions.
 
-    grid        (H, W, C) of an observation that is a small picture: a convolution of 16 features comes first, as in
-                Young and Tian 2019
     layer_norm  before each activation, which steadies Q-learning without a target network (Gallici et al. 2025)
     dueling     the state's value and each action's advantage over the mean apart (Wang et al. 2016, eq. 9)
     """
@@ -84,16 +115,11 @@ class QNetwork(nn.Module):
     activation: Activation = "relu"
     layer_norm: bool = False
     dueling: bool = False
-    grid: tuple[int, int, int] | None = None
+    grid: Grid = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        if self.grid:
-            batch = x.shape[:-1]
-            x = Conv(16, padding="VALID")(x.reshape(-1, *self.grid))
-            x = nn.LayerNorm()(x) if self.layer_norm else x
-            x = ACTIVATIONS[self.activation](x).reshape(*batch, -1)
-        x = MLP(self.widths, self.activation, self.layer_norm)(x)
+        x = perceived(x, self.widths, self.activation, self.grid, self.layer_norm)
         values = Head(self.actions, gain=1.0)(x)
         if not self.dueling:
             return values

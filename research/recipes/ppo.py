@@ -54,4 +54,16 @@ BREAKOUT = recipe(
     watch=POLICY_WATCH,
 )
 
-RECIPES = (PPO, CARTPOLE, BREAKOUT)
+RECURRENT = recipe(
+    "ppo-recurrent",
+    ppo.make,
+    ppo.Setup(environment="MemoryChain-bsuite", environments=16, rollout_length=128, memory=64, widths=(64,)),
+    ppo.Hyper(learning_rate=1e-3),
+    Budget(steps=499_712, chunk=4, record_every=4, evaluate_every=40),  # 244 ticks of 2,048 steps
+    about="""PPO with a GRU below both networks, whose memory begins afresh with each episode.
+
+    python scripts/train.py ppo-recurrent --seeds 5""",
+    watch=POLICY_WATCH,
+)
+
+RECIPES = (PPO, CARTPOLE, BREAKOUT, RECURRENT)

@@ -27,7 +27,8 @@ from research.numerics.returns import generalized_advantages, temporal_differenc
 from research.rl import environments
 from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Episodes
-from research.rl.rollout import finished, flat, rollout, score
+from research.rl.observations import Features, flat
+from research.rl.rollout import finished, rollout, score
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Setup:
     """Hidden layers of policy and value network."""
     activation: Activation = "tanh"
     """Between the layers."""
+    features: Features = "dense"
+    """Dense layers alone, or a convolution before them for observations that are small pictures."""
     anneal_learning_rate: bool = True
     """Lower the learning rate linearly to 0."""
     evaluation_episodes: Count = 32
@@ -83,7 +86,7 @@ RMSPROP = optax.scale_by_rms(decay=0.99, eps=1e-5)
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """A2C as an experiment, in `setup.environment` or in an Environment of one's own."""
     environment = environment or environments.make(setup.environment)
-    agent = make_agent(environment, setup.widths, setup.activation)
+    agent = make_agent(environment, setup.widths, setup.activation, setup.features)
     return Experiment(
         init=partial(init, setup, environment, agent),
         step=partial(step, setup, environment, agent),

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,8 @@ from research.engine.experiment import Tick
 from research.models.heads import QNetwork
 from research.models.mlp import Activation
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.rollout import Actor, Play, flat
-
-Features = Literal["dense", "convolution"]
-GRID = 3  # rank of an observation that is a picture
+from research.rl.observations import Features, check_widths, flat, grid_of
+from research.rl.rollout import Actor, Play
 
 
 def q_network(
@@ -41,17 +39,10 @@ def q_network(
             f"environment={environment.name!r} has continuous actions, of which no largest value can be looked up; "
             "use ppo, or an environment with discrete actions"
         )
-    shape = environment.observation_shape
-    if features == "convolution" and len(shape) != GRID:
-        raise ValueError(
-            f"features='convolution' needs observations of rows, columns and channels; {environment.name!r} has {shape}: "
-            "use features='dense'"
-        )
-    if any(width < 1 for width in widths):
-        raise ValueError(f"widths={widths} must all be at least 1; usual: (120, 84)")
-    grid = shape if features == "convolution" else None
+    check_widths(widths, usual=(120, 84))
+    grid = grid_of(environment, features)
     network = QNetwork(widths, environment.actions.count, activation, layer_norm, dueling, grid)
-    return Values(network, math.prod(shape))
+    return Values(network, math.prod(environment.observation_shape))
 
 
 class Values(NamedTuple):

@@ -10,7 +10,8 @@ with this rollout's included, observations with those before it), does not cut s
 continuous actions from [-1, 1] to the environment's bounds.
 
 Dimensions: T steps of a rollout, B environments, N = T * B, M samples of a minibatch, E evaluation episodes,
-A actions or action components, P parameters of the policy's distribution, O an observation's shape, D parameters in all.
+A actions or action components, P parameters of the policy's distribution, O an observation's shape, H units of a memory,
+D parameters in all.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from research.engine.experiment import Experiment, Ratio, Tick
-from research.engine.fields import Count, Fraction, NonNegative, Positive
+from research.engine.fields import Count, Fraction, Natural, NonNegative, Positive
 from research.models.mlp import Activation
 from research.numerics.minibatches import check_minibatches, passes
 from research.numerics.moments import Moments, deviation, seen, standardize, unseen
@@ -33,7 +34,8 @@ from research.numerics.returns import forward_sums, generalized_advantages, temp
 from research.rl import environments
 from research.rl.actor_critic import Agent, make_actor, make_agent
 from research.rl.environments import Environment, Episodes, Transition
-from research.rl.rollout import Actor, Play, finished, flat, rollout, score
+from research.rl.observations import Features, flat
+from research.rl.rollout import Actor, Play, finished, rollout, score
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class Setup:
     """Hidden layers of policy and value network."""
     activation: Activation = "tanh"
     """Between the layers."""
+    features: Features = "dense"
+    """Dense layers alone, or a convolution before them for observations that are small pictures."""
+    memory: Natural = 0
+    """Units of a recurrent layer (GRU) below both networks; 0 is none. Minibatches are then of whole environments."""
     normalize_observations: bool = False
     """Standardise observations by their running moments."""
     normalize_rewards: bool = False
@@ -68,6 +74,8 @@ class Setup:
     """Hold a new value within `clip` of the old one, as the policy is."""
     anneal_learning_rate: bool = True
     """Lower the learning rate linearly to 0."""
+    stop_updates: bool = False
+    """Leave out the rest of a tick's updates once the policy has moved by `largest_divergence`."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation."""
     evaluation_actions: Literal["mode", "sample"] = "mode"
@@ -91,27 +99,33 @@ class Hyper(NamedTuple):
     """Weight of the value loss."""
     max_gradient_norm: Positive = 0.5
     """Global norm that a gradient is scaled down to."""
+    largest_divergence: Positive = 0.02
+    """Divergence from the policy that played, in nats, at which updates stop (stop_updates)."""
 
 
 class State(NamedTuple):
-    """params of both networks; Adam's moments over them as one vector f32[D]; B episodes under way;
-    observation moments [O]; moments [] of the discounted returns under way, which are discounted f32[B]"""
+    """params of the networks; Adam's moments over them as one vector f32[D]; B episodes under way; memory of them f32[B,H],
+    or (); observation moments [O]; moments [] of the discounted returns under way, which are discounted f32[B]"""
 
     params: dict[str, Any]
     optimizer: optax.OptState
     episodes: Episodes
+    memory: Any
     observation_moments: Moments
     return_moments: Moments
     discounted: Array
 
 
 class Samples(NamedTuple):
-    """What an update learns from.
+    """What an update learns from: N steps, or with a memory N environments of T steps each.
 
-    observation f32[N,O flat], action i32[N] or f32[N,A], log_probability f32[N] and value f32[N] before the first update,
-    advantage f32[N]
+    memory () or f32[N,H] before the first step, begins bool[N] or [N,T] at the first step of an episode,
+    observation f32[N,O flat] or [N,T,O flat], action i32[N] or f32[N,A] (or [N,T,...]), log_probability f32[N] or [N,T] and
+    value f32[N] or [N,T] before the first update, advantage f32[N] or [N,T]
     """
 
+    memory: Any
+    begins: Array
     observation: Array
     action: Array
     log_probability: Array
@@ -123,7 +137,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """PPO as an experiment, in `setup.environment` or in an Environment of one's own."""
     check(setup)
     environment = environment or environments.make(setup.environment)
-    agent = make_agent(environment, setup.widths, setup.activation)
+    agent = make_agent(environment, setup.widths, setup.activation, setup.features, setup.memory)
     return Experiment(
         init=partial(init, setup, environment, agent),
         step=partial(step, setup, environment, agent),
@@ -135,7 +149,10 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
 def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
     samples = setup.environments * setup.rollout_length
-    check_minibatches("environments * rollout_length", samples, setup.minibatches)
+    if setup.memory:
+        check_minibatches("environments", setup.environments, setup.minibatches)
+    else:
+        check_minibatches("environments * rollout_length", samples, setup.minibatches)
     if setup.normalize_advantages and samples == setup.minibatches:
         raise ValueError(
             f"minibatches={setup.minibatches} leaves one sample each, which cannot be standardised; "
@@ -151,6 +168,7 @@ def init(setup: Setup, environment: Environment, agent: Agent, key: Array, hyper
         params,
         ADAM.init(ravel_pytree(params)[0]),
         episodes,
+        agent.forgotten(setup.environments),
         unseen(environment.observation_shape),
         unseen(()),
         jnp.zeros(setup.environments),
@@ -163,29 +181,40 @@ def step(
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
     see = partial(view, setup, environment, state.observation_moments)
     actor = make_actor(agent, see, state.params, sampled=True)
-    (_, episodes), (transitions, actions, parameters) = rollout(
-        environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh_key
+    (memory, episodes), (transitions, actions, parameters) = rollout(
+        environment, actor, state.memory, state.episodes, rollout_key, setup.rollout_length, fresh_key
     )
     ended = transitions.ended
     rewards, return_moments, discounted = scaled_rewards(setup, hyper, state, transitions)
-    observation = see(transitions.observation)
-    values = agent.values(state.params, observation)
-    next_values = agent.values(state.params, see(transitions.final_observation))
+    observation, begins = see(transitions.observation), transitions.length == 1
+    values, next_values = judged(agent, state, observation, see(transitions.final_observation), begins)
     endings = transitions.terminated if setup.bootstrap_truncation else ended
     errors = temporal_differences(rewards, values, next_values, endings, hyper.discount)
     advantages = generalized_advantages(errors, ended, hyper.discount, hyper.gae_lambda)
     log_probability = jax.vmap(agent.distribution.log_probability)(parameters, actions)
-    samples = jax.tree.map(
-        lambda x: x.reshape(-1, *x.shape[2:]),  # [T, B, ...] -> [N, ...]
-        Samples(observation, actions, log_probability, values, advantages),
-    )
+    steps = (begins, observation, actions, log_probability, values, advantages)
+    if setup.memory:
+        steps = jax.tree.map(lambda x: x.swapaxes(0, 1), steps)  # [T, B, ...] -> [B, T, ...]
+    else:
+        steps = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), steps)  # [T, B, ...] -> [N, ...]
+    samples = Samples(state.memory, *steps)
     remaining = 1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0
     learn = partial(update, setup, agent)
     params, optimizer, losses = learn(
         hyper, hyper.learning_rate * remaining, state.params, state.optimizer, samples, update_key
     )
     moments = seen(state.observation_moments, transitions.observation)
-    return State(params, optimizer, episodes, moments, return_moments, discounted), losses | finished(transitions)
+    after = State(params, optimizer, episodes, memory, moments, return_moments, discounted)
+    return after, losses | finished(transitions)
+
+
+def judged(agent: Agent, state: State, observation: Array, following: Array, begins: Array) -> tuple[Array, Array]:
+    """Values of what T steps answered and of what they led to before any reset, each f32[T,B].
+
+    observation f32[T,B,O flat], following f32[T,B,O flat], begins bool[T,B]"""
+    before = agent.see(state.params, state.memory, observation, begins)
+    after = agent.see(state.params, before, following[None], jnp.zeros_like(begins)[None])[0]
+    return agent.values(state.params, before), agent.values(state.params, after)
 
 
 def view(setup: Setup, environment: Environment, moments: Moments, observation: Array) -> Array:
@@ -221,14 +250,19 @@ def update(
     weights, unravel = ravel_pytree(params)
 
     def learn(carry: Any, minibatch: Samples) -> Any:
-        weights, optimizer = carry
+        weights, optimizer, stopped = carry
         gradient, losses = jax.grad(lambda w: objective(setup, agent, hyper, unravel(w), minibatch), has_aux=True)(
             weights
         )
-        return descend(ADAM, weights, optimizer, gradient, learning_rate, hyper.max_gradient_norm), losses
+        after = descend(ADAM, weights, optimizer, gradient, learning_rate, hyper.max_gradient_norm)
+        if not setup.stop_updates:
+            return (*after, stopped), losses
+        stopped = stopped | (losses["divergence"] > hyper.largest_divergence)
+        kept = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), (weights, optimizer), after)
+        return (*kept, stopped), losses | {"stopped": stopped.astype(jnp.float32)}
 
-    carry, losses = passes(learn, (weights, optimizer), samples, key, setup.epochs, setup.minibatches)
-    weights, optimizer = carry
+    carry = weights, optimizer, jnp.zeros((), bool)
+    (weights, optimizer, _), losses = passes(learn, carry, samples, key, setup.epochs, setup.minibatches)
     return unravel(weights), optimizer, losses
 
 
@@ -236,11 +270,12 @@ def objective(
     setup: Setup, agent: Agent, hyper: Hyper, params: Any, samples: Samples
 ) -> tuple[Array, dict[str, Array]]:
     """What a minibatch descends, f32[], and its parts."""
-    parameters = agent.parameters(params, samples.observation)
+    observed = seen_by(agent, params, samples)
+    parameters = agent.parameters(params, observed)
     log_ratio = agent.distribution.log_probability(parameters, samples.action) - samples.log_probability
     advantage = standardized(samples.advantage) if setup.normalize_advantages else samples.advantage
     policy_loss = -policy_objective(log_ratio, advantage, hyper.clip if setup.clip_ratio else None)
-    values = agent.values(params, samples.observation)
+    values = agent.values(params, observed)
     bound = hyper.clip if setup.clip_values else None
     value_loss = value_objective(values, samples.value, samples.value + samples.advantage, bound)
     entropy = agent.distribution.entropy(parameters).mean()
@@ -253,15 +288,23 @@ def objective(
     }
 
 
+def seen_by(agent: Agent, params: Any, samples: Samples) -> Array:
+    """What the networks see of samples: f32[M,O flat], or with a memory f32[M,T,H]"""
+    if agent.memory is None:
+        return samples.observation
+    steps = (x.swapaxes(0, 1) for x in (samples.observation, samples.begins))  # [M, T, ...] -> [T, M, ...]
+    return agent.see(params, samples.memory, *steps).swapaxes(0, 1)  # [T, M, H] -> [M, T, H]
+
+
 def standardized(advantage: Array) -> Array:
-    """advantage f32[M] -> f32[M] of mean 0 and deviation 1"""
+    """advantage f32[...] -> f32[...] of mean 0 and deviation 1"""
     return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
 
 def policy_objective(log_ratio: Array, advantage: Array, clip: Array | None) -> Array:
     """Surrogate to be ascended, clipped unless `clip` is None (Schulman et al. 2017, eq. 7 and 6).
 
-    log_ratio f32[M], advantage f32[M] -> f32[]
+    log_ratio f32[...], advantage f32[...] -> f32[]
     """
     ratio = jnp.exp(log_ratio)
     if clip is None:
@@ -272,7 +315,7 @@ def policy_objective(log_ratio: Array, advantage: Array, clip: Array | None) -> 
 def value_objective(values: Array, before: Array, targets: Array, bound: Array | None) -> Array:
     """Half the mean squared error, or the larger one of `values` and of `values` held within `bound` of `before`.
 
-    values f32[M], before f32[M], targets f32[M] -> f32[]
+    values f32[...], before f32[...], targets f32[...] -> f32[]
     """
     error = (values - targets) ** 2
     if bound is not None:
@@ -282,7 +325,7 @@ def value_objective(values: Array, before: Array, targets: Array, bound: Array |
 
 
 def divergence(log_ratio: Array) -> Array:
-    """Estimate of KL(old, new) with little variance (Schulman 2020, 'Approximating KL divergence'), f32[M] -> f32[]"""
+    """Estimate of KL(old, new) with little variance (Schulman 2020, 'Approximating KL divergence'), f32[...] -> f32[]"""
     return (jnp.exp(log_ratio) - 1.0 - log_ratio).mean()
 
 

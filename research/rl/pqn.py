@@ -24,8 +24,9 @@ from research.numerics.optimizers import adam, descend
 from research.numerics.returns import q_lambda_targets
 from research.rl import environments
 from research.rl.environments import Environment, Episodes
-from research.rl.greedy import Features, Values, epsilon_greedy, exploration, greedy_play, q_network, taken
-from research.rl.rollout import finished, flat, rollout, score
+from research.rl.greedy import Values, epsilon_greedy, exploration, greedy_play, q_network, taken
+from research.rl.observations import Features, flat
+from research.rl.rollout import finished, rollout, score
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from research.engine.fields import Count, Fraction
 from research.rl import environments
 from research.rl.environments import Discrete, Environment, Episodes
 from research.rl.greedy import annealed, epsilon_greedy, exploration
-from research.rl.rollout import Play, finished, flat, score
+from research.rl.observations import flat
+from research.rl.rollout import Play, finished, score
 
 
 class Cells(NamedTuple):

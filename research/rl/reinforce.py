@@ -30,7 +30,8 @@ from research.numerics.returns import discounted_returns
 from research.rl import environments
 from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Transition
-from research.rl.rollout import finished, flat, rollout, score
+from research.rl.observations import Features, flat
+from research.rl.rollout import finished, rollout, score
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Setup:
     """Hidden layers of policy and value network."""
     activation: Activation = "tanh"
     """Between the layers."""
+    features: Features = "dense"
+    """Dense layers alone, or a convolution before them for observations that are small pictures."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation."""
     evaluation_actions: Literal["mode", "sample"] = "mode"
@@ -90,7 +93,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
             f"{environment.name} may have, and no episode would surely be whole; use at least {environment.time_limit}, "
             f"better {2 * environment.time_limit}"
         )
-    agent = make_agent(environment, setup.widths, setup.activation)
+    agent = make_agent(environment, setup.widths, setup.activation, setup.features)
     return Experiment(
         init=partial(init, setup, environment, agent),
         step=partial(step, setup, environment, agent),

@@ -3,7 +3,6 @@
 Dimensions: T steps, B environments side by side, E evaluation episodes, R rows; O an observation's shape.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -64,12 +63,6 @@ def rollout(
         return (memory, episodes), (transition, action, note)
 
     return lax.scan(take, (memory, episodes), (drawn, step_keys, fresh))
-
-
-def flat(environment: Environment, observation: Array) -> Array:
-    """observation f32[...,O] -> f32[...,O flat]"""
-    shape = environment.observation_shape
-    return observation.reshape(*observation.shape[: observation.ndim - len(shape)], math.prod(shape))
 
 
 def finished(transitions: Transition) -> dict[str, Ratio]:
