@@ -20,6 +20,7 @@ RECIPES = {
     "ppo-recurrent": "research.recipes.ppo:RECURRENT",
     "pqn": "research.recipes.pqn:PQN",
     "q-learning": "research.recipes.q_learning:Q_LEARNING",
+    "sac": "research.recipes.sac:SAC",
     "reinforce": "research.recipes.policy_gradient:REINFORCE",
 }
 

@@ -23,6 +23,8 @@ TINY: dict[str, dict] = {
     "ppo": {"environment": "Pendulum-v1", "widths": (8,), "rollout_length": 8, "minibatches": 2}
     | {"evaluation_episodes": 2, "normalize_observations": True, "normalize_rewards": True},
     "ppo-cartpole": {"widths": (8,), "rollout_length": 8, "minibatches": 2, "evaluation_episodes": 2},
+    "sac": {"widths": (8,), "environments": 2, "rollout_length": 2, "updates": 2, "batch_size": 8, "capacity": 16}
+    | {"learning_starts": 12, "evaluation_episodes": 2},
     "pqn": {"widths": (8,), "environments": 4, "rollout_length": 8, "minibatches": 2, "evaluation_episodes": 2},
     "ppo-recurrent": {"widths": (8,), "environments": 4, "rollout_length": 8, "minibatches": 2, "memory": 4}
     | {"evaluation_episodes": 2, "stop_updates": True},

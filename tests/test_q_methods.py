@@ -180,7 +180,7 @@ def test_an_update_by_priority_weighs_errors_and_sets_the_new_priorities():
     # A third of the way the exponent is 1/2 + 1/2 / 3 = 2/3. The chances are 1/4 and 3/4, and of four draws, one from each
     # quarter, one is the first: weights 1 and (1/3)^(2/3), loss (2^2 + 3 (1/3)^(2/3) 8^2) / 2 / 4.
     tick = Tick(jnp.int32(1), jnp.int32(3), KEY)
-    (_, _, after), metrics = dqn.learning(setup, LINEAR, hyper, ring, tick, carry, weights, KEY)
+    (_, _, after), metrics = dqn.learning(setup, LINEAR, hyper, ring, tick, weights, carry, KEY)
     expected = (4 + 3 * (1 / 3) ** (2 / 3) * 64) / 8
     np.testing.assert_allclose(metrics["loss"].total, expected, rtol=1e-5)
     np.testing.assert_allclose(metrics["value"].total, (1 + 3 * 2) / 4, rtol=1e-6)

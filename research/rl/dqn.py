@@ -28,8 +28,9 @@ from research.numerics.optimizers import adam, descend
 from research.numerics.returns import n_step_returns
 from research.rl import environments
 from research.rl.environments import Environment, Episodes
+from research.rl.experience import Experience, check_replay, draw, empty_ring, first_learning, learn_from, write
 from research.rl.greedy import Values, annealed, epsilon_greedy, exploration, greedy_play, q_network, taken
-from research.rl.observations import Features, flat
+from research.rl.observations import Features
 from research.rl.rollout import finished, rollout, score
 
 
@@ -111,25 +112,13 @@ class State(NamedTuple):
     target: Array
     optimizer: optax.OptState
     episodes: Episodes
-    ring: "Experience"
+    ring: Experience
     priorities: Priorities | tuple[()]
-
-
-class Experience(NamedTuple):
-    """observation [...,O flat], action i32[...], reward f32[...], terminated and ended bool[...], final_observation
-    [...,O flat] what the action led to before any reset; observations are f32, or bool where they are binary"""
-
-    observation: Array
-    action: Array
-    reward: Array
-    terminated: Array
-    ended: Array
-    final_observation: Array
 
 
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """DQN as an experiment, in `setup.environment` or in an Environment of one's own."""
-    check(setup)
+    check_replay(setup, setup.n_steps)
     environment = environment or environments.make(setup.environment)
     network = q_network(environment, setup.features, setup.widths, setup.activation, dueling=setup.dueling)
     return Experiment(
@@ -140,44 +129,13 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     )
 
 
-def check(setup: Setup) -> None:
-    """Raises ValueError for fields that do not fit each other."""
-    written = setup.environments * setup.rollout_length
-    if setup.capacity % written:
-        below = setup.capacity // written * written
-        raise ValueError(
-            f"capacity={setup.capacity} is not a multiple of environments * rollout_length = {written}; "
-            f"nearest: {f'{below} or ' if below else ''}{below + written}"
-        )
-    longest = setup.capacity // setup.environments - setup.rollout_length + 1
-    if setup.n_steps > longest:
-        raise ValueError(
-            f"n_steps={setup.n_steps} is more than the {longest} steps in time that capacity={setup.capacity} always holds "
-            f"for each of {setup.environments} environments; use less, or a larger capacity"
-        )
-    if setup.learning_starts < setup.n_steps * setup.environments:
-        raise ValueError(
-            f"learning_starts={setup.learning_starts} leaves no whole return of n_steps={setup.n_steps} in "
-            f"{setup.environments} environments to learn from; use at least {setup.n_steps * setup.environments}"
-        )
-
-
 def init(setup: Setup, environment: Environment, network: Values, key: Array, hyper: Hyper, data: Any) -> State:
     network_key, episode_key = jax.random.split(key)
     episodes = environments.start(environment, episode_key, setup.environments)
     weights = network.init(network_key)
-    nothing = jnp.zeros((1, setup.environments))
-    flags, seen = nothing.astype(bool), stored(environment, episodes.observation)[None]
-    ring = Experience(seen, nothing.astype(jnp.int32), nothing, flags, flags, seen)
+    ring = empty_ring(setup, environment, episodes)
     priorities = Priorities(replay.no_priorities(setup.capacity), jnp.ones(())) if setup.prioritized else ()
-    return State(
-        weights,
-        weights,
-        adam().init(weights),
-        episodes,
-        replay.empty(ring, setup.capacity // setup.environments),
-        priorities,
-    )
+    return State(weights, weights, adam().init(weights), episodes, ring, priorities)
 
 
 def step(
@@ -189,37 +147,14 @@ def step(
     (_, episodes), (transitions, actions, _) = rollout(
         environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh_key
     )
-    items = Experience(
-        stored(environment, transitions.observation),
-        actions,
-        transitions.reward,
-        transitions.terminated,
-        transitions.ended,
-        stored(environment, transitions.final_observation),
-    )
-    ring = replay.write(state.ring, items, tick.index)
-
-    # The index is the same in every row, so this stays a branch under vmap.
-    first = -(-setup.learning_starts // (setup.rollout_length * setup.environments))  # ticks
-    learn = partial(learning, setup, network, hyper, ring, tick)
-    carry = (state.weights, state.optimizer, newest(setup, state.priorities, tick.index))
-    idle = lambda carry, target, key: (
-        carry,
-        {name: Ratio(jnp.zeros(()), jnp.zeros(())) for name in ("loss", "value")},
-    )
-    (weights, optimizer, priorities), losses = lax.cond(
-        tick.index + 1 >= first, learn, idle, carry, state.target, update_key
-    )
+    ring = write(environment, state.ring, transitions, actions, tick.index)
+    learn = partial(learning, setup, network, hyper, ring, tick, state.target)
+    carry = state.weights, state.optimizer, newest(setup, state.priorities, tick.index)
+    (weights, optimizer, priorities), losses = learn_from(first_learning(setup), tick, learn, carry, update_key)
     moved = hyper.target_mixing * weights + (1.0 - hyper.target_mixing) * state.target
     target = lax.select((tick.index + 1) % setup.target_every == 0, moved, state.target)
     metrics = losses | finished(transitions) | {"epsilon": epsilon}
     return State(weights, target, optimizer, episodes, ring, priorities), metrics
-
-
-def stored(environment: Environment, observation: Array) -> Array:
-    """What the replay keeps of observations f32[...,O]: [...,O flat]"""
-    seen = flat(environment, observation)
-    return seen.astype(bool) if environment.binary else seen
 
 
 def newest(setup: Setup, priorities: Priorities | tuple[()], index: Array) -> Priorities | tuple[()]:
@@ -240,23 +175,20 @@ def newest(setup: Setup, priorities: Priorities | tuple[()], index: Array) -> Pr
 
 
 def learning(
-    setup: Setup, network: Values, hyper: Hyper, ring: Experience, tick: Tick, carry: Any, target: Array, key: Array
+    setup: Setup, network: Values, hyper: Hyper, ring: Experience, tick: Tick, target: Array, carry: Any, key: Array
 ) -> tuple[Any, dict[str, Ratio]]:
     """All updates of a tick; carry is (weights, optimizer, priorities).
 
-    All their minibatches are drawn, read and valued by the target network at once, which costs a third of doing so for
-    each; priorities are those at the tick's start."""
+    All their minibatches are drawn, read and valued by the target network at once, by the priorities at the tick's start:
+    a few large operations, and one pass over the tree."""
     weights, optimizer, priorities = carry
-    size = setup.updates * setup.batch_size
     if isinstance(priorities, Priorities):
         leaves, chances = replay.draw_by_priority(key, priorities.tree, setup.updates, setup.batch_size)
         places = replay.Places(leaves // setup.environments, leaves % setup.environments)
         exponent = annealed(tick.index / tick.total, jnp.ones(()), hyper.importance_exponent, jnp.ones(()))
         importance = replay.importance(chances, exponent)
     else:
-        slots = setup.capacity // setup.environments
-        oldest, count = replay.complete(tick.index, setup.rollout_length, slots, setup.n_steps)
-        places = replay.draw(key, oldest, count, slots, setup.environments, size)
+        places = draw(setup, key, tick.index, setup.updates * setup.batch_size, setup.n_steps)
         importance = jnp.ones((setup.updates, setup.batch_size))
     samples = read(setup, network, hyper, target, ring, places)
     minibatches = jax.tree.map(lambda x: x.reshape(setup.updates, setup.batch_size, *x.shape[1:]), samples)

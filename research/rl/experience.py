@@ -1,0 +1,104 @@
+"""What methods that learn from a replay share: what is kept of a rollout, and when learning begins.
+
+Dimensions: T steps of a rollout, B environments, S slots of the replay, n steps of a return, O an observation's shape.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from research.engine.experiment import Ratio, Tick
+from research.numerics import replay
+from research.rl.environments import Discrete, Environment, Episodes, Transition
+from research.rl.observations import flat
+
+
+class Experience(NamedTuple):
+    """observation [...,O flat], action i32[...] or f32[...,A], reward f32[...], terminated and ended bool[...],
+    final_observation [...,O flat] what the action led to before any reset; observations are f32, or bool where they are
+    binary"""
+
+    observation: Array
+    action: Array
+    reward: Array
+    terminated: Array
+    ended: Array
+    final_observation: Array
+
+
+def check_replay(setup: Any, n_steps: int = 1) -> None:
+    """Raises ValueError for a capacity or a start of learning that does not fit a setup's rollouts."""
+    written = setup.environments * setup.rollout_length
+    if setup.capacity % written:
+        below = setup.capacity // written * written
+        raise ValueError(
+            f"capacity={setup.capacity} is not a multiple of environments * rollout_length = {written}; "
+            f"nearest: {f'{below} or ' if below else ''}{below + written}"
+        )
+    longest = setup.capacity // setup.environments - setup.rollout_length + 1
+    if n_steps > longest:
+        raise ValueError(
+            f"n_steps={n_steps} is more than the {longest} steps in time that capacity={setup.capacity} always holds "
+            f"for each of {setup.environments} environments; use less, or a larger capacity"
+        )
+    if setup.learning_starts < n_steps * setup.environments:
+        raise ValueError(
+            f"learning_starts={setup.learning_starts} leaves no whole return of n_steps={n_steps} in "
+            f"{setup.environments} environments to learn from; use at least {n_steps * setup.environments}"
+        )
+
+
+def empty_ring(setup: Any, environment: Environment, episodes: Episodes) -> Experience:
+    """A replay of zeros, leaves [S,B,...]."""
+    nothing = jnp.zeros((1, setup.environments))
+    flags, seen = nothing.astype(bool), stored(environment, episodes.observation)[None]
+    actions = environment.actions
+    discrete = isinstance(actions, Discrete)
+    action = nothing.astype(jnp.int32) if discrete else jnp.zeros((*nothing.shape, len(actions.low)))
+    return replay.empty(Experience(seen, action, nothing, flags, flags, seen), setup.capacity // setup.environments)
+
+
+def write(
+    environment: Environment, ring: Experience, transitions: Transition, actions: Array, index: Array
+) -> Experience:
+    """Puts tick `index`'s transitions [T,B] over the oldest ones."""
+    items = Experience(
+        stored(environment, transitions.observation),
+        actions,
+        transitions.reward,
+        transitions.terminated,
+        transitions.ended,
+        stored(environment, transitions.final_observation),
+    )
+    return replay.write(ring, items, index)
+
+
+def stored(environment: Environment, observation: Array) -> Array:
+    """What the replay keeps of observations f32[...,O]: [...,O flat]"""
+    seen = flat(environment, observation)
+    return seen.astype(bool) if environment.binary else seen
+
+
+def draw(setup: Any, key: Array, index: Array, count: int, n_steps: int = 1) -> replay.Places:
+    """M = count places of transitions whose next n - 1 steps stand in the replay too, each as likely as any other."""
+    slots = setup.capacity // setup.environments
+    oldest, whole = replay.complete(index, setup.rollout_length, slots, n_steps)
+    return replay.draw(key, oldest, whole, slots, setup.environments, count)
+
+
+def first_learning(setup: Any) -> int:
+    """The number of ticks that have played `setup.learning_starts` steps."""
+    return -(-setup.learning_starts // (setup.rollout_length * setup.environments))
+
+
+def learn_from(
+    first: int, tick: Tick, learn: Callable[[Any, Array], tuple[Any, dict[str, Ratio]]], carry: Any, key: Array
+) -> tuple[Any, dict[str, Ratio]]:
+    """learn(carry, key) -> carry, metrics once `first` ticks have been played; before that nothing changes or is counted."""
+    _, kinds = jax.eval_shape(learn, carry, key)
+    idle = lambda carry, key: (carry, jax.tree.map(lambda kind: jnp.zeros(kind.shape, kind.dtype), kinds))
+    # The index is the same in every row, so this stays a branch under vmap.
+    return lax.cond(tick.index + 1 >= first, learn, idle, carry, key)
