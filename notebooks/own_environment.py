@@ -177,9 +177,11 @@ learners = [
     rl.recipe(
         "lander-ppo",
         lambda setup: ppo.make(setup, lander),
-        ppo.Setup(environment="lander", environments=16, rollout_length=64, evaluation_episodes=64),
-        ppo.Hyper(learning_rate=2e-3),
-        Budget(steps=40 * 1024, chunk=20, evaluate_every=40),
+        ppo.Setup(
+            environment="lander", environments=8, rollout_length=64, widths=(32, 32), evaluation_episodes=64
+        ),
+        ppo.Hyper(learning_rate=3e-3),
+        Budget(steps=30 * 512, chunk=10, evaluate_every=30),
         about="PPO lands.",
         watch=rl.POLICY_WATCH,
     ),
