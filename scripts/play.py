@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import tyro
 from jax import Array
+from PIL.Image import Image
 from rich.console import Console
 
 from research.catalog import find
@@ -20,6 +21,8 @@ from research.engine.fields import Interval, Natural, check
 from research.engine.keys import at_tick, stream
 from research.engine.placement import configure
 from research.engine.plan import Plan, Recipe, source_hash
+from research.rl import pictures
+from research.rl.environments import Environment
 from research.rl.rollout import Episode, Play, watch
 
 
@@ -58,6 +61,7 @@ def main(arguments: list[str]) -> int:
     if source_hash(recipe) != manifest.get("source"):
         told = "the code has changed since this run began: what was learned then acted in the environment as it is now"
         console.print(told, style="yellow", soft_wrap=True)
+    console.print(str(out), soft_wrap=True)
     return 0
 
 
@@ -71,8 +75,6 @@ def recipe_of(chosen: Arguments, manifest: dict[str, Any]) -> Recipe:
 
 def show(plan: Plan, row: int, chosen: Arguments, out: Path, console: Console) -> None:
     """Plays, draws and tells of one episode."""
-    from research.rl import pictures
-
     play = play_of(plan, chosen.episode)
     state, tick = saved.state_of(plan, chosen.folder, row, chosen.best)
     seed, environment = plan.rows[row].seed, play.environment
@@ -81,23 +83,23 @@ def show(plan: Plan, row: int, chosen: Arguments, out: Path, console: Console) -
     episode = watched(play, seed, tick, state, chosen.episode)
     returns, lengths = episode.evaluation
     length, ending = int(lengths[chosen.episode]), "terminated" if episode.terminated else "truncated"
+    pictures.save_gif(out, drawn(environment, episode, length, ending), round(1000 / chosen.frames_per_second))
+    for text in (
+        f"{environment.name}, seed {seed}, tick {tick}, episode {chosen.episode}: return {returns[chosen.episode]:g}, "
+        f"length {length}, {ending}",
+        f"the evaluation's {len(returns)} episodes: mean return {returns.astype(np.float64).mean():g}, "
+        f"lowest {returns.min():g} (episode {returns.argmin()}), highest {returns.max():g} (episode {returns.argmax()})",
+    ):
+        console.print(text, soft_wrap=True)
+
+
+def drawn(environment: Environment, episode: Episode, length: int, ending: str) -> list[Image]:
+    """The picture before each step and after the last, with the return so far and how the episode ended."""
     states = [jax.tree.map(lambda x, step=step: x[step], episode.states) for step in range(length + 1)]
     frames = pictures.frames(environment.draw, environment.one_hot, states, episode.observations[: length + 1])
     captions = [f"step {step}   return {episode.totals[step]:g}" for step in range(length + 1)]
     captions[-1] += f"   {ending}"
-    shown = [pictures.captioned(frame, text) for frame, text in zip(frames, captions, strict=True)]
-    pictures.save_gif(out, shown, round(1000 / chosen.frames_per_second))
-    console.print(
-        f"{environment.name}, seed {seed}, tick {tick}, episode {chosen.episode}: return {returns[chosen.episode]:g}, "
-        f"length {length}, {ending}",
-        soft_wrap=True,
-    )
-    console.print(
-        f"the evaluation's {len(returns)} episodes: mean return {returns.astype(np.float64).mean():g}, "
-        f"lowest {returns.min():g} (episode {returns.argmin()}), highest {returns.max():g} (episode {returns.argmax()})",
-        soft_wrap=True,
-    )
-    console.print(str(out), soft_wrap=True)
+    return [pictures.captioned(frame, text) for frame, text in zip(frames, captions, strict=True)]
 
 
 def play_of(plan: Plan, episode: int) -> Play:

@@ -26,6 +26,7 @@ from research.rl import environments, pictures, rollout
 from research.rl.environments import Episodes
 from research.rl.rollout import Actor
 
+pytestmark = pytest.mark.xdist_group("play")  # one process trains the run that all play
 ROOT = Path(__file__).resolve().parent.parent
 # What is kept is the state of the smallest return: of a policy that learns, not the last.
 BEST = "\nimport dataclasses\n\nrecipe = dataclasses.replace(recipe, best='-episode_return')\n"
@@ -52,7 +53,7 @@ def folder(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("lander")
     (home / "lander.py").write_text((ROOT / "tests" / "own" / "lander.py").read_text() + BEST)
     tiny = ["--setup.widths", 16, "--setup.evaluation-episodes", 8, "--hyper.learning-rate", 3e-3, "--seeds", 2]
-    length = ["--steps", 20 * 500, "--chunk", 10, "--evaluate-every", 10]
+    length = ["--steps", 40 * 500, "--chunk", 10, "--evaluate-every", 10]
     code, _, said = script("train.py", home / "lander.py", *tiny, *length, "--device-count", 1, "--out", home / "runs")
     assert code == 0, said
     (made,) = (home / "runs").iterdir()
