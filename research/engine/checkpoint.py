@@ -12,22 +12,26 @@ from research.engine.files import Damaged
 
 
 class Checkpoints:
-    """The last `keep` states of a run, each under its tick. Trees hold NumPy arrays."""
+    """The last `keep` states of a run, each under its tick. Trees hold NumPy arrays.
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    read_only  changes nothing in the folder, which must be there: another process may be writing to it
+    """
+
+    def __init__(self, folder: Path, keep: int = 2, read_only: bool = False) -> None:
         import orbax.checkpoint as orbax  # takes half a second to import
 
         self.folder = folder.resolve()
         self._orbax = orbax
         alone = jax.process_index()  # of several processes one saves, and waits for no other
         options = orbax.CheckpointManagerOptions(
-            max_to_keep=keep,
-            cleanup_tmp_directories=True,
+            max_to_keep=None if read_only else keep,
+            cleanup_tmp_directories=not read_only,
             enable_async_checkpointing=False,
             create=False,
             multiprocessing_options=orbax.options.MultiprocessingOptions(alone, {alone}, "alone"),
         )
-        self.folder.mkdir(exist_ok=True)
+        if not read_only:
+            self.folder.mkdir(exist_ok=True)
         self._orbax_manager = orbax.CheckpointManager(self.folder, options=options)
 
     def latest(self) -> int | None:

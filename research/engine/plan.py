@@ -151,7 +151,7 @@ class Plan:
         """What a run folder says of its plan: its identity, and how to read its figures; JSON."""
         recipe = self.recipe
         reading = {"unit": recipe.unit, "watch": list(recipe.watch), "steps_per_tick": self.budget.steps // self.ticks}
-        return self.identity() | reading
+        return self.identity() | reading | {"file": str(recipe.file.resolve()) if recipe.file else None}
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result, apart from the machine; JSON."""
@@ -203,8 +203,8 @@ def source_hash(recipe: Recipe) -> str:
 def package_source() -> Any:
     """SHA-256 of the package's source, read once: a sweep asks for it with every cell."""
     root = Path(package.__path__[0])
-    others = [root / name for name in ("report", "studies", "sweep")]
-    ours = [path for path in sorted(root.rglob("*.py")) if path.parent not in others]
+    others = [root / name for name in ("report", "studies", "sweep", "engine/saved.py", "rl/pictures.py")]
+    ours = [path for path in sorted(root.rglob("*.py")) if not {path, path.parent} & {*others}]
     digest = hashlib.sha256()
     for path in ours:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -118,7 +118,7 @@ def run(
 
 def match_manifest(folder: Path, found: dict[str, Any], manifest: dict[str, Any], other_machine: bool) -> None:
     """Raises ValueError where a folder's manifest says that it holds another run, or one from another machine."""
-    decisive = [key for key in manifest if key not in ("machine", "earlier_machines", "revision", "dirty")]
+    decisive = [key for key in manifest if key not in ("machine", "earlier_machines", "revision", "dirty", "file")]
     changed = list(differences({key: found.get(key) for key in decisive}, {key: manifest[key] for key in decisive}))
     if changed:
         raise ValueError(

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from research.rl.pictures import drawing
+
 
 class Discrete(NamedTuple):
     """Actions i32[] from 0 to count - 1."""
@@ -60,6 +62,7 @@ class Environment(NamedTuple):
     step               (key, state, action) -> Outcome
     one_hot            True where an observation names one of O states
     binary             True where observations hold nothing but 0 and 1
+    draw               state (NumPy, on the host) -> picture u8[H,W,3] for people, or None: then observations are drawn
     """
 
     name: str
@@ -70,6 +73,7 @@ class Environment(NamedTuple):
     step: Callable[[Array, Any, Array], Outcome]
     one_hot: bool = False
     binary: bool = False
+    draw: Callable[[Any], np.ndarray] | None = None
 
 
 class Episodes(NamedTuple):
@@ -215,7 +219,15 @@ def adapt(name: str, built: Any, params: Any) -> Environment:
         return Outcome(settle(state), observe(observation), reward.astype(jnp.float32), terminated, truncated)
 
     return Environment(
-        name, shape, actions, int(params.max_steps_in_episode), reset, step, one_hot, one_hot or "MinAtar" in name
+        name,
+        shape,
+        actions,
+        int(params.max_steps_in_episode),
+        reset,
+        step,
+        one_hot,
+        binary=one_hot or "MinAtar" in name,
+        draw=drawing(built, params),
     )
 
 

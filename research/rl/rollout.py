@@ -109,6 +109,54 @@ def play(environment: Environment, actor: Actor, key: Array, count: int) -> Eval
     return Evaluation(*(jnp.take_along_axis(x, end, 0)[0] for x in (transitions.total, transitions.length)))
 
 
+class Episode(NamedTuple):
+    """One of the E episodes of an evaluation, and the returns and lengths of them all. L = time limit, T = its length.
+
+    states [L+1,...], observations f32[L+1,O], totals f32[L+1]: before each step and after the last, up to entry T;
+    terminated bool[], truncated bool[]: how it ended; evaluation of the E
+    """
+
+    states: Any
+    observations: Array
+    totals: Array
+    terminated: Array
+    truncated: Array
+    evaluation: Evaluation
+
+
+def watch(environment: Environment, actor: Actor, key: Array, count: int, chosen: Array) -> Episode:
+    """Plays what `play` does with the same key, and keeps every state of the episode in environment `chosen` i32[]."""
+    start_key, rollout_key = jax.random.split(key)
+    act_key, step_key = jax.random.split(rollout_key)
+    shape = (environment.time_limit, count)
+    first = environments.start(environment, start_key, count)
+
+    # An environment is not started over: what comes after its end is cut off, and the state it ended in is kept.
+    def take(carry: Any, moment: Any) -> Any:
+        memory, episodes = carry
+        drawn, keys = moment
+        memory, action, _ = actor.act(memory, episodes, drawn)
+        outcome = jax.vmap(environment.step)(keys, episodes.states, action)
+        after = Episodes(outcome.state, outcome.observation, episodes.total + outcome.reward, episodes.length + 1)
+        seen = jax.tree.map(lambda x: x[chosen], after)
+        return (memory, after), (seen, after.total, outcome.terminated, outcome.truncated)
+
+    moments = actor.draw(act_key, shape), jax.random.split(step_key, shape)
+    _, (seen, totals, terminated, truncated) = lax.scan(take, (actor.memory(count), first), moments)
+    ended = terminated | truncated  # [L, E]
+    end = jnp.where(ended.any(0), ended.argmax(0), environment.time_limit - 1)
+    whole = jax.tree.map(lambda x, rest: jnp.concatenate([x[chosen][None], rest]), first, seen)
+    evaluation = Evaluation(totals[end, jnp.arange(count)], (end + 1).astype(jnp.int32))
+    return Episode(
+        whole.states,
+        whole.observation,
+        whole.total,
+        terminated[end[chosen], chosen],
+        truncated[end[chosen], chosen],
+        evaluation,
+    )
+
+
 def score(outputs: Evaluation) -> dict[str, np.ndarray]:
     """Means over the E episodes of each row, R rows."""
     figures = {"episode_return": outputs.returns, "episode_length": outputs.lengths}

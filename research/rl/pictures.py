@@ -1,0 +1,285 @@
+"""Pictures of environments for people: a frame of a state where there is a drawing of its own, of an observation elsewhere.
+
+All of it runs on the host. Drawings of gymnax's environments take (gymnax's object, its parameters, a state) and use the
+signs of the equations that they show: CartPole's pole leans right where theta > 0, Acrobot's angles are 0 where it hangs,
+Pendulum's theta is 0 where it stands and grows to the left, the mountain's height is sin(3 x).
+
+Dimensions: H rows and W columns of pixels; T steps of an episode; O an observation's shape, C its channels.
+"""
+
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+WIDTH, HEIGHT, CAPTION = 400, 300, 30  # pixels
+FINE = 3  # lines are smooth because they are drawn so much larger and scaled down
+
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+PAPER, INK, GREY = (250, 250, 247), (38, 42, 51), (176, 180, 188)
+BLUE, ORANGE, GREEN, RED = (0, 114, 178), (230, 134, 0), (0, 140, 100), (205, 72, 48)
+
+# Cells: apart from each other and from NIGHT for most eyes (after Okabe and Ito 2008).
+NIGHT = (22, 25, 34)
+CHANNELS = (
+    (86, 180, 233),
+    (240, 228, 66),
+    (230, 120, 40),
+    (0, 180, 130),
+    (214, 120, 180),
+    (245, 245, 245),
+    (80, 110, 240),
+    (225, 60, 70),
+    (150, 210, 90),
+    (165, 140, 115),
+)
+
+
+class Canvas:
+    """A picture of HEIGHT by WIDTH pixels that is drawn in a world's coordinates: (x, y), y upwards, lengths in x's unit."""
+
+    def __init__(self, centre: Point, width: float, background: Colour = PAPER) -> None:
+        """Shows `width` units of the world around its point `centre`."""
+        self.centre, self.scale = centre, WIDTH * FINE / width
+        self.image = Image.new("RGB", (WIDTH * FINE, HEIGHT * FINE), background)
+        self.pen = ImageDraw.Draw(self.image)
+
+    def pixel(self, point: Point) -> Point:
+        x, y = point
+        right, up = (x - self.centre[0]) * self.scale, (y - self.centre[1]) * self.scale
+        return WIDTH * FINE / 2 + right, HEIGHT * FINE / 2 - up
+
+    def line(self, points: Sequence[Point], colour: Colour, width: float) -> None:
+        """A line with round ends and corners."""
+        self.pen.line([self.pixel(p) for p in points], colour, max(1, round(width * self.scale)), "curve")
+        for point in (points[0], points[-1]):
+            self.disc(point, width / 2, colour)
+
+    def disc(self, centre: Point, radius: float, colour: Colour) -> None:
+        (x, y), r = self.pixel(centre), radius * self.scale
+        self.pen.ellipse((x - r, y - r, x + r, y + r), colour)
+
+    def polygon(self, points: Sequence[Point], colour: Colour) -> None:
+        self.pen.polygon([self.pixel(p) for p in points], colour)
+
+    def box(self, low: Point, high: Point, colour: Colour) -> None:
+        self.polygon([low, (high[0], low[1]), high, (low[0], high[1])], colour)
+
+    def frame(self) -> np.ndarray:
+        """u8[H,W,3]"""
+        return np.asarray(self.image.resize((WIDTH, HEIGHT), Image.Resampling.BOX))
+
+
+def cart_pole(built: Any, params: Any, state: Any) -> np.ndarray:
+    """The cart at x on its track between the bounds of the task; the pole's length is twice `params.length`."""
+    bound = float(params.x_threshold)
+    canvas, x, theta = Canvas((0.0, 0.7), 2.6 * bound), float(state.x), float(state.theta)
+    length = 2 * float(params.length)
+    canvas.line([(-2 * bound, 0), (2 * bound, 0)], GREY, 0.03)
+    for end in (-bound, bound):
+        canvas.line([(end, -0.25), (end, 0.25)], RED, 0.03)
+    canvas.box((x - 0.4, -0.2), (x + 0.4, 0.2), INK)
+    canvas.line([(x, 0.2), (x + length * math.sin(theta), 0.2 + length * math.cos(theta))], ORANGE, 0.13)
+    canvas.disc((x, 0.2), 0.06, PAPER)
+    return canvas.frame()
+
+
+def acrobot(built: Any, params: Any, state: Any) -> np.ndarray:
+    """Two links from a pivot, and the height that the tip must pass; the second angle counts from the first link."""
+    first, second = float(state.joint_angle1), float(state.joint_angle1 + state.joint_angle2)
+    one, two = float(params.link_length_1), float(params.link_length_2)
+    elbow = (one * math.sin(first), -one * math.cos(first))
+    tip = (elbow[0] + two * math.sin(second), elbow[1] - two * math.cos(second))
+    canvas = Canvas((0.0, 0.0), 1.5 * (one + two) * 2)
+    canvas.line([(-4 * one, one), (4 * one, one)], GREEN, 0.03)
+    canvas.line([(0, 0), elbow], BLUE, 0.16)
+    canvas.line([elbow, tip], ORANGE, 0.16)
+    canvas.disc((0, 0), 0.11, INK)
+    canvas.disc(elbow, 0.11, INK)
+    return canvas.frame()
+
+
+def pendulum(built: Any, params: Any, state: Any) -> np.ndarray:
+    """The rod, and beneath it the torque of the last action as a bar from the middle: to the left where it is positive and
+    turns the rod as theta grows, against the clock."""
+    theta, torque = float(state.theta), float(state.last_u) / float(params.max_torque)
+    canvas = Canvas((0.0, -0.15), 3.6)
+    canvas.line([(0, 0), (0, 1.1)], GREY, 0.01)
+    canvas.line([(0, 0), (-math.sin(theta), math.cos(theta))], RED, 0.18)
+    canvas.disc((0, 0), 0.06, INK)
+    canvas.box((-1, -1.36), (1, -1.28), (228, 229, 231))
+    canvas.box((min(0.0, -torque), -1.36), (max(0.0, -torque), -1.28), BLUE)
+    return canvas.frame()
+
+
+def mountain_car(built: Any, params: Any, state: Any) -> np.ndarray:
+    """The car on the hill of height sin(3 x), drawn at 0.45 of that, and the flag at its goal."""
+    low, high, x = float(params.min_position), float(params.max_position), float(state.position)
+    height = lambda x: 0.45 * math.sin(3 * x)
+    places = np.linspace(low - 0.3, high + 0.3, 120)
+    canvas = Canvas(((low + high) / 2, 0.05), 1.1 * (high - low))
+    canvas.polygon([(places[0], -2), *[(p, height(p)) for p in places], (places[-1], -2)], (205, 213, 197))
+    canvas.line([(p, height(p)) for p in places], INK, 0.008)
+    goal = float(params.goal_position)
+    canvas.line([(goal, height(goal)), (goal, height(goal) + 0.22)], INK, 0.012)
+    top = height(goal) + 0.22
+    canvas.polygon([(goal, top), (goal + 0.1, top - 0.04), (goal, top - 0.08)], GREEN)
+    body(canvas, (x, height(x)), math.atan(1.35 * math.cos(3 * x)))
+    return canvas.frame()
+
+
+def body(canvas: Canvas, at: Point, slope: float) -> None:
+    """A car whose wheels stand at a point of the road, which rises by the angle `slope`."""
+    along, across = (math.cos(slope), math.sin(slope)), (-math.sin(slope), math.cos(slope))
+    place = lambda a, b: (at[0] + a * along[0] + b * across[0], at[1] + a * along[1] + b * across[1])
+    canvas.polygon([place(-0.085, 0.03), place(0.085, 0.03), place(0.085, 0.075), place(-0.085, 0.075)], BLUE)
+    canvas.polygon([place(-0.05, 0.07), place(0.045, 0.07), place(0.03, 0.11), place(-0.035, 0.11)], BLUE)
+    for a in (-0.05, 0.05):
+        canvas.disc(place(a, 0.027), 0.027, INK)
+
+
+def frozen_lake(built: Any, params: Any, state: Any) -> np.ndarray:
+    """The lake's tiles (start, frozen, hole, goal) and the one that is stood on."""
+    tiles = np.array([GREY, (205, 226, 240), NIGHT, GREEN], np.uint8)[np.asarray(built.desc)]  # [rows, columns, 3]
+    return tiled(tiles, {divmod(int(state.position), tiles.shape[1]): ORANGE})
+
+
+def maze(built: Any, params: Any, state: Any) -> np.ndarray:
+    """Free places, the goal (green) and the one that is stood on."""
+    free = np.asarray(built.env_map, bool)
+    tiles = np.where(
+        free[..., None], np.array(PAPER, np.uint8), np.array((92, 98, 110), np.uint8)
+    )  # [rows, columns, 3]
+    row, column = (int(x) for x in state.goal)
+    tiles[row, column] = GREEN
+    row, column = (int(x) for x in state.pos)
+    return tiled(tiles, {(row, column): ORANGE})
+
+
+# By the name that gymnax's object gives itself.
+DRAWINGS: dict[str, Callable[[Any, Any, Any], np.ndarray]] = {
+    "Acrobot-v1": acrobot,
+    "CartPole-v1": cart_pole,
+    "FourRooms-misc": maze,
+    "FrozenLake-misc": frozen_lake,
+    "MetaMaze-misc": maze,
+    "MountainCar-v0": mountain_car,
+    "MountainCarContinuous-v0": mountain_car,
+    "Pendulum-v1": pendulum,
+}
+
+
+def drawing(built: Any, params: Any) -> Callable[[Any], np.ndarray] | None:
+    """state -> u8[H,W,3] for a gymnax object that has a drawing of its own, or None."""
+    found = DRAWINGS.get(getattr(built, "name", ""))
+    return functools.partial(found, built, params) if found else None
+
+
+def tiled(tiles: np.ndarray, discs: dict[tuple[int, int], Colour], line: Colour = GREY) -> np.ndarray:
+    """Tiles u8[rows,columns,3] as large as they fit, and discs on some of them -> u8[H,W,3]"""
+    rows, columns = tiles.shape[:2]
+    size = min(0.96 * WIDTH * FINE / columns, 0.96 * HEIGHT * FINE / rows)
+    canvas = Canvas((columns / 2, -rows / 2), WIDTH * FINE / size)
+    whole = Image.fromarray(tiles).resize((round(columns * size), round(rows * size)), Image.Resampling.NEAREST)
+    left, top = (round(x) for x in canvas.pixel((0, 0)))
+    canvas.image.paste(whole, (left, top))
+    if size >= 8 * FINE:
+        for row in range(rows + 1):
+            canvas.line([(0, -row), (columns, -row)], line, FINE / size)
+        for column in range(columns + 1):
+            canvas.line([(column, 0), (column, -rows)], line, FINE / size)
+    for (row, column), colour in discs.items():
+        canvas.disc((column + 0.5, -row - 0.5), 0.33, colour)
+    return canvas.frame()
+
+
+def cells(observation: np.ndarray, largest: float) -> np.ndarray:
+    """An observation f32[rows,columns] or [rows,columns,C] as cells: of the channels that are not 0 the last one's colour,
+    the stronger the nearer its magnitude is to `largest` -> u8[H,W,3]
+
+    Of rank 2, what is below 0 is a channel of its own.
+    """
+    if observation.ndim == 2:
+        observation = np.stack([np.maximum(observation, 0), np.maximum(-observation, 0)], -1)
+    strength = np.clip(np.abs(observation) / (largest or 1.0), 0, 1)  # [rows, columns, C]
+    tiles = np.broadcast_to(np.array(NIGHT, np.float64), (*observation.shape[:2], 3))
+    for channel in range(observation.shape[-1]):
+        share = np.where(strength[..., channel] > 0, 0.15 + 0.85 * strength[..., channel], 0)[..., None]
+        tiles = (1 - share) * tiles + share * np.array(CHANNELS[channel % len(CHANNELS)])
+    return tiled(tiles.round().astype(np.uint8), {}, line=(44, 49, 62))
+
+
+def bars(observation: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """The components of an observation f32[O] as bars, each against the magnitude `largest` f32[O] -> u8[H,W,3]"""
+    count = len(observation)
+    canvas = Canvas((count / 2, 0.0), 1.08 * count)
+    reach = 0.4 * HEIGHT / WIDTH * 1.08 * count  # of a bar as high as it gets
+    for i, value in enumerate(observation):
+        up = reach * float(value) / (float(largest[i]) or 1.0)
+        canvas.box((i + 0.2, min(0.0, up)), (i + 0.8, max(0.0, up)), BLUE if value >= 0 else RED)
+    canvas.line([(0, 0), (count, 0)], INK, 0.006 * count)
+    if count <= 8:
+        for i, value in enumerate(observation):
+            written(canvas, (i + 0.5, -1.14 * reach), f"{value:.3g}")
+    return canvas.frame()
+
+
+def written(canvas: Canvas, at: Point, text: str) -> None:
+    canvas.pen.text(canvas.pixel(at), text, INK, font(13 * FINE), anchor="mm")
+
+
+@functools.cache
+def font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+def observed(observation: np.ndarray, largest: np.ndarray, one_hot: bool = False) -> np.ndarray:
+    """An observation f32[O] of any environment: cells where it is of rank 2 or 3, a strip of cells where it names a state,
+    bars elsewhere, against the magnitudes `largest` f32[O] -> u8[H,W,3]"""
+    if one_hot:
+        return cells(observation.reshape(1, -1), 1.0)
+    if observation.ndim in (2, 3):
+        return cells(observation, float(largest.max()))
+    return bars(observation.reshape(-1), largest.reshape(-1))
+
+
+def captioned(frame: np.ndarray, text: str) -> Image.Image:
+    """A frame u8[H,W,3] of any size with a line of text beneath it."""
+    height, width = frame.shape[:2]
+    whole = Image.new("RGB", (width, height + CAPTION), "white")
+    whole.paste(Image.fromarray(frame), (0, 0))
+    ImageDraw.Draw(whole).text((10, height + CAPTION / 2), text, INK, font(15), anchor="lm")
+    return whole
+
+
+def frames(
+    draw: Callable[[Any], np.ndarray] | None, one_hot: bool, states: Sequence[Any], observations: np.ndarray
+) -> Iterator[np.ndarray]:
+    """The pictures of an episode's T + 1 states, by `draw` or by their observations f32[T+1,O] -> u8[H,W,3] each.
+
+    Observations are drawn against their largest magnitudes in the episode, so that one picture compares with the next.
+    Raises ValueError where `draw` gives no picture.
+    """
+    largest = np.abs(observations).max(0)
+    for state, observation in zip(states, observations, strict=True):
+        frame = draw(state) if draw else observed(observation, largest, one_hot)
+        if getattr(frame, "dtype", None) != np.uint8 or np.ndim(frame) != 3 or frame.shape[-1] != 3:
+            told = f"{frame.dtype}{list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
+            raise ValueError(f"draw gives {told}; it must give a picture, uint8[height, width, 3], from 0 to 255")
+        yield frame
+
+
+def save_gif(path: Path, pictures: Sequence[Image.Image], milliseconds: int) -> None:
+    """Replaces `path` whole by an animation of the pictures, the last of which stays for a second longer."""
+    few = [picture.quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    lasting = [milliseconds] * (len(few) - 1) + [milliseconds + 1000]
+    few[0].save(part, "GIF", save_all=True, append_images=few[1:], duration=lasting, loop=0)
+    os.replace(part, path)
