@@ -1,7 +1,9 @@
 """gymnax's registered environments. The one file that names gymnax.
 
-Its `*-MinAtar` differ from the rules of Young and Tian 2019, which `minatar-*` of pgx_adapter keep: no sticky actions
-(0.1 there), only the actions that do something (all six there), and a time limit (none there).
+Its `*-MinAtar` are not what Young and Tian 2019 describe and `minatar-*` of pgx_adapter keep: no sticky actions (0.1
+there), only the actions that do something (3 to 6; all six there), a time limit of 1,000 steps, Freeway's of 2,500 (none
+there, and Freeway is terminated after 2,501). CartPole, Acrobot, MountainCar and Pendulum step as gymnasium 1.3.0 does;
+MountainCarContinuous too, but for the left wall, where gymnax lets the car keep its speed (tests/parity).
 """
 
 import importlib
