@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 from gymnax.utils import load_mnist
 
 from research.engine.experiment import Tick
@@ -219,6 +220,49 @@ def test_a_missing_playground_says_how_to_install_it(monkeypatch):
     assert playground_adapter.names() == ()
 
 
+@struct.dataclass
+class Robot:
+    """As much of mujoco_playground's state as its adapter uses."""
+
+    data: jax.Array
+    obs: dict[str, jax.Array]
+    reward: jax.Array
+    done: jax.Array
+    info: dict[str, jax.Array]
+
+
+class Robots:
+    """Stands for a mujoco_playground environment: data is the last action and a draw by the key of its state."""
+
+    action_size = 2
+
+    def reset(self, rng):
+        seen = {"state": jnp.zeros(3), "privileged_state": jnp.zeros(5)}
+        return Robot(jnp.zeros(3), seen, 0.0, jnp.zeros(()), {"rng": rng, "last": jnp.zeros(2)})
+
+    def step(self, state, action):
+        key, state.info["rng"] = jax.random.split(state.info["rng"])
+        data = jnp.concatenate([action, jax.random.uniform(key, (1,))])
+        done = (action[1] < 0).astype(jnp.float32)
+        return state.replace(data=data, obs=state.obs | {"state": data}, reward=action[0], done=done)
+
+
+def test_robots_of_playground_keep_no_key_and_are_truncated_at_their_length():
+    environment = playground_adapter.adapt("playground:Robots", Robots(), 2)
+    assert environment.observation_shape == (3,) and environment.actions.low.tolist() == [-1, -1]
+    state, _ = environment.reset(KEY)
+    assert not any(x.weak_type or jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(state))
+    step = jax.jit(environment.step)
+    first = step(jax.random.key(1), state, jnp.array([0.5, 7.0]))
+    other = step(jax.random.key(2), state, jnp.array([0.5, 7.0]))
+    assert first.observation[:2].tolist() == [0.5, 1] and float(first.reward) == 0.5
+    assert first.observation[2] != other.observation[2]
+    assert jax.tree.structure(first.state) == jax.tree.structure(state)
+    assert not first.truncated and not first.terminated
+    second = step(KEY, first.state, jnp.array([0.0, -1.0]))
+    assert second.truncated and second.terminated
+
+
 def test_close_names_come_from_every_library():
     with pytest.raises(ValueError, match="close to it: minatar-breakout"):
         environments.make("minatar-breakot")
@@ -236,6 +280,7 @@ import sys
 from research.rl import environments
 environments.make("CartPole-v1")
 assert "seaborn" not in sys.modules and "scipy.stats" not in sys.modules
+assert not {"pgx", "mujoco_playground"} & set(sys.modules)
 from gymnax.environments.misc import pong
 assert len(pong.sns.color_palette("cubehelix", 2)) == 2
 import seaborn
