@@ -37,6 +37,7 @@ from research.engine.run import run
 from research.recipes import rl
 from research.report import summary
 from research.rl import dqn, environments, pictures, ppo, rollout
+from research.rl.adapters import gymnax_adapter
 from research.rl.environments import Discrete, Environment, Outcome
 
 # %% [markdown]
@@ -251,12 +252,12 @@ display(strip.resize((strip.width // 2, strip.height // 2)))
 # %% [markdown]
 # ## One that is written for gymnax already
 #
-# `environments.adapt` takes any object that follows gymnax's interface, with its parameters; `environments.make` is that for the
-# names that gymnax registers. Here is CartPole where things fall as slowly as on the Moon: random pushes balance it longer.
+# `gymnax_adapter.adapt` takes any object that follows gymnax's interface, with its parameters; `environments.make` does
+# that for the names that gymnax registers. Here is CartPole where things fall as slowly as on the Moon: random pushes balance it longer.
 
 # %%
 built, params = gymnax.make("CartPole-v1")
-moon = environments.adapt("moon", built, params.replace(gravity=1.62))
+moon = gymnax_adapter.adapt("moon", built, params.replace(gravity=1.62))
 lengths = {}
 for place in (environments.make("CartPole-v1"), moon):
     lengths[place.name] = rollout.play(place, dice, jax.random.key(0), 256).lengths.mean()

@@ -8,11 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
+from gymnax.utils import load_mnist
 
-from research.rl import environments
+from research.engine.experiment import Tick
+from research.rl import environments, ppo
+from research.rl.adapters import pgx_adapter, playground_adapter
 from research.rl.environments import Box, Discrete, Environment, Outcome
 
 KEY = jax.random.key(0)
+# tests/parity plays the other games of pgx.
+NAMES = [*gymnax.registered_envs, "2048"]
 
 
 def countdown(terminates_at: int = 10, time_limit: int = 3) -> Environment:
@@ -144,6 +150,124 @@ def test_fresh_episodes_differ_and_repeat_by_key():
     assert first.tolist() == again.tolist()
 
 
+@pytest.fixture
+def small_mnist(monkeypatch):
+    """MNISTBandit-bsuite downloads its images."""
+    data = np.ones((3, 28, 28), np.uint8), np.arange(3, dtype=np.uint8)
+    monkeypatch.setattr(load_mnist, "load_mnist", lambda: (data, data))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_environment_runs_and_ppo_learns_in_it(name, small_mnist):
+    """A step is compiled and taken; PPO's is only traced, for compiling them all takes minutes."""
+    environment = environments.make(name)
+    setup = ppo.Setup(environments=2, rollout_length=2, epochs=1, minibatches=1, widths=(4,), evaluation_episodes=2)
+    experiment = ppo.make(setup, environment)
+    before = jax.eval_shape(lambda: experiment.init(KEY, ppo.Hyper(), None))
+    tick = Tick(jnp.int32(0), jnp.int32(1), KEY, None)
+    after, _ = jax.eval_shape(lambda state: experiment.step(state, ppo.Hyper(), None, tick), before)
+    assert jax.tree.structure(before) == jax.tree.structure(after)
+    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        assert (old.shape, old.dtype, old.weak_type) == (new.shape, new.dtype, False)
+        assert not jnp.issubdtype(new.dtype, jax.dtypes.prng_key)
+
+    actions = environment.actions
+    action = jnp.int32(actions.count - 1) if isinstance(actions, Discrete) else jnp.ones(len(actions.low))
+    state, observation = jax.jit(environment.reset)(KEY)
+    outcome = jax.jit(environment.step)(KEY, state, action)
+    for seen in (observation, outcome.observation):
+        assert seen.shape == environment.observation_shape and seen.dtype == jnp.float32 and np.isfinite(seen).all()
+        assert not environment.binary or set(np.unique(seen)) <= {0, 1}
+    assert outcome.reward.shape == () and outcome.reward.dtype == jnp.float32 and np.isfinite(outcome.reward)
+    assert environment.time_limit == 1 or not outcome.truncated
+
+
+def test_an_illegal_move_of_2048_ends_the_game():
+    environment = environments.make("2048")
+    state, _ = environment.reset(KEY)
+    # Two tiles of 2 in the left column: 0 shifts left, which moves nothing; up merges them and earns 4.
+    state = state.replace(_board=jnp.zeros(16, jnp.int32).at[jnp.array([0, 4])].set(1))
+    state = state.replace(legal_action_mask=jnp.array([False, True, True, True]))
+    step = jax.jit(environment.step)
+    stuck, merged = step(KEY, state, jnp.int32(0)), step(KEY, state, jnp.int32(1))
+    assert bool(stuck.terminated) and float(stuck.reward) == -1
+    assert not bool(merged.terminated) and float(merged.reward) == 4
+
+
+def test_games_without_a_time_limit_are_truncated_at_ours():
+    environment = environments.make("minatar-breakout")
+    assert environment.time_limit == pgx_adapter.TIME_LIMIT and environment.actions == Discrete(6)
+    state, _ = environment.reset(KEY)
+    step = jax.jit(environment.step)
+    last = step(KEY, state.replace(_step_count=jnp.int32(pgx_adapter.TIME_LIMIT - 1)), jnp.int32(0))
+    assert bool(last.truncated) and not bool(last.terminated)
+    assert not bool(step(KEY, state, jnp.int32(0)).truncated)
+
+
+def test_mnist_that_cannot_be_fetched_is_named(monkeypatch):
+    def fail():
+        raise OSError("no internet")
+
+    monkeypatch.setattr(load_mnist, "load_mnist", fail)
+    with pytest.raises(ValueError, match="MNISTBandit-bsuite.*could not fetch.*no internet"):
+        environments.make("MNISTBandit-bsuite")
+
+
+def test_a_missing_playground_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco_playground", None)
+    with pytest.raises(ValueError, match=r"playground:CartpoleBalance.*pip install '\.\[playground\]'"):
+        environments.make("playground:CartpoleBalance")
+    assert playground_adapter.names() == ()
+
+
+@struct.dataclass
+class Robot:
+    """As much of mujoco_playground's state as its adapter uses."""
+
+    data: jax.Array
+    obs: dict[str, jax.Array]
+    reward: jax.Array
+    done: jax.Array
+    info: dict[str, jax.Array]
+
+
+class Robots:
+    """Stands for a mujoco_playground environment: data is the last action and a draw by the key of its state."""
+
+    action_size = 2
+
+    def reset(self, rng):
+        seen = {"state": jnp.zeros(3), "privileged_state": jnp.zeros(5)}
+        return Robot(jnp.zeros(3), seen, 0.0, jnp.zeros(()), {"rng": rng, "last": jnp.zeros(2)})
+
+    def step(self, state, action):
+        key, state.info["rng"] = jax.random.split(state.info["rng"])
+        data = jnp.concatenate([action, jax.random.uniform(key, (1,))])
+        done = (action[1] < 0).astype(jnp.float32)
+        return state.replace(data=data, obs=state.obs | {"state": data}, reward=action[0], done=done)
+
+
+def test_robots_of_playground_keep_no_key_and_are_truncated_at_their_length():
+    environment = playground_adapter.adapt("playground:Robots", Robots(), 2)
+    assert environment.observation_shape == (3,) and environment.actions.low.tolist() == [-1, -1]
+    state, _ = environment.reset(KEY)
+    assert not any(x.weak_type or jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(state))
+    step = jax.jit(environment.step)
+    first = step(jax.random.key(1), state, jnp.array([0.5, 7.0]))
+    other = step(jax.random.key(2), state, jnp.array([0.5, 7.0]))
+    assert first.observation[:2].tolist() == [0.5, 1] and float(first.reward) == 0.5
+    assert first.observation[2] != other.observation[2]
+    assert jax.tree.structure(first.state) == jax.tree.structure(state)
+    assert not first.truncated and not first.terminated
+    second = step(KEY, first.state, jnp.array([0.0, -1.0]))
+    assert second.truncated and second.terminated
+
+
+def test_close_names_come_from_every_library():
+    with pytest.raises(ValueError, match="close to it: minatar-breakout"):
+        environments.make("minatar-breakot")
+
+
 def test_an_unknown_name_is_refused_with_close_ones():
     with pytest.raises(ValueError, match=r"environment='Cartpole-v2' .*close to it: .*CartPole-v1"):
         environments.make("Cartpole-v2")
@@ -156,6 +280,7 @@ import sys
 from research.rl import environments
 environments.make("CartPole-v1")
 assert "seaborn" not in sys.modules and "scipy.stats" not in sys.modules
+assert not {"pgx", "mujoco_playground"} & set(sys.modules)
 from gymnax.environments.misc import pong
 assert len(pong.sns.color_palette("cubehelix", 2)) == 2
 import seaborn

@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from research.rl import environments
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -23,7 +25,7 @@ def test_the_readme_adapts_an_object_of_gymnax_with_its_parameters():
     (example,) = re.findall(r"```python\n(import gymnax\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     names: dict = {}
     exec(example, names)
-    moon, earth = names["moon"], names["environments"].make("CartPole-v1")
+    moon, earth = names["moon"], environments.make("CartPole-v1")
     state, _ = earth.reset(jax.random.key(0))
     tilted = state.replace(theta=jnp.float32(0.1), theta_dot=jnp.float32(0))
     # A pole that leans right falls, and on the Moon more slowly; pushed to the left it is hurried on alike.

@@ -31,7 +31,7 @@ SETTINGS = ("jax_default_matmul_precision", "jax_default_prng_impl", "jax_enable
 def machine(placement: Placement) -> dict[str, Any]:
     """What a run's bits depend on besides its plan."""
     flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag != DETERMINISTIC]
-    packages = ("jax", "jaxlib", "flax", "optax", "gymnax", "numpy", "scikit-learn")
+    packages = ("jax", "jaxlib", "flax", "optax", "gymnax", "pgx", "numpy", "scikit-learn")
     return {
         "backend": placement.devices[0].platform,
         "device_kind": placement.devices[0].device_kind,

@@ -1,4 +1,5 @@
-"""Environments as pure functions, and batches of them that reset themselves. The one file that names gymnax.
+"""Environments as pure functions, and batches of them that reset themselves. Each library of them is behind one file of
+`research.rl.adapters`; here is what those files translate to, and the look-up by name over all of them.
 
 An episode ends in two ways that a learner must tell apart (Pardo et al. 2018): it is *terminated* where the task
 itself is over and nothing more can be earned, and *truncated* where only a time limit ran out. Every step therefore
@@ -9,9 +10,6 @@ Dimensions: B environments side by side, A action components; O stands for the s
 
 import difflib
 import functools
-import importlib
-import sys
-import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,8 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-
-from research.rl.pictures import drawing
 
 
 class Discrete(NamedTuple):
@@ -145,8 +141,28 @@ def where(condition: Array, yes: Array, no: Array) -> Array:
     return lax.select(lax.broadcast_in_dim(condition, yes.shape, (0,)), yes, no)
 
 
+def make(name: str) -> Environment:
+    """The environment `name` of whichever library has it.
+
+    gymnax: its registered names; pgx: "2048" and "minatar-breakout" with its like; mujoco_playground, an optional extra:
+    "playground:CartpoleBalance" with its like. Raises ValueError for a name or a space that cannot be used.
+    """
+    # They need this file's types; and gymnax comes last, for asking it starts JAX's backend.
+    from research.rl.adapters import gymnax_adapter, pgx_adapter, playground_adapter
+
+    adapters = pgx_adapter, playground_adapter, gymnax_adapter
+    for adapter in adapters:
+        if adapter.offers(name):
+            return adapter.make(name)
+    known = [other for adapter in adapters for other in adapter.names()]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known
+    raise ValueError(
+        f"environment={name!r} is not one that gymnax, pgx or mujoco_playground has; close to it: {', '.join(close)}"
+    )
+
+
 def lenient(function: Callable) -> Callable:
-    """gymnax mixes types and ranks; code that calls it runs under JAX's own rules, whatever the caller has set."""
+    """Libraries mix types and ranks; code that calls them runs under JAX's own rules, whatever the caller has set."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
@@ -156,89 +172,7 @@ def lenient(function: Callable) -> Callable:
     return call
 
 
-@lenient
-def make(name: str) -> Environment:
-    """The gymnax environment `name`. Raises ValueError for a name or a space that cannot be used."""
-    with Later("seaborn"):  # it takes 2 s, and gymnax only draws with it
-        import gymnax  # starts JAX's backend
-
-    names = gymnax.registered_envs
-    if name not in names:
-        close = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
-        raise ValueError(f"environment={name!r} is not one that gymnax has; close to it: {', '.join(close)}")
-    built, params = gymnax.make(name)
-    return adapt(name, built, params)
-
-
-class Later(types.ModuleType):
-    """Stands for a module that is imported within the context, and loads it once something of it is used."""
-
-    def __enter__(self) -> None:
-        sys.modules.setdefault(self.__name__, self)
-
-    def __exit__(self, *_: object) -> None:
-        if sys.modules[self.__name__] is self:
-            del sys.modules[self.__name__]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-@lenient
-def adapt(name: str, built: Any, params: Any) -> Environment:
-    """A gymnax environment object with its parameters as an Environment."""
-    from gymnax.environments import spaces
-
-    actions = action_space(name, built.action_space(params))
-    seen = built.observation_space(params)
-    one_hot = isinstance(seen, spaces.Discrete)
-    shape = (seen.n,) if one_hot else tuple(seen.shape)
-    kinds = jax.eval_shape(lambda key: built.reset_env(key, params)[1], jax.random.key(0))
-
-    def observe(observation: Array) -> Array:
-        if one_hot:
-            return jax.nn.one_hot(observation, seen.n, dtype=jnp.float32)
-        return jnp.reshape(observation, shape).astype(jnp.float32)
-
-    # gymnax leaves Python numbers in its states; as array types that change from step to step they would recompile.
-    def settle(state: Any) -> Any:
-        return jax.tree.map(lambda x, kind: jnp.asarray(x, kind.dtype), state, kinds)
-
-    @lenient
-    def reset(key: Array) -> tuple[Any, Array]:
-        observation, state = built.reset_env(key, params)
-        return settle(state), observe(observation)
-
-    @lenient
-    def step(key: Array, state: Any, action: Array) -> Outcome:
-        if isinstance(actions, Box):
-            action = actions.low + (actions.high - actions.low) * (jnp.clip(action, -1, 1) + 1) / 2
-        observation, state, reward, terminated, _ = built.step_env(key, state, action, params)
-        truncated = built.is_truncated(state, params)
-        reward, terminated, truncated = (jnp.reshape(x, ()) for x in (reward, terminated, truncated))
-        return Outcome(settle(state), observe(observation), reward.astype(jnp.float32), terminated, truncated)
-
-    return Environment(
-        name,
-        shape,
-        actions,
-        int(params.max_steps_in_episode),
-        reset,
-        step,
-        one_hot,
-        binary=one_hot or "MinAtar" in name,
-        draw=drawing(built, params),
-    )
-
-
-def action_space(name: str, space: Any) -> Discrete | Box:
-    """Translates a gymnax action space. Raises ValueError for one that no policy here can act in."""
-    from gymnax.environments import spaces
-
-    if isinstance(space, spaces.Discrete):
-        return Discrete(space.n)
-    if isinstance(space, spaces.Box) and len(space.shape) == 1:
-        low, high = (np.broadcast_to(np.asarray(x, np.float32), space.shape) for x in (space.low, space.high))
-        if np.all(np.isfinite(low) & np.isfinite(high)):
-            return Box(low, high)
-    raise ValueError(f"environment={name!r} has actions {space}; they must be Discrete or a bounded Box of rank 1")
+def settle(state: Any, kinds: Any) -> Any:
+    """A state with the array types of `kinds`: Python numbers and weak types, which libraries leave in their states, would
+    change from step to step and recompile."""
+    return jax.tree.map(lambda x, kind: jnp.asarray(x, kind.dtype), state, kinds)
