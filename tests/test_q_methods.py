@@ -1,4 +1,4 @@
-"""DQN and PQN: their targets by hand, what they learn where the answer is known, and what they refuse."""
+"""DQN and PQN: their targets by hand, when they learn and explore, and what they refuse."""
 
 from dataclasses import replace
 
@@ -6,14 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from corridors import PLACES, best_values, corridor, trained
+from known_values import KNOWN, environment, trained
 
 from research.engine.experiment import Tick
+from research.engine.lane import Lane
+from research.engine.placement import Placement
+from research.engine.plan import Budget, Plan, Row
 from research.numerics import replay
+from research.recipes.dqn import DQN
 from research.rl import dqn, environments, greedy, pqn
 
 KEY = jax.random.key(0)
 HALF = jnp.float32(0.5)
+MATCHED = environment(KNOWN["matched"].task)
 
 
 class LINEAR:
@@ -82,28 +87,11 @@ def test_exploration_falls_linearly_and_then_stays():
 
 def test_an_explorer_is_random_as_often_as_it_should_be():
     """Of the random actions half are the greedy one by chance."""
-    environment = corridor()
-    actor = greedy.epsilon_greedy(environment, lambda seen: jnp.stack([0 * seen[:, 0], 1 + 0 * seen[:, 0]]), HALF)
+    actor = greedy.epsilon_greedy(MATCHED, lambda seen: jnp.stack([0 * seen[:, 0], 1 + 0 * seen[:, 0]]), HALF)
     drawn = actor.draw(KEY, (1, 20_000))
-    episodes = environments.start(environment, KEY, 20_000)
+    episodes = environments.start(MATCHED, KEY, 20_000)
     _, action, _ = actor.act((), episodes, jax.tree.map(lambda x: x[0], drawn))
     assert abs(float(action.mean()) - 0.75) < 0.02
-
-
-def learned(method, setup, ticks: int, **hyper: float):
-    """-> the values f32[2, PLACES] that a method has learned in the corridor."""
-    experiment = method.make(setup, corridor())
-    state, metrics, traced = trained(experiment, method.Hyper(**hyper), ticks, KEY)
-    features = setup.features, setup.widths, setup.activation
-    how = {"layer_norm": True} if method is pqn else {"dueling": setup.dueling}
-    network = greedy.q_network(corridor(), *features, **how)
-    start, end = (float(getattr(traced, f"epsilon_{name}")) for name in ("start", "end"))
-    middle = start + (end - start) / 2  # halfway through the first half of the run
-    np.testing.assert_allclose(
-        metrics["epsilon"][jnp.array([0, ticks // 4, ticks - 1])], [start, middle, end], rtol=1e-3
-    )
-    returns = experiment.evaluate(KEY, state, traced, ()).returns
-    return np.asarray(network.apply(state.weights, jnp.eye(PLACES))), metrics, float(returns.mean())
 
 
 SMALL = dqn.Setup(
@@ -118,36 +106,14 @@ SMALL = dqn.Setup(
 )
 
 
-@pytest.mark.parametrize(
-    "switches",
-    [{}, {"double": False}, {"dueling": True}, {"prioritized": True}, {"widths": (16,)}],
-    ids=lambda x: "-".join(x) or "plain",
-)
-def test_dqn_learns_the_values_that_are_known(switches):
-    """With one-step targets and any exploration the values are those of the best policy; time limits play no part."""
-    values, metrics, returns = learned(
-        dqn, replace(SMALL, **switches), 3000, learning_rate=0.02, discount=0.8, epsilon_end=1.0
-    )
-    np.testing.assert_allclose(values, best_values(0.8), atol=0.02)
-    assert returns == 1.0
-    counts = metrics["loss"].count
-    assert counts[:24].sum() == 0 and (counts[24:] == 1).all(), "200 steps of 8 a tick come before the first update"
-
-
-@pytest.mark.parametrize("switches", [{"n_steps": 3}, {"n_steps": 2, "prioritized": True}], ids=str)
-def test_dqn_with_longer_returns_finds_the_way(switches):
-    values, _, returns = learned(dqn, replace(SMALL, **switches), 2000, learning_rate=0.02, discount=0.8)
-    assert returns == 1.0 and (values[1] > values[0]).all()
-
-
-def test_pqn_learns_the_values_that_are_known():
-    setup = pqn.Setup(environments=8, rollout_length=16, epochs=2, minibatches=4, widths=(32,), evaluation_episodes=16)
-    setup = replace(setup, anneal_learning_rate=True)
-    values, _, returns = learned(pqn, setup, 800, learning_rate=5e-3, discount=0.8, q_lambda=0.0, epsilon_end=1.0)
-    np.testing.assert_allclose(values, best_values(0.8), atol=0.01)
-    assert returns == 1.0
-    values, _, returns = learned(pqn, setup, 400, learning_rate=5e-3, discount=0.8, q_lambda=0.9)
-    assert returns == 1.0 and (values[1] > values[0]).all()
+@pytest.mark.parametrize("method", [dqn, pqn])
+def test_explores_and_learns_when_it_should(method):
+    """Halfway through the first half of a run epsilon is halfway; 200 steps of 8 a tick come before DQN's first update."""
+    setup = SMALL if method is dqn else pqn.Setup(environments=2, rollout_length=4, minibatches=1, widths=())
+    _, metrics = jax.jit(lambda: trained(method.make(setup, MATCHED), method.Hyper(), 40, jnp.uint32(0)))()
+    np.testing.assert_allclose(metrics["epsilon"][jnp.array([0, 10, 39])], [1.0, 0.525, 0.05], rtol=1e-3)
+    if method is dqn:
+        assert metrics["loss"].count.tolist() == [0.0] * 24 + [1.0] * 16
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 5, 11])
@@ -188,7 +154,7 @@ def test_an_update_by_priority_weighs_errors_and_sets_the_new_priorities():
 
 def test_the_target_network_moves_when_it_should():
     setup = replace(SMALL, learning_starts=4, target_every=3)
-    experiment = dqn.make(setup, corridor())
+    experiment = dqn.make(setup, MATCHED)
     for mixing in (1.0, 0.25):
         hyper = jax.tree.map(jnp.float32, dqn.Hyper(target_mixing=mixing))
         state = jax.jit(experiment.init)(KEY, hyper, ())
@@ -199,6 +165,21 @@ def test_the_target_network_moves_when_it_should():
             expected = before.target + mixing * (state.weights - before.target) if moves else before.target
             np.testing.assert_allclose(state.target, expected, rtol=1e-6)
             assert (state.weights != before.weights).any()
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_chunk_copies_no_ring_and_branches_on_the_tick(rows):
+    """A copy of the ring in each tick would cost more than the tick; without the branch every tick would learn."""
+    setup = replace(DQN.setup, capacity=400_000, learning_starts=20, n_steps=2, widths=(8,))
+    budget = Budget(1000, chunk=10, record_every=10, evaluate_every=1000)
+    lane = Lane(Plan(DQN, setup, (Row(0, DQN.hyper),) * rows, budget), DQN.load(setup), Placement.choose(rows, 1))
+    shapes = lane.template()
+    program = lane._program(*lane._chunk(shapes, lane.total, None), donate=True)
+    ring = sum(x.nbytes for x in jax.tree.leaves(shapes.ring))
+    memory = program.memory_analysis()
+    assert memory.alias_size_in_bytes > ring, "the ring is donated, and written in place"
+    assert memory.temp_size_in_bytes < ring / 50
+    assert program.as_text().count(" conditional(") == 1
 
 
 @pytest.mark.parametrize("dueling", [False, True])
@@ -244,7 +225,7 @@ def test_equal_draws_whatever_the_capacity():
     """Until the ring is full, its size plays no part."""
     outcomes = []
     for capacity in (400, 4000):
-        experiment = dqn.make(replace(SMALL, capacity=capacity, learning_starts=20), corridor())
+        experiment = dqn.make(replace(SMALL, capacity=capacity, learning_starts=20), MATCHED)
         hyper = jax.tree.map(jnp.float32, dqn.Hyper())
         state = jax.jit(experiment.init)(KEY, hyper, ())
         for index in range(20):

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -134,6 +135,18 @@ def test_every_part_of_the_sum_gives_one_leaf_and_none_without_priority_is_drawn
     ends, part = share.cumsum(), np.arange(SIZE)
     assert (ends[leaves] >= part / SIZE - 1e-6).all()
     assert (ends[leaves] - share[leaves] <= (part + 1) / SIZE + 1e-6).all()
+
+
+@pytest.mark.parametrize("uniform", [0.0, 1.0 - 2.0**-24])
+@pytest.mark.parametrize("priorities", [(0, 1, 0, 0, 2, 0, 0, 0), (2**24, 1.5, 0, 0)], ids=str)
+def test_no_leaf_without_priority_is_drawn_where_a_part_begins_or_ends(uniform, priorities, monkeypatch):
+    """The place of the first draw is 0 then, and that of the last is rounded to the whole sum, or beyond what is there."""
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, uniform, jnp.float32))
+    tree = replay.prioritize(
+        replay.no_priorities(len(priorities)), jnp.arange(len(priorities)), jnp.array(priorities, float)
+    )
+    leaves, chances = replay.draw_by_priority(KEY, tree, SIZE)
+    assert (np.array(priorities)[leaves] > 0).all() and (chances > 0).all()
 
 
 def test_a_leaf_is_drawn_in_proportion_to_its_priority():
