@@ -10,7 +10,7 @@ from known_values import KNOWN, environment, trained
 
 from research.engine.experiment import Tick
 from research.engine.lane import Lane
-from research.engine.placement import Placement
+from research.engine.placement import Placement, alone
 from research.engine.plan import Budget, Plan, Row
 from research.numerics import replay
 from research.recipes.dqn import DQN
@@ -167,14 +167,32 @@ def test_the_target_network_moves_when_it_should():
             assert (state.weights != before.weights).any()
 
 
-@pytest.mark.parametrize("rows", [1, 3])
-def test_a_chunk_copies_no_ring_and_branches_on_the_tick(rows):
-    """A copy of the ring in each tick would cost more than the tick; without the branch every tick would learn."""
-    setup = replace(DQN.setup, capacity=400_000, learning_starts=20, n_steps=2, widths=(8,))
+@pytest.mark.parametrize(
+    ("rows", "environments"),
+    [
+        (1, 2),
+        (3, 1),
+        pytest.param(
+            *(1, 1),
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="with one row and one environment XLA lays [S, 1, O] out anew, and copies it at both ends of a chunk",
+            ),
+        ),
+    ],
+)
+def test_a_chunk_copies_no_ring_and_branches_on_the_tick(rows, environments):
+    """A chunk as the engine makes it: copying the ring would cost more than a tick, and without the branch all would learn."""
+    setup = replace(DQN.setup, environment="Breakout-MinAtar", environments=environments, capacity=40_000, n_steps=2)
+    setup = replace(setup, batch_size=8, learning_starts=20, widths=())
     budget = Budget(1000, chunk=10, record_every=10, evaluate_every=1000)
     lane = Lane(Plan(DQN, setup, (Row(0, DQN.hyper),) * rows, budget), DQN.load(setup), Placement.choose(rows, 1))
     shapes = lane.template()
-    program = lane._program(*lane._chunk(shapes, lane.total, None), donate=True)
+    builder, numbers, axes, *args = lane._chunk(shapes, lane.total, None)
+    chunk = (alone if rows == 1 else jax.vmap)(builder(lane.experiment, *numbers), axes)
+    # With XLA's present emitters, as users have them: the older ones, which make the tests' programs, copy less.
+    options = {"xla_cpu_use_fusion_emitters": True}
+    program = jax.jit(chunk, donate_argnums=0).lower(*args).compile(options)
     ring = sum(x.nbytes for x in jax.tree.leaves(shapes.ring))
     memory = program.memory_analysis()
     assert memory.alias_size_in_bytes > ring, "the ring is donated, and written in place"
