@@ -1,4 +1,4 @@
-"""PPO: its pieces by hand-worked numbers, its agreement with the policy gradient, and five tiny environments it must learn."""
+"""PPO: its pieces by hand-worked numbers, and its agreement with the policy gradient."""
 
 from dataclasses import replace
 
@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from known_values import KNOWN, environment
 
 from research.engine.chunk import advance, begin, judge
 from research.numerics import minibatches
 from research.recipes.ppo import BREAKOUT, CARTPOLE, RECIPES
 from research.rl import environments, ppo
 from research.rl.actor_critic import Agent, make_actor, make_agent
-from research.rl.environments import Box, Discrete, Environment, Outcome
 from research.rl.rollout import Evaluation
 
 KEY = jax.random.key(0)
@@ -255,115 +255,19 @@ def test_cartpole_is_exactly_half_a_million_steps_and_breakout_the_ticks_in_a_mi
     assert BREAKOUT.budget.steps // BREAKOUT.steps_per_tick(BREAKOUT.setup) == 1_000_000 // 8_192
 
 
-# Learning: five tiny environments with known values
-
-
-def tiny(name, step, observation=1, actions=None, time_limit=10_000, reset=None) -> Environment:
-    reset = reset or (lambda key: (jnp.int32(0), jnp.zeros(observation)))
-    return Environment(name, (observation,), actions or Discrete(2), time_limit, reset, step)
-
-
-def one_step(reward) -> Environment:
-    """Sees -1 or 1, acts once, earns reward(seen, action)."""
-
-    def reset(key):
-        sign = jnp.where(jax.random.bernoulli(key), 1.0, -1.0)
-        return sign, sign[None]
-
-    def step(key, state, action):
-        return Outcome(state, state[None], reward(state, action), jnp.bool_(True), jnp.bool_(False))
-
-    return tiny("one step", step, reset=reset)
-
-
-def two_steps() -> Environment:
-    """Sees 0 and then 1; only the second step earns 1."""
-
-    def step(key, state, action):
-        last = state == 1
-        return Outcome(state + 1, jnp.ones(1), jnp.where(last, 1.0, 0.0), last, jnp.bool_(False))
-
-    return tiny("two steps", step)
-
-
-def endless(time_limit: int = 5) -> Environment:
-    """Earns 1 at each step, always sees the same, and never terminates: only a time limit cuts it."""
-
-    def step(key, state, action):
-        return Outcome(state + 1, jnp.zeros(1), jnp.float32(1), jnp.bool_(False), state + 1 >= time_limit)
-
-    return tiny("endless", step, time_limit=time_limit)
-
-
-def target() -> Environment:
-    """A continuous action in [-1, 1] that earns minus the squared distance from 1/2."""
-
-    def step(key, state, action):
-        return Outcome(state, jnp.zeros(1), -((action[0] - 0.5) ** 2), jnp.bool_(True), jnp.bool_(False))
-
-    return tiny("target", step, actions=Box(np.float32([-1]), np.float32([1])))
-
-
-PROBE = ppo.Setup(environments=8, rollout_length=16, minibatches=2, widths=(16,), anneal_learning_rate=False)
-
-
-def learn(environment: Environment, ticks: int = 150, setup: ppo.Setup = PROBE, **hyper: float):
-    """-> agent, state after so many ticks."""
-    hyper = ppo.Hyper(**{"learning_rate": 5e-3, "discount": 0.5, "entropy_coefficient": 0.0} | hyper)
-    experiment = ppo.make(setup, environment)
-    traced = jax.tree.map(jnp.float32, hyper)
-    state = jax.jit(begin(experiment))(jnp.uint32(0), traced, ())
-    chunk = jax.jit(advance(experiment, ticks, ticks))
-    state, _ = chunk(state, jnp.uint32(0), traced, (), jnp.int32(0), jnp.int32(ticks), None)
-    return make_agent(environment, setup.widths, setup.activation), state
-
-
-def test_learns_the_value_of_a_constant_reward():
-    agent, state = learn(one_step(lambda seen, action: jnp.float32(1)))
-    np.testing.assert_allclose(agent.values(state.params, jnp.array([[-1.0], [1.0]])), [1, 1], atol=0.05)
-
-
-def test_learns_values_that_depend_on_what_is_seen():
-    agent, state = learn(one_step(lambda seen, action: seen))
-    np.testing.assert_allclose(agent.values(state.params, jnp.array([[-1.0], [1.0]])), [-1, 1], atol=0.05)
-
-
-def test_learns_that_a_later_reward_is_worth_less():
-    # Discount 1/2: the second step is worth 1, the first 1/2.
-    agent, state = learn(two_steps())
-    np.testing.assert_allclose(agent.values(state.params, jnp.array([[0.0], [1.0]])), [0.5, 1.0], atol=0.05)
-
-
-def test_learns_actions_that_depend_on_what_is_seen():
-    # Action 1 is right where 1 is seen, action 0 where -1 is: the best policy earns 1, a blind one 0 on average.
-    right = one_step(lambda seen, action: jnp.where((action == 1) == (seen > 0), 1.0, -1.0))
-    agent, state = learn(right)
-    logits = agent.parameters(state.params, jnp.array([[-1.0], [1.0]]))
-    assert jax.nn.softmax(logits, axis=0)[1].round(1).tolist() == [0.0, 1.0]
-    np.testing.assert_allclose(agent.values(state.params, jnp.array([[-1.0], [1.0]])), [1, 1], atol=0.1)
-
-
-def test_learns_a_continuous_action():
-    agent, state = learn(target(), ticks=300)
-    parameters = agent.parameters(state.params, jnp.zeros((1, 1)))
-    np.testing.assert_allclose(agent.distribution.mode(parameters), [[0.5]], atol=0.1)
-
-
-def test_truncation_is_no_termination():
-    """Reward 1 for ever at discount 1/2 is worth 2. Were the time limit an ending, one state could not be worth 2: its
-    five steps would be worth 1, 3/2, ..., 31/16, on average 1.6."""
-    agent, state = learn(endless(), ticks=300, gae_lambda=0.0)
-    np.testing.assert_allclose(agent.values(state.params, jnp.zeros((1, 1))), [2.0], atol=0.05)
-
-
 # Evaluation
 
 
+SMALL = ppo.Setup(rollout_length=8, minibatches=1, widths=(), evaluation_episodes=3)
+
+
 def test_evaluation_counts_the_first_episode_only():
-    experiment = ppo.make(replace(PROBE, evaluation_episodes=3), endless(time_limit=4))
+    """A reward of 1 at each step, three of them, and then another episode would begin."""
+    endless = environment(KNOWN["constant, truncated"].task)._replace(time_limit=5)
+    experiment = ppo.make(SMALL, endless)
     state = jax.jit(experiment.init)(KEY, TRACED, ())
     outputs = experiment.evaluate(KEY, state, TRACED, ())
-    assert outputs.returns.tolist() == [4, 4, 4] and outputs.lengths.tolist() == [4, 4, 4]
+    assert outputs.returns.tolist() == [3, 3, 3] and outputs.lengths.tolist() == [3, 3, 3]
 
 
 def test_score_is_a_mean_for_each_row():
@@ -374,13 +278,10 @@ def test_score_is_a_mean_for_each_row():
 
 def test_mode_and_sample_evaluate_differently():
     """A policy that prefers the right action with 3 : 1 always takes it as its mode and in three of four samples."""
-    right = one_step(lambda seen, action: action.astype(jnp.float32))
+    chosen = environment(KNOWN["chosen"].task)
     found = {}
     for actions in ("mode", "sample"):
-        experiment = ppo.make(
-            replace(PROBE, widths=(), evaluation_episodes=2_000, evaluation_actions=actions),
-            right._replace(time_limit=1),
-        )
+        experiment = ppo.make(replace(SMALL, evaluation_episodes=2_000, evaluation_actions=actions), chosen)
         state = jax.jit(experiment.init)(KEY, TRACED, ())
         params = jax.tree.map(jnp.zeros_like, state.params)
         params["policy"]["params"]["Head_0"]["bias"] = jnp.log(numbers(1, 3))

@@ -1,4 +1,4 @@
-"""DQN and PQN: their targets by hand, what they learn where the answer is known, and what they refuse."""
+"""DQN and PQN: their targets by hand, when they learn and explore, and what they refuse."""
 
 from dataclasses import replace
 
@@ -6,14 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from corridors import PLACES, best_values, corridor, trained
+from known_values import KNOWN, environment, trained
 
 from research.engine.experiment import Tick
+from research.engine.lane import Lane
+from research.engine.placement import Placement, alone
+from research.engine.plan import Budget, Plan, Row
 from research.numerics import replay
+from research.recipes.dqn import DQN
 from research.rl import dqn, environments, greedy, pqn
 
 KEY = jax.random.key(0)
 HALF = jnp.float32(0.5)
+MATCHED = environment(KNOWN["matched"].task)
 
 
 class LINEAR:
@@ -25,8 +30,16 @@ class LINEAR:
         return jnp.stack([weights[0] * observation[..., 0], weights[1] * observation[..., 0]])
 
 
-def first_slot(environments: int) -> replay.Places:
-    return replay.Places(jnp.zeros(environments, jnp.int32), jnp.arange(environments, dtype=jnp.int32))
+PLAIN = MATCHED._replace(binary=False)  # whose observations a ring keeps as they are
+
+
+def as_ring(experience: dqn.Experience) -> dqn.Experience:
+    """[S,B,...] -> [S*B,...]"""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), experience)
+
+
+def first_slot(environments: int) -> jnp.ndarray:
+    return jnp.arange(environments, dtype=jnp.int32)
 
 
 @pytest.mark.parametrize(("double", "value"), [(False, 8.0), (True, 2.0)])
@@ -42,8 +55,8 @@ def test_targets_by_hand(double, value):
         ended=column(0, 1, 1).astype(bool),  # goes on, terminated, truncated
         final_observation=jnp.ones((1, 3, 1)),
     )
-    setup, hyper = dqn.Setup(double=double), dqn.Hyper(discount=HALF)
-    samples = dqn.read(setup, LINEAR, hyper, target, ring, first_slot(3))
+    setup, hyper = dqn.Setup(double=double, environments=3), dqn.Hyper(discount=HALF)
+    samples = dqn.read(setup, PLAIN, LINEAR, hyper, target, as_ring(ring), first_slot(3))
     found = dqn.bootstrapped(setup, LINEAR, weights, samples)
     np.testing.assert_allclose(found, [1 + value / 2, 1.0, 1 + value / 2])
 
@@ -60,8 +73,8 @@ def test_a_longer_return_bootstraps_from_where_it_was_cut():
         ended=rows([0, 1], [0, 0]).astype(bool),
         final_observation=rows([3, 3], [1, 1])[..., None],
     )
-    setup, hyper = dqn.Setup(double=False, n_steps=2), dqn.Hyper(discount=HALF)
-    samples = dqn.read(setup, LINEAR, hyper, jnp.array([2.0, 8.0]), ring, first_slot(2))
+    setup, hyper = dqn.Setup(double=False, n_steps=2, environments=2), dqn.Hyper(discount=HALF)
+    samples = dqn.read(setup, PLAIN, LINEAR, hyper, jnp.array([2.0, 8.0]), as_ring(ring), first_slot(2))
     found = dqn.bootstrapped(setup, LINEAR, jnp.zeros(2), samples)
     np.testing.assert_allclose(found, [2 + 8 / 4, 1 + 24 / 2])
 
@@ -84,28 +97,11 @@ def test_exploration_falls_linearly_and_then_stays():
 
 def test_an_explorer_is_random_as_often_as_it_should_be():
     """Of the random actions half are the greedy one by chance."""
-    environment = corridor()
-    actor = greedy.epsilon_greedy(environment, lambda seen: jnp.stack([0 * seen[:, 0], 1 + 0 * seen[:, 0]]), HALF)
+    actor = greedy.epsilon_greedy(MATCHED, lambda seen: jnp.stack([0 * seen[:, 0], 1 + 0 * seen[:, 0]]), HALF)
     drawn = actor.draw(KEY, (1, 20_000))
-    episodes = environments.start(environment, KEY, 20_000)
+    episodes = environments.start(MATCHED, KEY, 20_000)
     _, action, _ = actor.act((), episodes, jax.tree.map(lambda x: x[0], drawn))
     assert abs(float(action.mean()) - 0.75) < 0.02
-
-
-def learned(method, setup, ticks: int, **hyper: float):
-    """-> the values f32[2, PLACES] that a method has learned in the corridor."""
-    experiment = method.make(setup, corridor())
-    state, metrics, traced = trained(experiment, method.Hyper(**hyper), ticks, KEY)
-    features = setup.features, setup.widths, setup.activation
-    how = {"layer_norm": True} if method is pqn else {"dueling": setup.dueling}
-    network = greedy.q_network(corridor(), *features, **how)
-    start, end = (float(getattr(traced, f"epsilon_{name}")) for name in ("start", "end"))
-    middle = start + (end - start) / 2  # halfway through the first half of the run
-    np.testing.assert_allclose(
-        metrics["epsilon"][jnp.array([0, ticks // 4, ticks - 1])], [start, middle, end], rtol=1e-3
-    )
-    returns = experiment.evaluate(KEY, state, traced, ()).returns
-    return np.asarray(network.apply(state.weights, jnp.eye(PLACES))), metrics, float(returns.mean())
 
 
 SMALL = dqn.Setup(
@@ -120,36 +116,14 @@ SMALL = dqn.Setup(
 )
 
 
-@pytest.mark.parametrize(
-    "switches",
-    [{}, {"double": False}, {"dueling": True}, {"prioritized": True}, {"widths": (16,)}],
-    ids=lambda x: "-".join(x) or "plain",
-)
-def test_dqn_learns_the_values_that_are_known(switches):
-    """With one-step targets and any exploration the values are those of the best policy; time limits play no part."""
-    values, metrics, returns = learned(
-        dqn, replace(SMALL, **switches), 3000, learning_rate=0.02, discount=0.8, epsilon_end=1.0
-    )
-    np.testing.assert_allclose(values, best_values(0.8), atol=0.02)
-    assert returns == 1.0
-    counts = metrics["loss"].count
-    assert counts[:24].sum() == 0 and (counts[24:] == 1).all(), "200 steps of 8 a tick come before the first update"
-
-
-@pytest.mark.parametrize("switches", [{"n_steps": 3}, {"n_steps": 2, "prioritized": True}], ids=str)
-def test_dqn_with_longer_returns_finds_the_way(switches):
-    values, _, returns = learned(dqn, replace(SMALL, **switches), 2000, learning_rate=0.02, discount=0.8)
-    assert returns == 1.0 and (values[1] > values[0]).all()
-
-
-def test_pqn_learns_the_values_that_are_known():
-    setup = pqn.Setup(environments=8, rollout_length=16, epochs=2, minibatches=4, widths=(32,), evaluation_episodes=16)
-    setup = replace(setup, anneal_learning_rate=True)
-    values, _, returns = learned(pqn, setup, 800, learning_rate=5e-3, discount=0.8, q_lambda=0.0, epsilon_end=1.0)
-    np.testing.assert_allclose(values, best_values(0.8), atol=0.01)
-    assert returns == 1.0
-    values, _, returns = learned(pqn, setup, 400, learning_rate=5e-3, discount=0.8, q_lambda=0.9)
-    assert returns == 1.0 and (values[1] > values[0]).all()
+@pytest.mark.parametrize("method", [dqn, pqn])
+def test_explores_and_learns_when_it_should(method):
+    """Halfway through the first half of a run epsilon is halfway; 200 steps of 8 a tick come before DQN's first update."""
+    setup = SMALL if method is dqn else pqn.Setup(environments=2, rollout_length=4, minibatches=1, widths=())
+    _, metrics = jax.jit(lambda: trained(method.make(setup, MATCHED), method.Hyper(), 40, jnp.uint32(0)))()
+    np.testing.assert_allclose(metrics["epsilon"][jnp.array([0, 10, 39])], [1.0, 0.525, 0.05], rtol=1e-3)
+    if method is dqn:
+        assert metrics["loss"].count.tolist() == [0.0] * 24 + [1.0] * 16
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 5, 11])
@@ -180,7 +154,7 @@ def test_an_update_by_priority_weighs_errors_and_sets_the_new_priorities():
     # A third of the way the exponent is 1/2 + 1/2 / 3 = 2/3. The chances are 1/4 and 3/4, and of four draws, one from each
     # quarter, one is the first: weights 1 and (1/3)^(2/3), loss (2^2 + 3 (1/3)^(2/3) 8^2) / 2 / 4.
     tick = Tick(jnp.int32(1), jnp.int32(3), KEY)
-    (_, _, after), metrics = dqn.learning(setup, LINEAR, hyper, ring, tick, weights, carry, KEY)
+    (_, _, after), metrics = dqn.learning(setup, PLAIN, LINEAR, hyper, as_ring(ring), tick, weights, carry, KEY)
     expected = (4 + 3 * (1 / 3) ** (2 / 3) * 64) / 8
     np.testing.assert_allclose(metrics["loss"].total, expected, rtol=1e-5)
     np.testing.assert_allclose(metrics["value"].total, (1 + 3 * 2) / 4, rtol=1e-6)
@@ -190,7 +164,7 @@ def test_an_update_by_priority_weighs_errors_and_sets_the_new_priorities():
 
 def test_the_target_network_moves_when_it_should():
     setup = replace(SMALL, learning_starts=4, target_every=3)
-    experiment = dqn.make(setup, corridor())
+    experiment = dqn.make(setup, MATCHED)
     for mixing in (1.0, 0.25):
         hyper = jax.tree.map(jnp.float32, dqn.Hyper(target_mixing=mixing))
         state = jax.jit(experiment.init)(KEY, hyper, ())
@@ -201,6 +175,33 @@ def test_the_target_network_moves_when_it_should():
             expected = before.target + mixing * (state.weights - before.target) if moves else before.target
             np.testing.assert_allclose(state.target, expected, rtol=1e-6)
             assert (state.weights != before.weights).any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "environments"),
+    [
+        (1, 2),
+        (3, 1),
+        (1, 1),
+    ],
+)
+def test_a_chunk_copies_no_ring_and_branches_on_the_tick(rows, environments):
+    """A chunk as the engine makes it: copying the ring would cost more than a tick, and without the branch all would learn."""
+    setup = replace(DQN.setup, environment="Breakout-MinAtar", environments=environments, capacity=400_000, n_steps=2)
+    setup = replace(setup, batch_size=8, learning_starts=20, widths=())
+    budget = Budget(1000, chunk=10, record_every=10, evaluate_every=1000)
+    lane = Lane(Plan(DQN, setup, (Row(0, DQN.hyper),) * rows, budget), DQN.load(setup), Placement.choose(rows, 1))
+    shapes = lane.template()
+    builder, numbers, axes, *args = lane._chunk(shapes, lane.total, None)
+    chunk = (alone if rows == 1 else jax.vmap)(builder(lane.experiment, *numbers), axes)
+    # With XLA's present emitters, as users have them: the older ones, which make the tests' programs, copy less.
+    options = {"xla_cpu_use_fusion_emitters": True}
+    program = jax.jit(chunk, donate_argnums=0).lower(*args).compile(options)
+    ring = sum(x.nbytes for x in jax.tree.leaves(shapes.ring))
+    memory = program.memory_analysis()
+    assert memory.alias_size_in_bytes > ring, "the ring is donated, and written in place"
+    assert memory.temp_size_in_bytes < ring / 50
+    assert program.as_text().count(" conditional(") == 1
 
 
 @pytest.mark.parametrize("dueling", [False, True])
@@ -246,7 +247,7 @@ def test_equal_draws_whatever_the_capacity():
     """Until the ring is full, its size plays no part."""
     outcomes = []
     for capacity in (400, 4000):
-        experiment = dqn.make(replace(SMALL, capacity=capacity, learning_starts=20), corridor())
+        experiment = dqn.make(replace(SMALL, capacity=capacity, learning_starts=20), MATCHED)
         hyper = jax.tree.map(jnp.float32, dqn.Hyper())
         state = jax.jit(experiment.init)(KEY, hyper, ())
         for index in range(20):

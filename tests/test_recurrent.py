@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from corridors import trained
+from known_values import learned
 
 from research.models.rnn import GRU
 from research.rl import ppo
@@ -72,7 +72,7 @@ def test_what_was_learned_from_is_what_was_played():
     """The divergence before the first update is 0 only where the memories of the update are those of the play, though
     episodes of 4 steps begin and end anywhere in a rollout of 10 and go on in the next."""
     setup = replace(SETUP, epochs=1, minibatches=1)
-    _, metrics, _ = trained(ppo.make(setup, recall()), ppo.Hyper(learning_rate=0.1), 3, KEY)
+    _, metrics, _ = learned(ppo.make(setup, recall()), ppo.Hyper(learning_rate=0.1), 3)
     np.testing.assert_allclose(metrics["divergence"], 0.0, atol=1e-7)
     assert (metrics["entropy"][1:] != metrics["entropy"][:-1]).all()
 
@@ -98,7 +98,7 @@ def test_only_a_memory_recalls():
     for memory in (16, 0):
         setup = replace(SETUP, memory=memory, evaluation_episodes=256)
         experiment = ppo.make(setup, recall())
-        state, _, traced = trained(experiment, hyper, 80, KEY)
+        state, _, traced = learned(experiment, hyper, 80)
         earned[memory] = float(jax.jit(experiment.evaluate)(KEY, state, traced, ()).returns.mean())
     assert earned[16] > 0.98 and 0.4 < earned[0] < 0.6, earned
 
@@ -107,14 +107,14 @@ def test_updates_stop_where_the_policy_has_moved_too_far():
     """One minibatch, ten passes, a step that moves the policy by more than the limit: what follows changes nothing."""
     setup = replace(SETUP, memory=0, epochs=10, minibatches=1, stop_updates=True)
     hyper = ppo.Hyper(learning_rate=0.01, largest_divergence=1e-3)
-    stopped, metrics, _ = trained(ppo.make(setup, recall()), hyper, 1, KEY)
+    stopped, metrics, _ = learned(ppo.make(setup, recall()), hyper, 1)
     share = float(metrics["stopped"][0])
     assert 0.1 <= share <= 0.9
     # As many passes as were taken, without the stop, give the same parameters.
     taken = replace(setup, epochs=round(10 * (1 - share)), stop_updates=False)
-    alone, _, _ = trained(ppo.make(taken, recall()), hyper, 1, KEY)
+    alone, _, _ = learned(ppo.make(taken, recall()), hyper, 1)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), stopped.params, alone.params)
-    going_on, metrics, _ = trained(ppo.make(setup, recall()), hyper._replace(largest_divergence=1e9), 1, KEY)
+    going_on, metrics, _ = learned(ppo.make(setup, recall()), hyper._replace(largest_divergence=1e9), 1)
     assert float(metrics["stopped"][0]) == 0.0
 
 

@@ -1,9 +1,13 @@
-"""Returns and advantages by hand-worked numbers."""
+"""Returns and advantages by hand-worked numbers, and against their definitions wherever an episode may end."""
+
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from research.numerics.moments import deviation, seen, standardize, unseen
 from research.numerics.returns import (
@@ -15,6 +19,8 @@ from research.numerics.returns import (
     q_lambda_targets,
     temporal_differences,
 )
+from research.rl.environments import Transition
+from research.rl.reinforce import whole_episodes
 
 HALF = jnp.float32(0.5)
 ONE = jnp.float32(1.0)
@@ -47,37 +53,6 @@ def test_termination_bootstraps_nothing_and_truncation_bootstraps_the_final_obse
     # Reward 1, value 0, final observation worth 8: terminated gives 1, truncated 1 + 1/2 * 8 = 5.
     assert temporal_differences(numbers(1), numbers(0), numbers(8), flags(1), HALF).tolist() == [1.0]
     assert temporal_differences(numbers(1), numbers(0), numbers(8), flags(0), HALF).tolist() == [5.0]
-
-
-@pytest.mark.parametrize("terminated", [True, False])
-def test_no_advantage_crosses_the_end_of_an_episode(terminated):
-    # A truncated step's advantage is its own error: the next step's 100 belongs to another episode.
-    errors = temporal_differences(numbers(1, 100), numbers(0, 0), numbers(8, 0), flags(terminated, 1), HALF)
-    advantages = generalized_advantages(errors, flags(1, 1), HALF, ONE)
-    assert advantages.tolist() == [1.0 if terminated else 5.0, 100.0]
-
-
-def test_values_that_are_right_leave_no_advantage():
-    # Reward 1 for ever, discount 1/2: every state is worth 2.
-    values = jnp.full(5, 2.0)
-    errors = temporal_differences(jnp.ones(5), values, values, jnp.zeros(5, bool), HALF)
-    assert generalized_advantages(errors, jnp.zeros(5, bool), HALF, jnp.float32(0.95)).tolist() == [0.0] * 5
-
-
-def test_lambda_one_is_the_discounted_return_less_the_value():
-    key_free = np.random.default_rng(0)
-    rewards, values, next_values = (jnp.asarray(key_free.normal(size=(7, 3)), jnp.float32) for _ in range(3))
-    terminated = jnp.asarray(key_free.random((7, 3)) < 0.3)
-    truncated = jnp.asarray(key_free.random((7, 3)) < 0.3) & ~terminated
-    ended = terminated | truncated
-    # Along one trajectory V(s') of a step is V(s) of the next.
-    inside = jnp.concatenate([ended[:-1], jnp.ones((1, 3), bool)])
-    next_values = jnp.where(inside, next_values, jnp.roll(values, -1, axis=0))
-    discount = jnp.float32(0.9)
-    errors = temporal_differences(rewards, values, next_values, terminated, discount)
-    advantages = generalized_advantages(errors, ended, discount, ONE)
-    returns = discounted_returns(rewards, next_values, terminated, ended, discount)
-    np.testing.assert_allclose(advantages, returns - values, atol=1e-5)
 
 
 def test_discounted_returns_by_hand():
@@ -137,23 +112,178 @@ def test_q_lambda_by_hand():
     assert q_lambda_targets(rewards, values, none, second, HALF, HALF).tolist() == [6.5, 12.0, 18.0]
 
 
-def test_q_lambda_is_the_mixture_of_n_step_returns():
-    """Against the forward view, written as a sum, in float64: lambda^(n-1) (1 - lambda) of each n-step return that is cut
-    by neither an episode's end nor the data's, and all that remains of the last."""
-    random = np.random.default_rng(0)
-    for discount, trace in ((0.99, 0.9), (0.9, 0.0), (0.95, 1.0)):
-        rewards, values = random.normal(size=(2, 20, 3))
-        terminated, truncated = random.random((2, 20, 3)) < 0.15
-        ended = terminated | truncated
-        expected = np.zeros((20, 3))
-        for t, b in np.ndindex(20, 3):
-            stop = next((s for s in range(t, 20) if ended[s, b]), 19)
-            for n in range(1, stop - t + 2):
-                reached = t + n - 1
-                whole = sum(discount**i * rewards[t + i, b] for i in range(n))
-                whole += discount**n * values[reached, b] * (not terminated[reached, b])
-                weight = trace ** (n - 1) * (1.0 if reached == stop else 1.0 - trace)
-                expected[t, b] += weight * whole
-        with jax.enable_x64(True):
-            found = q_lambda_targets(*map(jnp.asarray, (rewards, values, terminated, ended, discount, trace)))
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+# Against definitions, written out in NumPy and float64. Shapes are few, so that little is compiled; 19 steps are more than
+# a scan unrolls.
+SHAPES = [(1, 1), (4, 3), (19, 2)]
+FRACTION = st.sampled_from([0.0, 1.0]) | st.floats(0.0, 1.0, allow_subnormal=False)
+
+
+class Stretch(NamedTuple):
+    """T steps of B environments: rewards, values of what was seen, next_values of what it led to, terminated, truncated,
+    each [T,B]; discount and trace (lambda) from 0 to 1"""
+
+    rewards: np.ndarray
+    values: np.ndarray
+    next_values: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    discount: float
+    trace: float
+
+    @property
+    def ended(self) -> np.ndarray:
+        return self.terminated | self.truncated
+
+    def stop(self, t: int, b: int) -> int:
+        """The last step that counts for step t: its episode's end, or the data's."""
+        return next((s for s in range(t, len(self.rewards)) if self.ended[s, b]), len(self.rewards) - 1)
+
+    def return_to(self, t: int, last: int, b: int) -> float:
+        """Discounted rewards of steps t to last, and the value of what the last led to unless nothing can follow."""
+        rewards = sum(self.discount ** (s - t) * self.rewards[s, b] for s in range(t, last + 1))
+        return rewards + (
+            0.0 if self.terminated[last, b] else self.discount ** (last + 1 - t) * self.next_values[last, b]
+        )
+
+    def mixture(self, t: int, b: int) -> float:
+        """The mean of the n-step returns, weighed (1 - lambda) lambda^(n-1), all that remains on the longest."""
+        stop, found = self.stop(t, b), 0.0
+        for last in range(t, stop + 1):
+            weight = self.trace ** (last - t) * (1.0 if last == stop else 1.0 - self.trace)
+            found += weight * self.return_to(t, last, b)
+        return found
+
+    def unread(self, where: np.ndarray) -> "Stretch":
+        """With next values that are no numbers where nobody may read them."""
+        return self._replace(next_values=np.where(where, np.nan, self.next_values))
+
+
+@st.composite
+def stretches(draw):
+    """Every step goes on, is terminated, truncated, or both."""
+    shape = draw(st.sampled_from(SHAPES))
+    kind = st.sampled_from([0] * 7 + [1, 2, 3])
+    ends = draw(st.lists(kind, min_size=math.prod(shape), max_size=math.prod(shape)))
+    ends = np.array(ends).reshape(shape)
+    numbers = np.random.default_rng(draw(st.integers(0, 99))).normal(size=(3, *shape))
+    return Stretch(*numbers, ends % 2 == 1, ends >= 2, draw(FRACTION), draw(FRACTION))
+
+
+def check(function, by_definition, shape, *arguments):
+    """Compares a function, compiled and in float64, with by_definition(t, b)."""
+    with jax.enable_x64(True):
+        found = jax.jit(function)(*map(jnp.asarray, arguments))
+    expected = np.array([[by_definition(t, b) for b in range(shape[1])] for t in range(shape[0])])
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def advantages(rewards, values, next_values, terminated, ended, discount, trace):
+    errors = temporal_differences(rewards, values, next_values, terminated, discount)
+    return generalized_advantages(errors, ended, discount, trace)
+
+
+@given(stretches())
+def test_advantages_are_decaying_sums_of_errors_to_the_episodes_end(stretch):
+    """Schulman et al. 2016, eq. 16, for any values of what a step led to."""
+
+    def by_definition(t, b):
+        errors = [stretch.return_to(s, s, b) - stretch.values[s, b] for s in range(t, stretch.stop(t, b) + 1)]
+        return sum((stretch.discount * stretch.trace) ** i * error for i, error in enumerate(errors))
+
+    rewards, values, next_values, terminated, *_ = stretch.unread(stretch.terminated)
+    check(
+        advantages,
+        by_definition,
+        rewards.shape,
+        *(rewards, values, next_values, terminated, stretch.ended, stretch.discount, stretch.trace),
+    )
+
+
+@given(stretches())
+def test_advantages_are_mixtures_of_n_step_returns_less_the_value(stretch):
+    """Schulman et al. 2016, eq. 14 to 16: within an episode what a step led to is what the next one saw."""
+    inside = np.concatenate([~stretch.ended[:-1], np.zeros_like(stretch.ended[:1])])
+    stretch = stretch._replace(next_values=np.where(inside, np.roll(stretch.values, -1, 0), stretch.next_values))
+    rewards, values, next_values, terminated, *_ = stretch
+    check(
+        advantages,
+        lambda t, b: stretch.mixture(t, b) - values[t, b],
+        rewards.shape,
+        *(rewards, values, next_values, terminated, stretch.ended, stretch.discount, stretch.trace),
+    )
+
+
+@given(stretches())
+def test_q_lambda_is_the_mixture_of_n_step_returns(stretch):
+    """Peng and Williams 1996: the greedy value of what the last counted step led to, whatever was done next."""
+    rewards, _, next_values, terminated, *_ = stretch.unread(stretch.terminated)
+    arguments = rewards, next_values, terminated, stretch.ended, stretch.discount, stretch.trace
+    check(q_lambda_targets, stretch.mixture, rewards.shape, *arguments)
+
+
+@given(stretches())
+def test_discounted_returns_are_sums_to_the_episodes_end(stretch):
+    last = np.arange(len(stretch.rewards))[:, None] == len(stretch.rewards) - 1
+    rewards, _, next_values, terminated, *_ = stretch.unread(stretch.terminated | ~(stretch.ended | last))
+    arguments = rewards, next_values, terminated, stretch.ended, stretch.discount
+    check(discounted_returns, lambda t, b: stretch.return_to(t, stretch.stop(t, b), b), rewards.shape, *arguments)
+
+
+def n_step_targets(rewards, next_values, terminated, ended, discount):
+    sums, weight, last = n_step_returns(rewards, terminated, ended, discount)
+    return (sums + weight * jnp.take_along_axis(next_values, last[None], 0)[0])[None]
+
+
+@given(stretches())
+def test_n_step_returns_stop_at_the_first_end(stretch):
+    """Here n is the stretch's length. Rewards past the end are no numbers, and are not read."""
+    rewards = stretch.rewards.copy()
+    for b in range(rewards.shape[1]):
+        rewards[stretch.stop(0, b) + 1 :, b] = np.nan
+    arguments = rewards, stretch.next_values, stretch.terminated, stretch.ended, stretch.discount
+    shape = (1, rewards.shape[1])
+    check(n_step_targets, lambda t, b: stretch.return_to(0, stretch.stop(0, b), b), shape, *arguments)
+
+
+def counted_returns(rewards, terminated, truncated, length, limit, discount):
+    nothing = jnp.zeros_like(rewards)
+    transitions = Transition(nothing, rewards, terminated, truncated, nothing, nothing, length)
+    counted, returns = whole_episodes(transitions, limit, discount)
+    return jnp.where(counted > 0, returns, jnp.inf)
+
+
+@given(stretches(), st.sampled_from([1, 3]))
+def test_reinforce_learns_from_episodes_that_surely_end(stretch, limit):
+    """All and only the steps of episodes that began `limit` steps or more before the data's end, each with its return."""
+    steps = len(stretch.rewards)
+    limit = min(limit, steps)
+    length, truncated = np.zeros(stretch.rewards.shape, np.int32), stretch.truncated.copy()
+    for t, b in np.ndindex(length.shape):
+        going_on = t > 0 and not (stretch.terminated | truncated)[t - 1, b]
+        length[t, b] = 1 + (length[t - 1, b] if going_on else 0)
+        truncated[t, b] |= length[t, b] == limit
+    stretch = stretch._replace(truncated=truncated, next_values=np.zeros_like(stretch.rewards))
+    began = np.arange(steps)[:, None] + 1 - length
+    whole = began + limit <= steps
+    assert all(stretch.ended[stretch.stop(t, b), b] for t, b in np.argwhere(whole)), "the model: whole episodes end"
+    check(
+        counted_returns,
+        lambda t, b: stretch.return_to(t, stretch.stop(t, b), b) if whole[t, b] else np.inf,
+        length.shape,
+        *(stretch.rewards, stretch.terminated, stretch.truncated, length, np.int32(limit), stretch.discount),
+    )
+
+
+def watched(first, terms, decays):
+    return forward_sums(first, terms, decays)[1]
+
+
+@given(stretches())
+def test_a_sum_that_grows_weighs_each_term_by_the_decays_behind_it(stretch):
+    first, terms, decays = stretch.values[0], stretch.rewards, stretch.next_values
+
+    def by_definition(t, b):
+        product = lambda s: np.prod(decays[s : t + 1, b])
+        return first[b] * product(0) + sum(terms[s, b] * product(s + 1) for s in range(t + 1))
+
+    check(watched, by_definition, terms.shape, first, terms, decays)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from corridors import trained
+from known_values import learned
 
 from research.models.heads import squashed_sample
 from research.rl import environments, sac
@@ -181,7 +181,7 @@ def test_aims_and_values_what_it_earns(steps, truncates):
     little to that."""
     experiment = sac.make(SETUP, aim(steps, truncates))
     hyper = sac.Hyper(learning_rate=3e-3, discount=0.5, target_mixing=0.05, target_entropy=-3.0)
-    state, metrics, traced = trained(experiment, hyper, 500, KEY)
+    state, metrics, traced = learned(experiment, hyper, 500)
     returns = jax.jit(experiment.evaluate)(KEY, state, traced, ()).returns
     assert float(returns.mean()) > 0.97 * steps
     assert float(metrics["temperature"].total[-1] / metrics["temperature"].count[-1]) < 0.05

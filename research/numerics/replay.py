@@ -1,34 +1,30 @@
 """A ring of experience in the state of a run: written in place, drawn from uniformly or by priority.
 
-A slot is a step in time and holds the transitions of B environments. Where a tick writes is a function of its index,
-which no row batches, so that under `vmap` too a write is one block and nothing else of the ring is touched.
+A slot is a step in time and holds the transitions of B environments, each at a place: slot * B + environment. Where a
+tick writes is a function of its index, which no row batches, so that under `vmap` too a write is one block and nothing
+else of the ring is touched. (As [S,B,...] rings of one row and one environment were laid out anew, and copied, at both
+ends of every chunk.)
 
 Dimensions: S slots, B environments, T slots written by a tick, M transitions drawn, n steps of a return, L leaves.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 
-class Places(NamedTuple):
-    """Where transitions stand: slot i32[M], environment i32[M]"""
-
-    slot: Array
-    environment: Array
-
-
 def empty(like: Any, slots: int) -> Any:
-    """A ring of zeros [S,B,...] for items like `like` [T,B,...] (arrays or their shapes)."""
-    return jax.tree.map(lambda x: jnp.zeros((slots, *x.shape[1:]), x.dtype), like)
+    """A ring of zeros [S*B,...] for items like `like` [T,B,...] (arrays or their shapes)."""
+    return jax.tree.map(lambda x: jnp.zeros((slots * x.shape[1], *x.shape[2:]), x.dtype), like)
 
 
 def write(ring: Any, items: Any, index: Array) -> Any:
-    """Puts tick `index`'s items [T,B,...] over the oldest ones of a ring [S,B,...]; T divides S."""
+    """Puts tick `index`'s items [T,B,...] over the oldest ones of a ring [S*B,...]; T divides S."""
 
     def put(old: Array, new: Array) -> Array:
+        new = new.reshape(-1, *old.shape[1:])  # [T, B, ...] -> [T*B, ...]
         first = index % (old.shape[0] // new.shape[0]) * new.shape[0]  # no product that outgrows 32 bits
         return lax.dynamic_update_slice_in_dim(old, new, first, 0)
 
@@ -45,23 +41,23 @@ def complete(index: Array, written: int, slots: int, n: int) -> tuple[Array, Arr
     return oldest, jnp.maximum(jnp.minimum(index + 1, ticks) * written - (n - 1), 0)
 
 
-def draw(key: Array, oldest: Array, count: Array, slots: int, environments: int, size: int) -> Places:
-    """M = size places, each as likely as any other of `count` slots from `oldest` on, with replacement."""
+def draw(key: Array, oldest: Array, count: Array, slots: int, environments: int, size: int) -> Array:
+    """M = size places i32[M], each as likely as any other of `count` slots from `oldest` on, with replacement."""
     number = jax.random.randint(key, (size,), 0, jnp.maximum(count, 1) * environments)
-    return Places((oldest + number // environments) % slots, number % environments)
+    return (oldest * environments + number) % (slots * environments)
 
 
-def at(ring: Any, places: Places, later: Array) -> Any:
-    """What stands `later` i32[...,M] slots behind each place: ring [S,B,...] -> [...,M,...]"""
-    slots = jax.tree.leaves(ring)[0].shape[0]
-    slot, environment = (jnp.broadcast_to(x, later.shape) for x in places)
-    return jax.tree.map(lambda x: x[(slot + later) % slots, environment], ring)
+def at(ring: Any, places: Array, later: Array, environments: int) -> Any:
+    """What stands `later` i32[...,M] slots behind each of the places i32[M]: ring [S*B,...] -> [...,M,...]"""
+    size = jax.tree.leaves(ring)[0].shape[0]
+    where = (jnp.broadcast_to(places, later.shape) + later * environments) % size
+    return jax.tree.map(lambda x: x[where], ring)
 
 
-def stretch(ring: Any, places: Places, n: int) -> Any:
-    """What stands at n slots in a row from each place: ring [S,B,...] -> [n,M,...]"""
-    shape = n, places.slot.shape[0]
-    return at(ring, jax.tree.map(lambda x: x[None], places), lax.broadcasted_iota(jnp.int32, shape, 0))
+def stretch(ring: Any, places: Array, n: int, environments: int) -> Any:
+    """What stands at n slots in a row from each of the places i32[M]: ring [S*B,...] -> [n,M,...]"""
+    later = lax.broadcasted_iota(jnp.int32, (n, places.shape[0]), 0)
+    return at(ring, places[None], later, environments)
 
 
 # Priorities: a binary tree of sums (Schaul et al. 2016, appendix B.2.1) as one array f32[2L], root at 1, leaves from L on.

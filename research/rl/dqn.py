@@ -28,7 +28,16 @@ from research.numerics.optimizers import adam, descend
 from research.numerics.returns import n_step_returns
 from research.rl import environments
 from research.rl.environments import Environment, Episodes
-from research.rl.experience import Experience, check_replay, draw, empty_ring, first_learning, learn_from, write
+from research.rl.experience import (
+    Experience,
+    check_replay,
+    draw,
+    empty_ring,
+    first_learning,
+    learn_from,
+    restored,
+    write,
+)
 from research.rl.greedy import Values, annealed, epsilon_greedy, exploration, greedy_play, q_network, taken
 from research.rl.observations import Features
 from research.rl.rollout import finished, rollout, score
@@ -105,7 +114,7 @@ class Priorities(NamedTuple):
 
 
 class State(NamedTuple):
-    """weights and target f32[D] of the two networks; Adam's moments; B episodes under way; the replay, leaves [S,B,...];
+    """weights and target f32[D] of the two networks; Adam's moments; B episodes under way; the replay, leaves [S*B,...];
     Priorities of its S * B transitions, or ()"""
 
     weights: Array
@@ -148,7 +157,7 @@ def step(
         environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh_key
     )
     ring = write(environment, state.ring, transitions, actions, tick.index)
-    learn = partial(learning, setup, network, hyper, ring, tick, state.target)
+    learn = partial(learning, setup, environment, network, hyper, ring, tick, state.target)
     carry = state.weights, state.optimizer, newest(setup, state.priorities, tick.index)
     (weights, optimizer, priorities), losses = learn_from(first_learning(setup), tick, learn, carry, update_key)
     moved = hyper.target_mixing * weights + (1.0 - hyper.target_mixing) * state.target
@@ -175,7 +184,15 @@ def newest(setup: Setup, priorities: Priorities | tuple[()], index: Array) -> Pr
 
 
 def learning(
-    setup: Setup, network: Values, hyper: Hyper, ring: Experience, tick: Tick, target: Array, carry: Any, key: Array
+    setup: Setup,
+    environment: Environment,
+    network: Values,
+    hyper: Hyper,
+    ring: Experience,
+    tick: Tick,
+    target: Array,
+    carry: Any,
+    key: Array,
 ) -> tuple[Any, dict[str, Ratio]]:
     """All updates of a tick; carry is (weights, optimizer, priorities).
 
@@ -184,13 +201,13 @@ def learning(
     weights, optimizer, priorities = carry
     if isinstance(priorities, Priorities):
         leaves, chances = replay.draw_by_priority(key, priorities.tree, setup.updates, setup.batch_size)
-        places = replay.Places(leaves // setup.environments, leaves % setup.environments)
+        places = leaves
         exponent = annealed(tick.index / tick.total, jnp.ones(()), hyper.importance_exponent, jnp.ones(()))
         importance = replay.importance(chances, exponent)
     else:
         places = draw(setup, key, tick.index, setup.updates * setup.batch_size, setup.n_steps)
         importance = jnp.ones((setup.updates, setup.batch_size))
-    samples = read(setup, network, hyper, target, ring, places)
+    samples = read(setup, environment, network, hyper, target, ring, places)
     minibatches = jax.tree.map(lambda x: x.reshape(setup.updates, setup.batch_size, *x.shape[1:]), samples)
     remaining = 1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0
     learn = partial(update, setup, network, hyper.learning_rate * remaining, hyper.max_gradient_norm)
@@ -218,15 +235,23 @@ class Samples(NamedTuple):
 
 
 def read(
-    setup: Setup, network: Values, hyper: Hyper, target: Array, ring: Experience, places: replay.Places
+    setup: Setup,
+    environment: Environment,
+    network: Values,
+    hyper: Hyper,
+    target: Array,
+    ring: Experience,
+    places: Array,
 ) -> Samples:
-    """Samples [M] of what stands at M places of a ring."""
-    rewards, terminated, ended = replay.stretch((ring.reward, ring.terminated, ring.ended), places, setup.n_steps)
-    sums, weight, last = n_step_returns(rewards, terminated, ended, hyper.discount)
-    observation, action = replay.at((ring.observation, ring.action), places, jnp.zeros_like(last))
-    observation, following = (
-        x.astype(jnp.float32) for x in (observation, replay.at(ring.final_observation, places, last))
+    """Samples [M] of what stands at places i32[M] of a ring."""
+    count = setup.environments
+    rewards, terminated, ended = replay.stretch(
+        (ring.reward, ring.terminated, ring.ended), places, setup.n_steps, count
     )
+    sums, weight, last = n_step_returns(rewards, terminated, ended, hyper.discount)
+    observation, action = replay.at((ring.observation, ring.action), places, jnp.zeros_like(last), count)
+    following = replay.at(ring.final_observation, places, last, count)
+    observation, following = (restored(environment, x) for x in (observation, following))
     return Samples(observation, action, sums, weight, following, network.apply(target, following).T)
 
 

@@ -3,6 +3,7 @@
 Dimensions: T steps of a rollout, B environments, S slots of the replay, n steps of a return, O an observation's shape.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,9 +18,8 @@ from research.rl.observations import flat
 
 
 class Experience(NamedTuple):
-    """observation [...,O flat], action i32[...] or f32[...,A], reward f32[...], terminated and ended bool[...],
-    final_observation [...,O flat] what the action led to before any reset; observations are f32, or bool where they are
-    binary"""
+    """observation [...,O stored], action i32[...] or f32[...,A], reward f32[...], terminated and ended bool[...],
+    final_observation [...,O stored] what the action led to before any reset; see `stored`"""
 
     observation: Array
     action: Array
@@ -52,7 +52,7 @@ def check_replay(setup: Any, n_steps: int = 1) -> None:
 
 
 def empty_ring(setup: Any, environment: Environment, episodes: Episodes) -> Experience:
-    """A replay of zeros, leaves [S,B,...]."""
+    """A replay of zeros, leaves [S*B,...]."""
     nothing = jnp.zeros((1, setup.environments))
     flags, seen = nothing.astype(bool), stored(environment, episodes.observation)[None]
     actions = environment.actions
@@ -77,13 +77,21 @@ def write(
 
 
 def stored(environment: Environment, observation: Array) -> Array:
-    """What the replay keeps of observations f32[...,O]: [...,O flat]"""
+    """What the replay keeps of observations f32[...,O]: f32[...,O flat], or u8[...,O flat / 8] of bits where they are
+    binary."""
     seen = flat(environment, observation)
-    return seen.astype(bool) if environment.binary else seen
+    return jnp.packbits(seen.astype(bool), -1) if environment.binary else seen
 
 
-def draw(setup: Any, key: Array, index: Array, count: int, n_steps: int = 1) -> replay.Places:
-    """M = count places of transitions whose next n - 1 steps stand in the replay too, each as likely as any other."""
+def restored(environment: Environment, kept: Array) -> Array:
+    """The observations f32[...,O flat] that `stored` has kept."""
+    if not environment.binary:
+        return kept
+    return jnp.unpackbits(kept, -1, math.prod(environment.observation_shape)).astype(jnp.float32)
+
+
+def draw(setup: Any, key: Array, index: Array, count: int, n_steps: int = 1) -> Array:
+    """M = count places i32[M] of transitions whose next n - 1 steps stand in the replay too, each as likely as any other."""
     slots = setup.capacity // setup.environments
     oldest, whole = replay.complete(index, setup.rollout_length, slots, n_steps)
     return replay.draw(key, oldest, whole, slots, setup.environments, count)

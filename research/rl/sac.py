@@ -35,7 +35,16 @@ from research.numerics import replay
 from research.numerics.optimizers import adam, descend
 from research.rl import environments
 from research.rl.environments import Box, Environment, Episodes
-from research.rl.experience import Experience, check_replay, draw, empty_ring, first_learning, learn_from, write
+from research.rl.experience import (
+    Experience,
+    check_replay,
+    draw,
+    empty_ring,
+    first_learning,
+    learn_from,
+    restored,
+    write,
+)
 from research.rl.observations import check_widths, flat
 from research.rl.rollout import Actor, Play, finished, rollout, score
 
@@ -113,7 +122,7 @@ class Networks(NamedTuple):
 
 class State(NamedTuple):
     """params of policy, critics and temperature; target: the critics' slow copies; Adam's moments over params as one vector
-    f32[D]; B episodes under way and the last noise f32[B,A] in them; the replay, leaves [S,B,...]"""
+    f32[D]; B episodes under way and the last noise f32[B,A] in them; the replay, leaves [S*B,...]"""
 
     params: dict[str, Any]
     target: Any
@@ -192,7 +201,7 @@ def step(
         environment, actor, state.noise, state.episodes, rollout_key, setup.rollout_length, fresh_key
     )
     ring = write(environment, state.ring, transitions, actions, tick.index)
-    learn = partial(learning, setup, networks, hyper, ring, tick)
+    learn = partial(learning, setup, environment, networks, hyper, ring, tick)
     (params, target, optimizer), losses = learn_from(
         first, tick, learn, (state.params, state.target, state.optimizer), update_key
     )
@@ -216,19 +225,27 @@ class Samples(NamedTuple):
 
 
 def learning(
-    setup: Setup, networks: Networks, hyper: Hyper, ring: Experience, tick: Tick, carry: Any, key: Array
+    setup: Setup,
+    environment: Environment,
+    networks: Networks,
+    hyper: Hyper,
+    ring: Experience,
+    tick: Tick,
+    carry: Any,
+    key: Array,
 ) -> tuple[Any, dict[str, Ratio]]:
     """All updates of a tick; carry is (params, target, optimizer)."""
     place_key, noise_key, following_key = jax.random.split(key, 3)
     count = setup.updates * setup.batch_size
-    found = replay.at(ring, draw(setup, place_key, tick.index, count), jnp.zeros(count, jnp.int32))
+    places = draw(setup, place_key, tick.index, count)
+    found = replay.at(ring, places, jnp.zeros_like(places), setup.environments)
     noise, following_noise = (jax.random.normal(k, found.action.shape) for k in (noise_key, following_key))
     samples = Samples(
-        found.observation.astype(jnp.float32),
+        restored(environment, found.observation),
         found.action,
         found.reward,
         found.terminated,
-        found.final_observation.astype(jnp.float32),
+        restored(environment, found.final_observation),
         noise,
         following_noise,
     )
