@@ -118,7 +118,7 @@ METHODS = {
     ),
     "pqn": Method(
         pqn,
-        pqn.Setup(**NET | MINIBATCHES, anneal_learning_rate=True),
+        pqn.Setup(**NET | MINIBATCHES),
         250,
         {"learning_rate": 1e-2} | EVERYWHERE,
         of_actions(layer_norm=True),

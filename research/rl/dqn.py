@@ -77,7 +77,7 @@ class Setup:
     """Rewards that a target counts before it bootstraps."""
     prioritized: bool = False
     """Draw transitions in proportion to a power of their last error, and weigh them back."""
-    anneal_learning_rate: bool = False
+    anneal_learning_rate: bool = True
     """Lower the learning rate linearly to 0."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation, without exploration."""

@@ -49,7 +49,7 @@ class Setup:
     """Hidden layers of the network."""
     activation: Activation = "relu"
     """Between the layers, behind a layer norm."""
-    anneal_learning_rate: bool = False
+    anneal_learning_rate: bool = True
     """Lower the learning rate linearly to 0."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation, without exploration."""
