@@ -59,6 +59,7 @@ class Contestant(NamedTuple):
     venv: str = ""
 
 
+BREAKOUT = "--environment", "Breakout-MinAtar"
 BENCHES: dict[str, dict[str, Contestant]] = {
     "classify": {
         "ours": Contestant("classify_ours.py", environment={"NPROC": "1"}),
@@ -75,6 +76,10 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "ours": Contestant("ppo_ours.py", ("--seeds", "1"), cores=(1,)),
         "rejax": Contestant("ppo_rejax.py", ("--seeds", "1"), cores=(1,)),
     },
+    "ppo-breakout": {
+        "ours": Contestant("ppo_ours.py", (*BREAKOUT, "--steps", "131072"), cores=(1,)),
+        "rejax": Contestant("ppo_rejax.py", (*BREAKOUT, "--steps", "131072"), cores=(1,)),
+    },
     "ppo-16": {
         "ours": Contestant("ppo_ours.py", ("--seeds", "16", "--steps", "51200")),
         "rejax": Contestant("ppo_rejax.py", ("--seeds", "16", "--steps", "51200")),
@@ -87,6 +92,10 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "ours, 5,000 slots": Contestant("q_ours.py", ("--method", "dqn", "--capacity", "5000"), cores=(1,)),
         "ours, 200,000 slots": Contestant("q_ours.py", ("--method", "dqn", "--capacity", "200000"), cores=(1,)),
         "rejax": Contestant("q_rejax.py", ("--method", "dqn"), cores=(1,)),
+    },
+    "dqn-breakout": {
+        "ours": Contestant("q_ours.py", ("--method", "dqn", *BREAKOUT, "--steps", "10000"), cores=(1,)),
+        "rejax": Contestant("q_rejax.py", ("--method", "dqn", *BREAKOUT, "--steps", "10000"), cores=(1,)),
     },
     "pqn": {
         "ours": Contestant("q_ours.py", ("--method", "pqn"), cores=(1,)),

@@ -76,7 +76,7 @@ def digest(tree: Any) -> np.ndarray:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.ascontiguousarray(leaf)
         total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {np.shape(leaf)}".encode())
-        total.update(array.tobytes())
+        total.update(array.reshape(-1).view(np.uint8).data)  # no second copy of a large replay
     return np.frombuffer(total.digest(), np.uint8)
 
 

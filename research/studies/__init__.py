@@ -7,6 +7,8 @@ from research.studies.study import Study
 
 STUDIES = {
     "classic-control": "research.studies.classic_control:STUDY",
+    "minatar": "research.studies.minatar:MINATAR",
+    "minatar-cpu": "research.studies.minatar:CPU",
     "mnist-cnn": "research.studies.mnist_cnn:STUDY",
     "ppo-ablation": "research.studies.ppo_ablation:STUDY",
 }

@@ -1,4 +1,5 @@
-"""Our PPO on CartPole-v1 as the engine runs it: 4 environments x 128 steps, 4 epochs x 4 minibatches, 64-64 tanh."""
+"""Our PPO as the engine runs it, 128 steps and 4 epochs a tick. CartPole: 4 environments, 4 minibatches, 64-64 tanh;
+Breakout: 64 environments, 8 minibatches, 64-64 ReLU."""
 
 import argparse
 import time
@@ -10,20 +11,22 @@ from serve import serve
 from research.engine.lane import Lane
 from research.engine.placement import Placement, configure
 from research.engine.plan import Plan, Row
-from research.recipes.ppo import CARTPOLE
+from research.recipes.ppo import BREAKOUT, CARTPOLE
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=512_000)
+    parser.add_argument("--environment", choices=["CartPole-v1", "Breakout-MinAtar"], default="CartPole-v1")
     parser.add_argument("--cores", type=int, default=1)
     options = parser.parse_args()
     configure(options.seeds, light=True, device_count=min(options.seeds, options.cores))
-    setup = replace(CARTPOLE.setup, rollout_length=128)
-    rows = tuple(Row(seed, CARTPOLE.hyper) for seed in range(options.seeds))
-    plan = Plan(CARTPOLE, setup, rows, replace(CARTPOLE.budget, steps=options.steps))
-    lane = Lane(plan, CARTPOLE.load(setup), Placement.choose(options.seeds))
+    recipe = CARTPOLE if options.environment == "CartPole-v1" else BREAKOUT
+    setup = replace(recipe.setup, rollout_length=128)
+    rows = tuple(Row(seed, recipe.hyper) for seed in range(options.seeds))
+    plan = Plan(recipe, setup, rows, replace(recipe.budget, steps=options.steps))
+    lane = Lane(plan, recipe.load(setup), Placement.choose(options.seeds))
     lane.compile(lane.start())
 
     def measure() -> dict[str, object]:

@@ -11,24 +11,30 @@ import jax
 import rejax
 from serve import serve
 
+# Both with the settings of PureJaxRL's PPO for that environment.
+SETTINGS = {
+    "CartPole-v1": {"agent_kwargs": {"activation": "tanh", "hidden_layer_sizes": (64, 64)}, "num_envs": 4}
+    | {"num_minibatches": 4, "learning_rate": 2.5e-4},
+    "Breakout-MinAtar": {"agent_kwargs": {"activation": "relu", "hidden_layer_sizes": (64, 64)}, "num_envs": 64}
+    | {"num_minibatches": 8, "learning_rate": 5e-3},
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=512_000)
+    parser.add_argument("--environment", choices=list(SETTINGS), default="CartPole-v1")
     parser.add_argument("--cores", type=int, default=1)
     options = parser.parse_args()
     # The callback that it calls between stretches of training plays 128 episodes; an empty one measures training alone.
     algorithm = (
         rejax.get_algo("ppo")
         .create(
-            env="CartPole-v1",
-            agent_kwargs={"activation": "tanh", "hidden_layer_sizes": (64, 64)},
-            num_envs=4,
+            env=options.environment,
+            **SETTINGS[options.environment],
             num_steps=128,
             num_epochs=4,
-            num_minibatches=4,
-            learning_rate=2.5e-4,
             gamma=0.99,
             gae_lambda=0.95,
             clip_eps=0.2,

@@ -1,4 +1,4 @@
-"""Our DQN or PQN on CartPole-v1 as the engine runs it, with the settings of rejax's configs/gymnax/cartpole.yaml."""
+"""Our DQN or PQN as the engine runs it, with the settings of rejax's configs/gymnax/cartpole.yaml."""
 
 import argparse
 import time
@@ -35,14 +35,17 @@ SETTINGS = {
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--method", choices=list(SETTINGS), required=True)
+    parser.add_argument("--environment", default="CartPole-v1")
+    parser.add_argument("--steps", type=int, help="of a repetition; by default as many as take a second or two")
     parser.add_argument("--capacity", type=int, default=50_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cores", type=int, default=1)
     options = parser.parse_args()
     recipe, fields, hyper, budget = SETTINGS[options.method]
     capacity = {"capacity": options.capacity} if options.method == "dqn" else {}
+    budget = replace(budget, steps=options.steps or budget.steps)
     configure(1, light=True)
-    setup = replace(recipe.setup, **fields, **capacity)
+    setup = replace(recipe.setup, environment=options.environment, anneal_learning_rate=False, **fields, **capacity)
     plan = Plan(recipe, setup, (Row(0, recipe.hyper._replace(**hyper)),), budget)
     lane = Lane(plan, recipe.load(setup), Placement.choose(1))
     lane.compile(lane.start())
