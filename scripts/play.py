@@ -1,6 +1,7 @@
 """Shows what a run has learned: `python scripts/play.py runs/NAME` plays an episode, prints its return, draws a GIF.
 
-It is one of the episodes of the evaluation that belongs to the run's last checkpoint, picked by --episode.
+It is one of the episodes of the evaluation that the run makes, or would make, at the tick of its last checkpoint, picked
+by --episode.
 """
 
 from dataclasses import dataclass
@@ -50,8 +51,9 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="play.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
     out = chosen.out or chosen.folder / "play.gif"
-    if out.suffix != ".gif":
-        raise ValueError(f"out={str(out)!r} must end in .gif; try {str(out.with_suffix('.gif'))!r}")
+    if out.suffix.lower() != ".gif":
+        better = out / "play.gif" if out.is_dir() else out.with_suffix(".gif")
+        raise ValueError(f"out={str(out)!r} must end in .gif; try {str(better)!r}")
     manifest = saved.manifest_of(chosen.folder)
     recipe = recipe_of(chosen, manifest)
     configure(1, light=recipe.light, device_count=1)

@@ -81,8 +81,8 @@ METHODS = {
         200,
         {"learning_rate": 1e-2} | NO_ENTROPY,
         recalled,
-        # What a state is worth one step into an episode, no episode of one step shows.
-        except_for=("chosen, truncated", "matched, truncated"),
+        # To a memory a state is another one at the beginning of an episode and after a step: not all of them are shown.
+        except_for=("later", "later, truncated", "chosen, truncated", "matched, truncated"),
     ),
     "sac": Method(
         sac,

@@ -49,18 +49,21 @@ def test_nothing_before_the_beginning_of_an_episode_is_remembered():
 
 
 def recall(length: int = 4) -> Environment:
-    """The first observation shows 1 or -1 and the others 0; the last action earns 1 where it names the sign."""
+    """The first observation shows 1 or -1 and the others 0; the last action earns 1 where it names the sign. Episodes have
+    two steps to `length`, so that they begin and end apart."""
 
     def reset(key):
-        sign = jax.random.rademacher(key, (), jnp.float32)
-        return (sign, jnp.int32(0)), sign[None]
+        sign_key, length_key = jax.random.split(key)
+        sign = jax.random.rademacher(sign_key, (), jnp.float32)
+        left = jax.random.randint(length_key, (), 2, length + 1)
+        return (sign, left), sign[None]
 
     def step(key, state, action):
-        sign, time = state
-        over = time + 1 >= length
+        sign, left = state
+        over = left <= 1
         right = (2 * action - 1).astype(jnp.float32) == sign
         reward = jnp.where(over & right, 1.0, 0.0)
-        return Outcome((sign, time + 1), jnp.zeros(1), reward, over, jnp.zeros((), bool))
+        return Outcome((sign, left - 1), jnp.zeros(1), reward, over, jnp.zeros((), bool))
 
     return Environment("recall", (1,), Discrete(2), length, reset, step)
 
@@ -70,7 +73,7 @@ SETUP = ppo.Setup(environments=16, rollout_length=10, minibatches=2, widths=(16,
 
 def test_what_was_learned_from_is_what_was_played():
     """The divergence before the first update is 0 only where the memories of the update are those of the play, though
-    episodes of 4 steps begin and end anywhere in a rollout of 10 and go on in the next."""
+    episodes begin and end anywhere in a rollout of 10 and go on in the next."""
     setup = replace(SETUP, epochs=1, minibatches=1)
     _, metrics, _ = learned(ppo.make(setup, recall()), ppo.Hyper(learning_rate=0.1), 3)
     np.testing.assert_allclose(metrics["divergence"], 0.0, atol=1e-7)

@@ -4,6 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import known_values
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from research.numerics import replay
+from research.rl import experience
 
 KEY = jax.random.key(0)
 SHAPES = [(8, 2, 3), (6, 6, 1), (12, 3, 2)]  # slots, written by a tick, environments
@@ -177,3 +179,18 @@ def test_importance_weights_are_those_of_the_paper(chances, exponent, count):
     weights = (count * np.array(chances)) ** -exponent
     found = replay.importance(jnp.array(chances, jnp.float32), jnp.float32(exponent))
     np.testing.assert_allclose(found, weights / weights.max(), rtol=1e-5)
+
+
+# What is kept of observations
+
+
+@pytest.mark.parametrize("shape", [(3,), (8,), (2, 5), (10, 10, 4)])
+@pytest.mark.parametrize("binary", [True, False])
+def test_what_is_stored_is_restored(shape, binary):
+    environment = known_values.environment(known_values.KNOWN["seen"].task)
+    environment = environment._replace(observation_shape=shape, binary=binary)
+    seen = jax.random.normal(KEY, (7, 2, *shape))
+    seen = (seen > 0).astype(jnp.float32) if binary else seen
+    kept = experience.stored(environment, seen)
+    assert kept.nbytes == (14 * -(-int(np.prod(shape)) // 8) if binary else seen.nbytes)
+    np.testing.assert_array_equal(experience.restored(environment, kept), seen.reshape(7, 2, -1))

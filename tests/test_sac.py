@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 from known_values import learned
 
 from research.models.heads import squashed_sample
@@ -56,6 +57,15 @@ def test_the_density_of_actions_is_that_of_tanh_of_a_gaussian(mean, log_deviatio
     np.testing.assert_allclose(0.5 * (found[1:] + found[:-1]), density, rtol=2e-3)
 
 
+def test_components_are_independent():
+    """Three components: the log-probability is the sum of those that each has alone."""
+    mean, log_deviation, noise = jax.random.normal(KEY, (3, 3, 7))
+    action, log_probability = squashed_sample(jnp.concatenate([mean, log_deviation]), noise)
+    alone = [squashed_sample(jnp.stack([mean[i], log_deviation[i]]), noise[i][None]) for i in range(3)]
+    np.testing.assert_array_equal(action, jnp.concatenate([a for a, _ in alone], -1))
+    np.testing.assert_allclose(log_probability, sum(p for _, p in alone), rtol=1e-5)
+
+
 def test_an_action_at_the_bound_has_a_finite_probability():
     # tanh(20) is 1 in f32: log(1 - a^2) would be -inf, and -2 (u - log 2) is right to the last digit.
     action, log_probability = squashed_sample(jnp.array([[20.0], [0.0]]), jnp.zeros((1, 1)))
@@ -71,6 +81,7 @@ def test_noise_remembers_and_stays_standard_normal(memory):
     found, params = networks()
     actor = sac.make_actor(aim(), found, params["policy"], jnp.float32(memory))
     episodes = environments.start(aim(), KEY, 512)
+    episodes = episodes._replace(length=episodes.length + 1)  # under way
     fresh = actor.draw(KEY, (60, 512))
     noise, path = jax.random.normal(jax.random.key(1), (512, 1)), []
     for now in fresh:
@@ -161,14 +172,49 @@ def test_each_part_of_the_objective_moves_its_own_parameters():
 
 
 def test_slow_copies_move_at_every_update():
-    setup = replace(SETUP, learning_starts=8, updates=1)
-    experiment = sac.make(setup, aim())
+    """Three updates on the same samples, each followed by a quarter of the way."""
+    found, params = networks()
     hyper = jax.tree.map(jnp.float32, sac.Hyper(target_mixing=0.25))
+    weights, unravel = ravel_pytree(params)
+    start = target = jax.tree.map(lambda x: x + 1.0, params["critics"])
+    carry = weights, start, sac.adam().init(weights)
+    for _ in range(3):
+        carry, _ = sac.update(found, hyper, unravel, carry, some_samples())
+        learned_critics = unravel(carry[0])["critics"]
+        target = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, target, learned_critics)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), carry[1], target)
+    assert (carry[0] != weights).any()
+
+
+@pytest.mark.parametrize(("length", "starts", "random_ticks"), [(1, 24, 3), (4, 32, 1), (4, 33, 2)])
+def test_as_many_random_actions_as_asked_for_come_before_learning(length, starts, random_ticks):
+    """A policy that is sure of 1 shows where its own actions begin: in the tick after the last random one."""
+    setup = replace(SETUP, rollout_length=length, learning_starts=starts, updates=1, batch_size=8)
+    experiment = sac.make(setup, aim())
+    hyper = jax.tree.map(jnp.float32, sac.Hyper(learning_rate=1e-9))
     state = jax.jit(experiment.init)(KEY, hyper, ())
-    after, _ = jax.jit(experiment.step)(state, hyper, (), sac.Tick(jnp.int32(0), jnp.int32(9), KEY))
-    expected = jax.tree.map(lambda old, new: old + 0.25 * (new - old), state.target, after.params["critics"])
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), after.target, expected)
-    assert jax.tree.leaves(after.params["policy"])[1].tolist() != jax.tree.leaves(state.params["policy"])[1].tolist()
+    sure = jax.tree.map(lambda x: x, state.params["policy"])
+    sure["params"]["Head_0"]["bias"] = jnp.array([20.0, -20.0])
+    state = state._replace(params=state.params | {"policy": sure})
+    for index in range(random_ticks + 1):
+        tick = sac.Tick(jnp.int32(index), jnp.int32(9), jax.random.key(index))
+        before, (state, metrics) = state, jax.jit(experiment.step)(state, hyper, (), tick)
+        learns = index >= random_ticks - 1
+        assert bool(metrics["loss"].count) == learns, index
+        written = np.asarray(state.ring.action)[8 * length * index : 8 * length * (index + 1), 0]
+        assert (written > 0.999).all() == (index >= random_ticks), index
+        assert (before.optimizer.count != state.optimizer.count) == learns
+
+
+def test_noise_that_ended_an_episode_does_not_begin_the_next():
+    found, params = networks()
+    actor = sac.make_actor(aim(), found, params["policy"], jnp.float32(0.9))
+    episodes = environments.start(aim(), KEY, 4)
+    fresh = actor.draw(KEY, (1, 4))[0]
+    noise, _, _ = actor.act(jnp.full((4, 1), 5.0), episodes, fresh)
+    np.testing.assert_array_equal(noise, fresh)
+    noise, _, _ = actor.act(jnp.full((4, 1), 5.0), episodes._replace(length=episodes.length + 1), fresh)
+    np.testing.assert_allclose(noise, 4.5 + np.sqrt(0.19) * fresh, rtol=1e-5)
 
 
 # What it learns

@@ -3,10 +3,24 @@
 Dimensions: T steps, `...` any batch, I inputs, H units.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+
+def each_gate(initializer: Callable[..., Array]) -> Callable[..., Array]:
+    """Initialises a kernel f32[I,3H] gate by gate."""
+
+    def init(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
+        rows, columns = shape
+        parts = [initializer(k, (rows, columns // 3), dtype) for k in jax.random.split(key, 3)]
+        return jnp.concatenate(parts, -1)
+
+    return init
 
 
 class GRU(nn.Module):
@@ -23,13 +37,13 @@ class GRU(nn.Module):
     @nn.compact
     def __call__(self, memory: Array, x: Array, begins: Array) -> Array:
         # What does not wait for the memory is one product for all steps.
-        inputs = nn.Dense(3 * self.units, kernel_init=nn.initializers.glorot_uniform())(x)
-        kernel = self.param("recurrent", nn.initializers.orthogonal(), (self.units, 3 * self.units))
+        inputs = nn.Dense(3 * self.units, kernel_init=each_gate(nn.initializers.glorot_uniform()))(x)
+        kernel = self.param("recurrent", each_gate(nn.initializers.orthogonal()), (self.units, 3 * self.units))
         bias = self.param("recurrent_bias", nn.initializers.zeros, (self.units,))
 
         def take(memory: Array, moment: tuple[Array, Array]) -> tuple[Array, Array]:
             inputs, begins = moment
-            memory = memory * (1.0 - begins.astype(memory.dtype))[..., None]
+            memory = jnp.where(begins[..., None], 0.0, memory)
             reset, keep, new = jnp.split(inputs, 3, -1)
             reset_by, keep_by, new_by = jnp.split(memory @ kernel, 3, -1)
             candidate = jnp.tanh(

@@ -10,8 +10,8 @@ DQN = recipe(
     dqn.Setup(),
     dqn.Hyper(),
     Budget(steps=500_000, chunk=500, record_every=500, evaluate_every=10_000),
-    about="""DQN in any environment with discrete actions, with CleanRL's rates and sizes for classic control, double Q-learning
-    and gradients scaled down to a norm of 10. A preset of settings, not of a result. Dueling, n-step and
+    about="""DQN in any environment with discrete actions, with CleanRL's sizes and exploration for classic control, double
+    Q-learning and a learning rate that falls to 0. A preset of settings, not of a result. Dueling, n-step and
     prioritised replay are switches.
 
     python scripts/train.py dqn --setup.environment Acrobot-v1 --seeds 5""",

@@ -1,4 +1,4 @@
-"""PPO in gymnax's environments: any of them, CartPole as the demonstration, Breakout-MinAtar with PureJaxRL's settings."""
+"""PPO in any environment, CartPole as the demonstration, Breakout-MinAtar with PureJaxRL's settings."""
 
 from research.engine.plan import Budget
 from research.recipes.rl import POLICY_WATCH, recipe
@@ -10,7 +10,7 @@ PPO = recipe(
     ppo.Setup(),
     ppo.Hyper(),
     Budget(steps=500_000, chunk=20),
-    about="""PPO in any gymnax environment, with discrete or continuous actions. A preset of settings, not of a result.
+    about="""PPO in any environment, with discrete or continuous actions. A preset of settings, not of a result.
 
     python scripts/train.py ppo --setup.environment Acrobot-v1 --seeds 5""",
     watch=POLICY_WATCH,

@@ -127,7 +127,7 @@ class State(NamedTuple):
 
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """DQN as an experiment, in `setup.environment` or in an Environment of one's own."""
-    check_replay(setup, setup.n_steps)
+    check_replay(setup, setup.n_steps, setup.prioritized)
     environment = environment or environments.make(setup.environment)
     network = q_network(environment, setup.features, setup.widths, setup.activation, dueling=setup.dueling)
     return Experiment(
@@ -175,7 +175,7 @@ def newest(setup: Setup, priorities: Priorities | tuple[()], index: Array) -> Pr
     # From the first slot whose stretch is whole now to the last one written: the last `behind` of them wait. In the first
     # ticks what lies before slot 0 is the ring's empty end.
     slot = index % (slots // length) * length - behind + jnp.arange(length + behind, dtype=jnp.int32)
-    time = jnp.minimum(index, slots) * length - behind + jnp.arange(length + behind, dtype=jnp.int32)
+    time = jnp.minimum(index, slots // length) * length - behind + jnp.arange(length + behind, dtype=jnp.int32)
     whole = (jnp.arange(length + behind) < length) & (time >= 0)
     leaves = (slot % slots * setup.environments)[:, None] + jnp.arange(setup.environments, dtype=jnp.int32)[None]
     values = jnp.broadcast_to(jnp.where(whole, priorities.largest, 0.0)[:, None], leaves.shape)

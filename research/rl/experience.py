@@ -29,7 +29,7 @@ class Experience(NamedTuple):
     final_observation: Array
 
 
-def check_replay(setup: Any, n_steps: int = 1) -> None:
+def check_replay(setup: Any, n_steps: int = 1, prioritized: bool = False) -> None:
     """Raises ValueError for a capacity or a start of learning that does not fit a setup's rollouts."""
     written = setup.environments * setup.rollout_length
     if setup.capacity % written:
@@ -38,11 +38,13 @@ def check_replay(setup: Any, n_steps: int = 1) -> None:
             f"capacity={setup.capacity} is not a multiple of environments * rollout_length = {written}; "
             f"nearest: {f'{below} or ' if below else ''}{below + written}"
         )
-    longest = setup.capacity // setup.environments - setup.rollout_length + 1
+    slots = setup.capacity // setup.environments
+    # What a tick overwrites and what still waits for its n steps must not meet in the tree of priorities.
+    longest = slots - setup.rollout_length + 1 if prioritized else slots
     if n_steps > longest:
         raise ValueError(
-            f"n_steps={n_steps} is more than the {longest} steps in time that capacity={setup.capacity} always holds "
-            f"for each of {setup.environments} environments; use less, or a larger capacity"
+            f"n_steps={n_steps} is more than {longest}, the most that capacity={setup.capacity} allows with "
+            f"{setup.environments} environments and rollout_length={setup.rollout_length}; use less, or a larger capacity"
         )
     if setup.learning_starts < n_steps * setup.environments:
         raise ValueError(

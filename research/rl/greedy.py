@@ -37,7 +37,7 @@ def q_network(
     if not isinstance(environment.actions, Discrete):
         raise ValueError(
             f"environment={environment.name!r} has continuous actions, of which no largest value can be looked up; "
-            "use ppo, or an environment with discrete actions"
+            "use ppo or sac, or an environment with discrete actions"
         )
     check_widths(widths, usual=(120, 84))
     grid = grid_of(environment, features)
@@ -93,8 +93,9 @@ def epsilon_greedy(environment: Environment, values: Callable[[Array], Array], e
 
 
 def annealed(progress: Array, share: Array, start: Array, end: Array) -> Array:
-    """From `start` linearly to `end` over the first `share` of a run; progress f32[] from 0 to 1 -> f32[]"""
-    return start + (end - start) * jnp.minimum(progress / jnp.maximum(share, 1e-8), 1.0)
+    """From `start` linearly to `end` over the first `share` of a run, at once where that is 0; progress f32[] from 0 to 1
+    -> f32[]"""
+    return jnp.where(share > 0, start + (end - start) * jnp.minimum(progress / jnp.maximum(share, 1e-8), 1.0), end)
 
 
 def exploration(hyper: Any, tick: Tick) -> Array:

@@ -43,7 +43,7 @@ class Setup:
     """Static: a change compiles again."""
 
     environment: str = "CartPole-v1"
-    """Name of a gymnax environment."""
+    """Name of an environment."""
     environments: Count = 4
     """Environments side by side."""
     rollout_length: Count = 125

@@ -59,7 +59,7 @@ class Hyper(NamedTuple):
     """Traced: a change never compiles."""
 
     learning_rate: Positive = 3e-4
-    """Adam's step size."""
+    """Adam's step size at the start."""
     discount: Fraction = 0.99
     """Weight of a reward one step later."""
     q_lambda: Fraction = 0.9

@@ -92,7 +92,9 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """Q-learning as an experiment, in `setup.environment` or in an Environment of one's own."""
     environment = environment or environments.make(setup.environment)
     if not isinstance(environment.actions, Discrete):
-        raise ValueError(f"environment={environment.name!r} has continuous actions, which no table can hold; use ppo")
+        raise ValueError(
+            f"environment={environment.name!r} has continuous actions, which no table can hold; use ppo or sac"
+        )
     cells = chosen_cells(setup, environment)
     return Experiment(
         init=partial(init, setup, environment, cells),

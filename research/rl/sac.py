@@ -9,9 +9,9 @@ critics Q, their slow copies Q', a policy pi over actions tanh(u) and a temperat
 
 all three at once. Time limits are bootstrapped through.
 
-The noise behind the actions that are played may remember its last value, z' = c z + sqrt(1 - c^2) e, as an Ornstein and
-Uhlenbeck (1930) process does: each action is distributed as the policy says, yet a stretch of them has a direction,
-which finds what white noise does not (Eberhard et al. 2023).
+The noise behind the actions that are played may remember its last value, z' = c z + sqrt(1 - c^2) e, as an Uhlenbeck
+and Ornstein (1930) process does: each action is distributed as the policy says, yet a stretch of them has a direction,
+which finds what white noise does not (Eberhard et al. 2023). It begins afresh with each episode.
 
 Dimensions: T steps of a rollout, B environments, S slots of the replay, M transitions of an update, A action components,
 O an observation's shape, D parameters.
@@ -168,7 +168,10 @@ def make_actor(
     """
 
     def act(last: Array, episodes: Episodes, fresh: Array) -> Any:
-        noise = fresh if memory is None else memory * last + jnp.sqrt(1.0 - memory**2) * fresh
+        kept = jnp.zeros(()) if memory is None else memory
+        # Noise that ended an episode must not begin the next.
+        kept = jnp.where(episodes.length == 0, 0.0, kept)[:, None]
+        noise = kept * last + jnp.sqrt(1.0 - kept**2) * fresh
         action, _ = networks.act(policy, flat(environment, episodes.observation), noise.T)
         if random is not None:
             action = jnp.where(random, lax.erf(noise * 0.5**0.5), action)  # uniform in (-1, 1)
@@ -196,7 +199,7 @@ def step(
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
     first = first_learning(setup)
-    actor = make_actor(environment, networks, state.params["policy"], hyper.noise_memory, tick.index + 1 < first)
+    actor = make_actor(environment, networks, state.params["policy"], hyper.noise_memory, tick.index < first)
     (noise, episodes), (transitions, actions, _) = rollout(
         environment, actor, state.noise, state.episodes, rollout_key, setup.rollout_length, fresh_key
     )

@@ -13,14 +13,22 @@ from research.recipes.pqn import PQN
 from research.rl import dqn, ppo, pqn
 from research.studies.study import Arm, Block, Preset, Published, Study
 
-# gymnax's published settings for MinAtar.
+# gymnax's published settings for MinAtar, without the warm-up over the first twentieth of the run.
 GYMNAX_PPO = replace(
     PPO,
-    setup=ppo.Setup(environments=64, rollout_length=128, minibatches=8, widths=(256, 256), activation="relu"),
+    setup=ppo.Setup(
+        environments=64,
+        rollout_length=128,
+        minibatches=8,
+        widths=(256, 256),
+        activation="relu",
+        anneal_learning_rate=False,
+    ),
     hyper=ppo.Hyper(learning_rate=5e-4, discount=0.999),
 )
-# After Young and Tian 2019: their network, replay, batch and target network, an update for each step, no double
-# Q-learning; with Adam in place of RMSprop and eight environments in place of one.
+# After Young and Tian 2019: their network, replay, batch, target network and exploration, an update for each step, no
+# double Q-learning; with Adam, squared errors and gradients scaled down to a norm of 10 in place of RMSprop and Huber's
+# loss, and eight environments in place of one.
 YOUNG_DQN = replace(
     DQN,
     setup=dqn.Setup(
@@ -34,8 +42,9 @@ YOUNG_DQN = replace(
         features="convolution",
         widths=(128,),
         double=False,
+        anneal_learning_rate=False,
     ),
-    hyper=dqn.Hyper(epsilon_end=0.1, exploration_fraction=0.1),
+    hyper=dqn.Hyper(epsilon_end=0.1, exploration_fraction=0.02),
 )
 # PureJaxQL's settings for MinAtar (Gallici et al. 2025).
 PURE_PQN = replace(
@@ -72,7 +81,8 @@ def published(cut: str) -> tuple[Published, ...]:
     """What others print, beside runs that are shorter than theirs as `cut` says, or '' where they are as long."""
     found = []
     for name, value in GYMNAX_RULES.items():
-        found.append(("PPO", name, value, "gymnax README, PPO, 10 million steps", cut))
+        why = cut or "how many seeds theirs has is not printed, and it warms its learning rate up"
+        found.append(("PPO", name, value, "gymnax README, PPO, 10 million steps", why))
     for name, value in PGX_PPO.items():
         why = "theirs has 20 million steps and only the actions that do something"
         found.append(("PPO", name, value, "pgx, PPO, 20 million steps, read off a plot", why))
@@ -80,7 +90,7 @@ def published(cut: str) -> tuple[Published, ...]:
         why = cut or "read off a plot of training returns; theirs has RMSprop and one environment"
         found.append(("DQN", name, value, "Young and Tian 2019, 5 million frames, read off a plot", why))
     return tuple(
-        Published(block, arm, value, None, "none", 1, source, comparable=not why, why=why)
+        Published(block, arm, value, None, "none", 1, source, comparable=False, why=why)
         for arm, block, value, source, why in found
     )
 
