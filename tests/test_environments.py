@@ -72,6 +72,34 @@ def test_returns_and_lengths_are_of_whole_episodes():
     assert episodes.total.tolist() == [3, 3] and episodes.length.tolist() == [2, 2]
 
 
+def test_the_time_limit_holds_though_the_step_does_not_say_so():
+    never = countdown(time_limit=99)._replace(time_limit=3)
+    _, transitions = play(never, jnp.zeros((7, 1), jnp.int32))
+    assert transitions.truncated[:, 0].tolist() == [False, False, True, False, False, True, False]
+    # An ending of the task at that very step stays one.
+    _, transitions = play(
+        countdown(terminates_at=3, time_limit=99)._replace(time_limit=3), jnp.zeros((3, 1), jnp.int32)
+    )
+    assert bool(transitions.terminated[2, 0]) and not bool(transitions.truncated[2, 0])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("reward", jnp.int32(1), r"'countdown': step's reward is int32\[\]; it must be float32\[\]: convert it"),
+        ("terminated", jnp.float32(0), r"step's terminated is float32\[\]; it must be bool\[\]"),
+        ("observation", jnp.zeros(2), r"step's observation is float32\[2\]; it must be float32\[1\]"),
+        ("state", jnp.float32(0), r"step's state is float32\[\], reset's is int32\[\]; they must be alike"),
+    ],
+)
+def test_an_environment_of_ones_own_is_checked_before_anything_is_compiled(field, value, told):
+    good = countdown()
+    environments.check(good)
+    bad = good._replace(step=lambda *arguments: good.step(*arguments)._replace(**{field: value}))
+    with pytest.raises(ValueError, match=told):
+        ppo.make(ppo.Setup(), bad)
+
+
 def test_episodes_end_apart():
     # Action 1 terminates at once, action 0 goes on.
     def step(key, state, action):

@@ -85,7 +85,7 @@ RMSPROP = optax.scale_by_rms(decay=0.99, eps=1e-5)
 
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """A2C as an experiment, in `setup.environment` or in an Environment of one's own."""
-    environment = environment or environments.make(setup.environment)
+    environment = environments.chosen(environment, setup.environment)
     agent = make_agent(environment, setup.widths, setup.activation, setup.features)
     return Experiment(
         init=partial(init, setup, environment, agent),

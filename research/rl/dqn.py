@@ -128,7 +128,7 @@ class State(NamedTuple):
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """DQN as an experiment, in `setup.environment` or in an Environment of one's own."""
     check_replay(setup, setup.n_steps, setup.prioritized)
-    environment = environment or environments.make(setup.environment)
+    environment = environments.chosen(environment, setup.environment)
     network = q_network(environment, setup.features, setup.widths, setup.activation, dueling=setup.dueling)
     return Experiment(
         init=partial(init, setup, environment, network),

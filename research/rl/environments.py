@@ -53,7 +53,7 @@ class Environment(NamedTuple):
 
     observation_shape  O
     actions            Discrete or Box
-    time_limit         steps after which an episode is truncated
+    time_limit         steps after which an episode is truncated, whether `step` says so or not
     reset              key -> (state, observation f32[O])
     step               (key, state, action) -> Outcome
     one_hot            True where an observation names one of O states
@@ -129,11 +129,17 @@ def advance(
     """
     outcome = jax.vmap(environment.step)(keys, episodes.states, action)
     total, length = episodes.total + outcome.reward, episodes.length + 1
+    late = truncated(environment, outcome, length)
     transition = Transition(
-        episodes.observation, outcome.reward, outcome.terminated, outcome.truncated, outcome.observation, total, length
+        episodes.observation, outcome.reward, outcome.terminated, late, outcome.observation, total, length
     )
     stepped = Episodes(outcome.state, outcome.observation, total, length)
     return jax.tree.map(lambda new, old: where(transition.ended, new, old), replacements, stepped), transition
+
+
+def truncated(environment: Environment, outcome: Outcome, length: Array) -> Array:
+    """Where `step` says so, and where the time limit is reached by length i32[B] steps without a termination: bool[B]"""
+    return outcome.truncated | (length >= environment.time_limit) & ~outcome.terminated
 
 
 def where(condition: Array, yes: Array, no: Array) -> Array:
@@ -159,6 +165,42 @@ def make(name: str) -> Environment:
     raise ValueError(
         f"environment={name!r} is not one that gymnax, pgx or mujoco_playground has; close to it: {', '.join(close)}"
     )
+
+
+def chosen(environment: Environment | None, name: str) -> Environment:
+    """One's own environment where there is one, else the one of that name. Raises ValueError for what cannot be used."""
+    if environment is None:
+        return make(name)
+    check(environment)
+    return environment
+
+
+def check(environment: Environment) -> None:
+    """Raises ValueError where `reset` or `step` gives other shapes or types than the Environment says."""
+    key, actions = jax.random.key(0), environment.actions
+    state, observation = jax.eval_shape(environment.reset, key)
+    action = jnp.int32(0) if isinstance(actions, Discrete) else jnp.zeros(len(actions.low))
+    outcome = jax.eval_shape(environment.step, key, state, action)
+    shape, number, flag = environment.observation_shape, jnp.float32, jnp.bool_
+    given = [
+        ("reset's observation", observation, shape, number),
+        ("step's observation", outcome.observation, shape, number),
+        ("step's reward", outcome.reward, (), number),
+        ("step's terminated", outcome.terminated, (), flag),
+        ("step's truncated", outcome.truncated, (), flag),
+    ]
+    described = lambda tree: jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree)
+    if described(state) != described(outcome.state):
+        raise ValueError(
+            f"environment {environment.name!r}: step's state is {described(outcome.state)}, reset's is {described(state)}; "
+            "they must be alike"
+        )
+    for what, found, shape, kind in given:
+        if found.shape != tuple(shape) or found.dtype != kind:
+            raise ValueError(
+                f"environment {environment.name!r}: {what} is {found.dtype}{list(found.shape)}; it must be "
+                f"{jnp.dtype(kind).name}{list(shape)}: convert it in the environment"
+            )
 
 
 def lenient(function: Callable) -> Callable:

@@ -136,7 +136,7 @@ class Samples(NamedTuple):
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """PPO as an experiment, in `setup.environment` or in an Environment of one's own."""
     check(setup)
-    environment = environment or environments.make(setup.environment)
+    environment = environments.chosen(environment, setup.environment)
     agent = make_agent(environment, setup.widths, setup.activation, setup.features, setup.memory)
     return Experiment(
         init=partial(init, setup, environment, agent),

@@ -85,7 +85,7 @@ class State(NamedTuple):
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """PQN as an experiment, in `setup.environment` or in an Environment of one's own."""
     check_minibatches("environments * rollout_length", setup.environments * setup.rollout_length, setup.minibatches)
-    environment = environment or environments.make(setup.environment)
+    environment = environments.chosen(environment, setup.environment)
     network = q_network(environment, setup.features, setup.widths, setup.activation, layer_norm=True)
     return Experiment(
         init=partial(init, setup, environment, network),

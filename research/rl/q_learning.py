@@ -90,7 +90,7 @@ class State(NamedTuple):
 
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """Q-learning as an experiment, in `setup.environment` or in an Environment of one's own."""
-    environment = environment or environments.make(setup.environment)
+    environment = environments.chosen(environment, setup.environment)
     if not isinstance(environment.actions, Discrete):
         raise ValueError(
             f"environment={environment.name!r} has continuous actions, which no table can hold; use ppo or sac"

@@ -86,7 +86,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
 
     Raises ValueError where an episode may be longer than what is played.
     """
-    environment = environment or environments.make(setup.environment)
+    environment = environments.chosen(environment, setup.environment)
     if setup.rollout_length < environment.time_limit:
         raise ValueError(
             f"rollout_length={setup.rollout_length} is less than the {environment.time_limit} steps that an episode of "

@@ -139,7 +139,8 @@ def watch(environment: Environment, actor: Actor, key: Array, count: int, chosen
         outcome = jax.vmap(environment.step)(keys, episodes.states, action)
         after = Episodes(outcome.state, outcome.observation, episodes.total + outcome.reward, episodes.length + 1)
         seen = jax.tree.map(lambda x: x[chosen], after)
-        return (memory, after), (seen, after.total, outcome.terminated, outcome.truncated)
+        late = environments.truncated(environment, outcome, after.length)
+        return (memory, after), (seen, after.total, outcome.terminated, late)
 
     moments = actor.draw(act_key, shape), jax.random.split(step_key, shape)
     _, (seen, totals, terminated, truncated) = lax.scan(take, (actor.memory(count), first), moments)

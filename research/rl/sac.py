@@ -135,7 +135,7 @@ class State(NamedTuple):
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """SAC as an experiment, in `setup.environment` or in an Environment of one's own."""
     check_replay(setup)
-    environment = environment or environments.make(setup.environment)
+    environment = environments.chosen(environment, setup.environment)
     networks = make_networks(setup, environment)
     evaluated = lambda state: make_actor(environment, networks, state.params["policy"])
     return Experiment(
