@@ -199,6 +199,7 @@ learners = [
             updates=2,
             target_every=25,
             widths=(32, 32),
+            anneal_learning_rate=False,
             evaluation_episodes=64,
         ),
         dqn.Hyper(learning_rate=1e-3),
