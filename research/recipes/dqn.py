@@ -11,8 +11,11 @@ DQN = recipe(
     dqn.Hyper(),
     Budget(steps=500_000, chunk=500, record_every=500, evaluate_every=10_000),
     about="""DQN in any environment with discrete actions, with CleanRL's sizes and exploration for classic control, double
-    Q-learning and a learning rate that falls to 0. A preset of settings, not of a result. Dueling, n-step and
-    prioritised replay are switches.
+    Q-learning and a learning rate that falls to 0. Dueling, n-step and prioritised replay are switches.
+
+    Study classic-control, 500,000 steps, final evaluation, 10 seeds: CartPole-v1 457, 95 % interval [385, 529], seven of
+    them 500 and one 182; Acrobot-v1 -84.5 [-87.7, -81.3]; MountainCar-v0 -198.7 [-201.4, -195.9]. 12 s a seed on 2 cores
+    of an AMD EPYC.
 
     python scripts/train.py dqn --setup.environment Acrobot-v1 --seeds 5""",
     watch=VALUE_WATCH,
