@@ -62,6 +62,10 @@ RECURRENT = recipe(
     Budget(steps=499_712, chunk=4, record_every=4, evaluate_every=40),  # 244 ticks of 2,048 steps
     about="""PPO with a GRU below both networks, whose memory begins afresh with each episode.
 
+    MemoryChain-bsuite, where the last action must name what only the first observation showed, final evaluation, 5 seeds: 1
+    in 5 of 5; PPO without a memory (recipe ppo, 500,000 steps) 0.03, 95 % interval [-0.16, 0.21]. 12 s a seed on 2 cores of
+    an AMD EPYC.
+
     python scripts/train.py ppo-recurrent --seeds 5""",
     watch=POLICY_WATCH,
 )
