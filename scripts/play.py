@@ -18,6 +18,7 @@ from rich.console import Console
 from research.catalog import find
 from research.command import command
 from research.engine import saved
+from research.engine.chunk import alive
 from research.engine.fields import Interval, Natural, check
 from research.engine.keys import at_tick, stream
 from research.engine.placement import configure
@@ -80,7 +81,7 @@ def show(plan: Plan, row: int, chosen: Arguments, out: Path, console: Console) -
     play = play_of(plan, chosen.episode)
     state, tick = saved.state_of(plan, chosen.folder, row, chosen.best)
     seed, environment = plan.rows[row].seed, play.environment
-    if not saved.alive(state):
+    if not alive(state):
         raise ValueError(f"the state of seed {seed} holds a NaN at tick {tick}: that row diverged; play another one")
     episode = watched(play, seed, tick, state, chosen.episode)
     returns, lengths = episode.evaluation

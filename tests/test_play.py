@@ -19,6 +19,7 @@ from PIL import Image
 
 from research.catalog import find
 from research.engine import saved
+from research.engine.chunk import alive
 from research.engine.files import read_lines, read_manifest
 from research.engine.keys import at_tick, stream
 from research.engine.plan import Plan, Row
@@ -173,8 +174,8 @@ def test_a_seed_of_several_rows_is_refused_without_the_row():
 
 
 def test_a_state_with_a_nan_is_not_alive():
-    assert saved.alive((np.int32(1), np.zeros(2, np.float32)))
-    assert not saved.alive((np.int32(1), np.array([0, np.nan], np.float32)))
+    assert alive((np.int32(1), np.zeros(2, np.float32)))
+    assert not alive((np.int32(1), np.array([0, np.nan], np.float32)))
 
 
 def test_a_watched_episode_is_the_one_that_is_played_state_by_state():

@@ -84,6 +84,12 @@ def fold(metrics: dict[str, Any]) -> dict[str, Any]:
     return {name: over(metric) for name, metric in metrics.items()} | {FINITE: finite}
 
 
+def alive(state: Any) -> Array:
+    """bool[]: False where a state holds a NaN, and what it does is no result."""
+    floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return ~jnp.array([jnp.isnan(x).any() for x in floats], bool).any()
+
+
 def judge(experiment: Experiment) -> Callable[..., Any]:
     """-> (state, seed u32[], hyper, data, index i32[]) -> (alive bool[], outputs). Its keys are those of no tick.
 
@@ -92,8 +98,6 @@ def judge(experiment: Experiment) -> Callable[..., Any]:
     """
 
     def evaluate(state: Any, seed: Array, hyper: Any, data: Any, index: Array) -> Any:
-        floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
-        alive = ~jnp.array([jnp.isnan(x).any() for x in floats], bool).any()
-        return alive, experiment.evaluate(at_tick(stream(seed, "evaluate"), index), state, hyper, data)
+        return alive(state), experiment.evaluate(at_tick(stream(seed, "evaluate"), index), state, hyper, data)
 
     return evaluate

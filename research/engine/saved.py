@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from research.engine.checkpoint import Checkpoints
 from research.engine.files import MANIFEST, read_manifest
@@ -106,8 +105,3 @@ def last_tree(plan: Plan, folder: Path) -> tuple[int, Any]:
         return tick, checkpoints.restore(tick, saved_tree(plan, lane.template(), None))
     finally:
         checkpoints.close()
-
-
-def alive(state: Any) -> bool:
-    """False where a state holds a NaN: what it does then is no result."""
-    return not any(np.isnan(x).any() for x in jax.tree.leaves(state) if np.issubdtype(np.asarray(x).dtype, np.inexact))

@@ -192,6 +192,9 @@ def gaussian_entropy(parameters: Array) -> Array:
     return (log_deviation + 0.5 * math.log(2 * math.pi * math.e)).sum(0)
 
 
+LOG_DEVIATIONS = -20.0, 2.0  # the bounds that Haarnoja et al. 2018 use in their code
+
+
 def squashed_sample(parameters: Array, noise: Array) -> tuple[Array, Array]:
     """An action a = tanh(u), u Gaussian, and its log-probability (Haarnoja et al. 2018, appendix C).
 
@@ -204,9 +207,6 @@ def squashed_sample(parameters: Array, noise: Array) -> tuple[Array, Array]:
     log_slope = 2.0 * (math.log(2.0) - u - jax.nn.softplus(-2.0 * u))
     log_probability = -0.5 * noise**2 - log_deviation - 0.5 * math.log(2 * math.pi) - log_slope
     return jnp.moveaxis(jnp.tanh(u), 0, -1), log_probability.sum(0)
-
-
-LOG_DEVIATIONS = -20.0, 2.0  # the bounds that Haarnoja et al. 2018 use in their code
 
 
 DIAGONAL_GAUSSIAN = Distribution(

@@ -47,17 +47,21 @@ def draw(key: Array, oldest: Array, count: Array, slots: int, environments: int,
     return (oldest * environments + number) % (slots * environments)
 
 
-def at(ring: Any, places: Array, later: Array, environments: int) -> Any:
-    """What stands `later` i32[...,M] slots behind each of the places i32[M]: ring [S*B,...] -> [...,M,...]"""
+def at(ring: Any, places: Array) -> Any:
+    """What stands at places i32[...]: ring [S*B,...] -> [...,...]"""
+    return jax.tree.map(lambda x: x[places], ring)
+
+
+def later(ring: Any, places: Array, steps: Array, environments: int) -> Any:
+    """What stands `steps` i32[...,M] slots behind each of the places i32[...,M]: ring [S*B,...] -> [...,M,...]"""
     size = jax.tree.leaves(ring)[0].shape[0]
-    where = (jnp.broadcast_to(places, later.shape) + later * environments) % size
-    return jax.tree.map(lambda x: x[where], ring)
+    return at(ring, (jnp.broadcast_to(places, steps.shape) + steps * environments) % size)
 
 
 def stretch(ring: Any, places: Array, n: int, environments: int) -> Any:
     """What stands at n slots in a row from each of the places i32[M]: ring [S*B,...] -> [n,M,...]"""
-    later = lax.broadcasted_iota(jnp.int32, (n, places.shape[0]), 0)
-    return at(ring, places[None], later, environments)
+    steps = lax.broadcasted_iota(jnp.int32, (n, places.shape[0]), 0)
+    return later(ring, places[None], steps, environments)
 
 
 # Priorities: a binary tree of sums (Schaul et al. 2016, appendix B.2.1) as one array f32[2L], root at 1, leaves from L on.

@@ -101,8 +101,14 @@ def make_actor(agent: Agent, see: Callable[[Array], Array], params: Any, sampled
     return Actor(draw, act, agent.forgotten)
 
 
-def policy_play(setup: Any, environment: Environment, agent: Agent) -> Play:
-    """Plays `setup.evaluation_episodes` as `setup.evaluation_actions` says, by a state's params."""
+def policy_play(
+    setup: Any, environment: Environment, agent: Agent, view: Callable[[Any], Callable[[Array], Array]] | None = None
+) -> Play:
+    """Plays `setup.evaluation_episodes` as `setup.evaluation_actions` says, by a state's params.
+
+    view  from a state to how it sees observations, where they are not only flattened
+    """
     sampled = setup.evaluation_actions == "sample"
-    actor = lambda state: make_actor(agent, partial(flat, environment), state.params, sampled)
+    see = view or (lambda state: partial(flat, environment))
+    actor = lambda state: make_actor(agent, see(state), state.params, sampled)
     return Play(environment, actor, setup.evaluation_episodes)

@@ -33,7 +33,6 @@ from research.rl.experience import (
     check_replay,
     draw,
     empty_ring,
-    first_learning,
     learn_from,
     restored,
     write,
@@ -159,7 +158,7 @@ def step(
     ring = write(environment, state.ring, transitions, actions, tick.index)
     learn = partial(learning, setup, environment, network, hyper, ring, tick, state.target)
     carry = state.weights, state.optimizer, newest(setup, state.priorities, tick.index)
-    (weights, optimizer, priorities), losses = learn_from(first_learning(setup), tick, learn, carry, update_key)
+    (weights, optimizer, priorities), losses = learn_from(setup, tick, learn, carry, update_key)
     moved = hyper.target_mixing * weights + (1.0 - hyper.target_mixing) * state.target
     target = lax.select((tick.index + 1) % setup.target_every == 0, moved, state.target)
     metrics = losses | finished(transitions) | {"epsilon": epsilon}
@@ -249,8 +248,8 @@ def read(
         (ring.reward, ring.terminated, ring.ended), places, setup.n_steps, count
     )
     sums, weight, last = n_step_returns(rewards, terminated, ended, hyper.discount)
-    observation, action = replay.at((ring.observation, ring.action), places, jnp.zeros_like(last), count)
-    following = replay.at(ring.final_observation, places, last, count)
+    observation, action = replay.at((ring.observation, ring.action), places)
+    following = replay.later(ring.final_observation, places, last, count)
     observation, following = (restored(environment, x) for x in (observation, following))
     return Samples(observation, action, sums, weight, following, network.apply(target, following).T)
 

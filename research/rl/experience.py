@@ -105,10 +105,11 @@ def first_learning(setup: Any) -> int:
 
 
 def learn_from(
-    first: int, tick: Tick, learn: Callable[[Any, Array], tuple[Any, dict[str, Ratio]]], carry: Any, key: Array
+    setup: Any, tick: Tick, learn: Callable[[Any, Array], tuple[Any, dict[str, Ratio]]], carry: Any, key: Array
 ) -> tuple[Any, dict[str, Ratio]]:
-    """learn(carry, key) -> carry, metrics once `first` ticks have been played; before that nothing changes or is counted."""
+    """learn(carry, key) -> carry, metrics once `setup.learning_starts` steps have been played; before that nothing changes
+    or is counted."""
     _, kinds = jax.eval_shape(learn, carry, key)
     idle = lambda carry, key: (carry, jax.tree.map(lambda kind: jnp.zeros(kind.shape, kind.dtype), kinds))
     # The index is the same in every row, so this stays a branch under vmap.
-    return lax.cond(tick.index + 1 >= first, learn, idle, carry, key)
+    return lax.cond(tick.index + 1 >= first_learning(setup), learn, idle, carry, key)

@@ -32,10 +32,10 @@ from research.numerics.moments import Moments, deviation, seen, standardize, uns
 from research.numerics.optimizers import adam, descend
 from research.numerics.returns import forward_sums, generalized_advantages, temporal_differences
 from research.rl import environments
-from research.rl.actor_critic import Agent, make_actor, make_agent
+from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Episodes, Transition
 from research.rl.observations import Features, flat
-from research.rl.rollout import Actor, Play, finished, rollout, score
+from research.rl.rollout import finished, rollout, score
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,9 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, agent),
         step=partial(step, setup, environment, agent),
-        evaluate=Play(environment, partial(evaluated, setup, environment, agent), setup.evaluation_episodes),
+        evaluate=policy_play(
+            setup, environment, agent, lambda state: partial(view, setup, environment, state.observation_moments)
+        ),
         score=score,
     )
 
@@ -327,9 +329,3 @@ def value_objective(values: Array, before: Array, targets: Array, bound: Array |
 def divergence(log_ratio: Array) -> Array:
     """Estimate of KL(old, new) with little variance (Schulman 2020, 'Approximating KL divergence'), f32[...] -> f32[]"""
     return (jnp.exp(log_ratio) - 1.0 - log_ratio).mean()
-
-
-def evaluated(setup: Setup, environment: Environment, agent: Agent, state: State) -> Actor:
-    """Acts with frozen parameters and frozen observation moments."""
-    see = partial(view, setup, environment, state.observation_moments)
-    return make_actor(agent, see, state.params, setup.evaluation_actions == "sample")

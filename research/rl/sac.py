@@ -137,7 +137,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     check_replay(setup)
     environment = environments.chosen(environment, setup.environment)
     networks = make_networks(setup, environment)
-    evaluated = lambda state: make_actor(environment, networks, state.params["policy"])
+    evaluated = lambda state: most_likely(environment, networks, state.params["policy"])
     return Experiment(
         init=partial(init, setup, environment, networks),
         step=partial(step, setup, environment, networks),
@@ -159,30 +159,32 @@ def make_networks(setup: Setup, environment: Environment) -> Networks:
     return Networks(policy, ValueNetwork(setup.widths, setup.activation), actions)
 
 
-def make_actor(
-    environment: Environment, networks: Networks, policy: Any, memory: Array | None = None, random: Array | None = None
-) -> Actor:
-    """Acts by the policy: by its most likely action where `memory` is None, else by noise that remembers.
+def exploring(environment: Environment, networks: Networks, policy: Any, memory: Array, random: Array) -> Actor:
+    """Acts by the policy with noise that remembers; what it keeps is its noise f32[B,A].
 
-    memory f32[] in [0, 1]; random bool[]: uniform actions instead, by the same noise. What it keeps is its noise f32[B,A].
+    memory f32[] in [0, 1]; random bool[]: uniform actions instead, by the same noise
     """
 
     def act(last: Array, episodes: Episodes, fresh: Array) -> Any:
-        kept = jnp.zeros(()) if memory is None else memory
         # Noise that ended an episode must not begin the next.
-        kept = jnp.where(episodes.length == 0, 0.0, kept)[:, None]
+        kept = jnp.where(episodes.length == 0, 0.0, memory)[:, None]
         noise = kept * last + jnp.sqrt(1.0 - kept**2) * fresh
         action, _ = networks.act(policy, flat(environment, episodes.observation), noise.T)
-        if random is not None:
-            action = jnp.where(random, lax.erf(noise * 0.5**0.5), action)  # uniform in (-1, 1)
-        return noise, action, ()
+        uniform = lax.erf(noise * 0.5**0.5)  # in (-1, 1)
+        return noise, jnp.where(random, uniform, action), ()
 
-    drawn = jax.random.normal if memory is not None else lambda key, shape: jnp.zeros(shape)
-    return Actor(
-        draw=lambda key, shape: drawn(key, (*shape, networks.actions)),
-        act=act,
-        memory=lambda count: jnp.zeros((count, networks.actions)),
-    )
+    return Actor(lambda key, shape: jax.random.normal(key, (*shape, networks.actions)), act)
+
+
+def most_likely(environment: Environment, networks: Networks, policy: Any) -> Actor:
+    """Acts by the policy without noise."""
+
+    def act(memory: Any, episodes: Episodes, none: Array) -> Any:
+        observation = flat(environment, episodes.observation)
+        action, _ = networks.act(policy, observation, jnp.zeros((networks.actions, len(observation))))
+        return memory, action, ()
+
+    return Actor(lambda key, shape: jnp.zeros(shape), act)
 
 
 def init(setup: Setup, environment: Environment, networks: Networks, key: Array, hyper: Hyper, data: Any) -> State:
@@ -198,16 +200,15 @@ def step(
     setup: Setup, environment: Environment, networks: Networks, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
-    first = first_learning(setup)
-    actor = make_actor(environment, networks, state.params["policy"], hyper.noise_memory, tick.index < first)
+    random = tick.index < first_learning(setup)
+    actor = exploring(environment, networks, state.params["policy"], hyper.noise_memory, random)
     (noise, episodes), (transitions, actions, _) = rollout(
         environment, actor, state.noise, state.episodes, rollout_key, setup.rollout_length, fresh_key
     )
     ring = write(environment, state.ring, transitions, actions, tick.index)
     learn = partial(learning, setup, environment, networks, hyper, ring, tick)
-    (params, target, optimizer), losses = learn_from(
-        first, tick, learn, (state.params, state.target, state.optimizer), update_key
-    )
+    carry = state.params, state.target, state.optimizer
+    (params, target, optimizer), losses = learn_from(setup, tick, learn, carry, update_key)
     return State(params, target, optimizer, episodes, noise, ring), losses | finished(transitions)
 
 
@@ -240,8 +241,7 @@ def learning(
     """All updates of a tick; carry is (params, target, optimizer)."""
     place_key, noise_key, following_key = jax.random.split(key, 3)
     count = setup.updates * setup.batch_size
-    places = draw(setup, place_key, tick.index, count)
-    found = replay.at(ring, places, jnp.zeros_like(places), setup.environments)
+    found = replay.at(ring, draw(setup, place_key, tick.index, count))
     noise, following_noise = (jax.random.normal(k, found.action.shape) for k in (noise_key, following_key))
     samples = Samples(
         restored(environment, found.observation),
