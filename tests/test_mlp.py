@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from research.models.heads import CATEGORICAL, DIAGONAL_GAUSSIAN, PolicyNetwork, ValueNetwork
+from research.models.heads import CATEGORICAL, DIAGONAL_GAUSSIAN, PolicyNetwork, QNetwork, ValueNetwork
 from research.models.mlp import MLP
 
 KEY = jax.random.key(0)
@@ -26,6 +26,16 @@ def test_weights_are_orthogonal_with_the_customary_gains():
     (head, *_) = kernels(ValueNetwork((32, 32)).init(KEY, jnp.zeros((1, 32))))
     np.testing.assert_allclose(head @ head.T, [[1.0]], atol=1e-5)
     assert all(np.all(x == 0) for x in jax.tree.leaves(params) if x.ndim == 1)
+
+
+def test_uniform_weights_and_biases_fill_the_interval_of_their_layers_inputs():
+    """One over the root of the inputs: 3 * 3 * 2 of the convolution, 2 * 2 * 16, then 256."""
+    network = QNetwork((256,), 100, grid=(4, 4, 2), initial="uniform")
+    params = network.init(KEY, jnp.zeros((1, 32)))["params"]
+    for layer, inputs in (("Conv_0", 18), ("MLP_0", 64), ("Head_0", 256)):
+        for x in jax.tree.leaves(params[layer]):
+            assert np.abs(x).max() <= inputs**-0.5
+            assert np.std(x) == pytest.approx((3 * inputs) ** -0.5, rel=0.3 if x.size < 100 else 0.1)
 
 
 @pytest.mark.parametrize(("activation", "function"), [("tanh", np.tanh), ("relu", lambda x: np.maximum(x, 0))])

@@ -16,22 +16,24 @@ import jax.numpy as jnp
 from jax import Array
 
 from research.models.conv import Conv
-from research.models.mlp import ACTIVATIONS, MLP, Activation
+from research.models.mlp import ACTIVATIONS, MLP, Activation, Initial, initializers
 from research.models.rnn import GRU
 
 Grid = tuple[int, int, int] | None  # (H, W, C) of an observation that is a small picture
 
 
 class Head(nn.Module):
-    """A linear layer whose outputs lead: f32[...,I] -> f32[P,...]; orthogonal weights of the given gain."""
+    """A linear layer whose outputs lead: f32[...,I] -> f32[P,...]"""
 
     outputs: int
     gain: float
+    initial: Initial = "orthogonal"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        kernel = self.param("kernel", nn.initializers.orthogonal(self.gain), (self.outputs, x.shape[-1]))
-        bias = self.param("bias", nn.initializers.zeros, (self.outputs,))
+        kernel_init, bias_init = initializers(self.initial, self.gain, x.shape[-1])
+        kernel = self.param("kernel", kernel_init, (self.outputs, x.shape[-1]))
+        bias = self.param("bias", bias_init, (self.outputs,))
         product = jnp.einsum("pi,...i->p...", kernel, x)
         return product + lead(bias, product)
 
@@ -41,17 +43,27 @@ def lead(parameters: Array, like: Array) -> Array:
     return jax.lax.broadcast_in_dim(parameters, like.shape, (0,))
 
 
-def perceived(x: Array, widths: tuple[int, ...], activation: Activation, grid: Grid, layer_norm: bool = False) -> Array:
+def perceived(
+    x: Array,
+    widths: tuple[int, ...],
+    activation: Activation,
+    grid: Grid,
+    layer_norm: bool = False,
+    initial: Initial = "orthogonal",
+) -> Array:
     """Hidden layers over observations, as part of the module that calls it: f32[...,I] -> f32[...,last width].
 
-    grid  a convolution of 16 features comes first, as in Young and Tian 2019
+    grid  a convolution of 16 features comes first, as in Young and Tian 2019; where dense layers are orthogonal its weights
+          are LeCun-normal
     """
     if grid:
         batch = x.shape[:-1]
-        x = Conv(16, padding="VALID")(x.reshape(-1, *grid))
+        kernel, bias = initializers(initial, 1.0, 9 * grid[-1])
+        kernel = nn.initializers.lecun_normal() if initial == "orthogonal" else kernel
+        x = Conv(16, padding="VALID", kernel_init=kernel, bias_init=bias)(x.reshape(-1, *grid))
         x = nn.LayerNorm()(x) if layer_norm else x
         x = ACTIVATIONS[activation](x).reshape(*batch, -1)
-    return MLP(widths, activation, layer_norm)(x)
+    return MLP(widths, activation, layer_norm, initial)(x)
 
 
 class Memory(nn.Module):
@@ -108,6 +120,7 @@ class QNetwork(nn.Module):
 
     layer_norm  before each activation, which steadies Q-learning without a target network (Gallici et al. 2025)
     dueling     the state's value and each action's advantage over the mean apart (Wang et al. 2016, eq. 9)
+    initial     of the weights
     """
 
     widths: tuple[int, ...]
@@ -116,14 +129,15 @@ class QNetwork(nn.Module):
     layer_norm: bool = False
     dueling: bool = False
     grid: Grid = None
+    initial: Initial = "orthogonal"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        x = perceived(x, self.widths, self.activation, self.grid, self.layer_norm)
-        values = Head(self.actions, gain=1.0)(x)
+        x = perceived(x, self.widths, self.activation, self.grid, self.layer_norm, self.initial)
+        values = Head(self.actions, 1.0, self.initial)(x)
         if not self.dueling:
             return values
-        state = Head(1, gain=1.0)(x)
+        state = Head(1, 1.0, self.initial)(x)
         return values - values.mean(0, keepdims=True) + jnp.broadcast_to(state, values.shape)
 
 

@@ -22,7 +22,7 @@ from jax import Array, lax
 
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Fraction, Positive
-from research.models.mlp import Activation
+from research.models.mlp import Activation, Initial
 from research.numerics import replay
 from research.numerics.optimizers import adam, descend
 from research.numerics.returns import n_step_returns
@@ -68,6 +68,9 @@ class Setup:
     """Hidden layers of the network."""
     activation: Activation = "relu"
     """Between the layers."""
+    initial_weights: Initial = "uniform"
+    """What the network's weights are drawn from. Orthogonal ones are several times as large, and values learned from such a
+    start overshoot and come back late or never."""
     double: bool = True
     """Let the learned network choose the action that the target network values."""
     dueling: bool = False
@@ -128,7 +131,14 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """DQN as an experiment, in `setup.environment` or in an Environment of one's own."""
     check_replay(setup, setup.n_steps, setup.prioritized)
     environment = environments.chosen(environment, setup.environment)
-    network = q_network(environment, setup.features, setup.widths, setup.activation, dueling=setup.dueling)
+    network = q_network(
+        environment,
+        setup.features,
+        setup.widths,
+        setup.activation,
+        dueling=setup.dueling,
+        initial=setup.initial_weights,
+    )
     return Experiment(
         init=partial(init, setup, environment, network),
         step=partial(step, setup, environment, network),

@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from research.engine.experiment import Tick
 from research.models.heads import QNetwork
-from research.models.mlp import Activation
+from research.models.mlp import Activation, Initial
 from research.rl.environments import Discrete, Environment, Episodes
 from research.rl.observations import Features, check_widths, flat, grid_of
 from research.rl.rollout import Actor, Play
@@ -30,6 +30,7 @@ def q_network(
     activation: Activation,
     layer_norm: bool = False,
     dueling: bool = False,
+    initial: Initial = "orthogonal",
 ) -> "Values":
     """A network for an environment's observations.
 
@@ -41,7 +42,7 @@ def q_network(
         )
     check_widths(widths, usual=(120, 84))
     grid = grid_of(environment, features)
-    network = QNetwork(widths, environment.actions.count, activation, layer_norm, dueling, grid)
+    network = QNetwork(widths, environment.actions.count, activation, layer_norm, dueling, grid, initial)
     return Values(network, math.prod(environment.observation_shape))
 
 
