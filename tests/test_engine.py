@@ -238,6 +238,11 @@ def test_a_misspelt_best_figure_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_texts_of_the_input_lie_in_the_run_folder(tmp_path):
+    recipe = replace(RECIPE, load=lambda setup: RECIPE.load(setup)._replace(files={"words.json": '["a"]\n'}))
+    assert (run(plan(1, recipe), tmp_path) / "words.json").read_text() == '["a"]\n'
+
+
 def test_numbers_that_a_program_cannot_hold_are_refused():
     for rate, held in ((1e-50, "0"), (1e39, "inf")):
         with pytest.raises(ValueError, match=rf"learning_rate={re.escape(str(rate))} becomes {held} as a float32"):

@@ -99,6 +99,15 @@ def test_a_sweep_is_pooled_within_cells_and_not_over_them(tmp_path):
     assert "learning_rate=0.1" in text and "learning_rate=0.2" in text and "decay" not in text
 
 
+@pytest.mark.parametrize(("best", "expected"), [("loss", (5.0, 3.0, 6.0)), ("-loss", (2.0, 1.0, 2.0))])
+def test_the_best_evaluation_of_each_row_stands_beside_the_last(tmp_path, best, expected):
+    values = [[5.0, 2.0], [1.0, 3.0], [6.0, 2.0]]
+    lines = [{"tick": 10 + 10 * t, "row": row, "loss": values[row][t]} for t in range(2) for row in range(3)]
+    summary = summarize(run_folders.write(tmp_path, SEEDS, evaluations=lines, best=best))
+    assert tuple(row["figures"]["best_loss"] for row in summary["rows"]) == expected
+    assert summary["best_loss"] == pytest.approx(sum(expected) / 3) and summary["loss"] == pytest.approx(7 / 3)
+
+
 def test_a_diverged_row_leaves_no_mean_to_flatter(tmp_path):
     metrics = [{"tick": 10, "row": row, "finite": row != 1, "loss": None if row == 1 else 0.1} for row in range(3)]
     lines = [{"tick": 10, "row": row, "accuracy": None if row == 1 else 0.9} for row in range(3)]

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import run_folders
 from own import linear
 from rich.console import Console
 
 from research.engine.plan import Budget
+from research.report import collect
+from research.report.collect import Entry, Group
 from research.report.stats import prediction_interval
 from research.studies import STUDIES, find, page
 from research.studies.study import Arm, Block, Preset, Published, Study, verdict, welch
@@ -77,18 +80,26 @@ def test_a_study_ends_in_a_page_with_its_arms_differences_and_published_figures(
     assert sweep.programs == 2 and sum(len(plan.rows) for plan in sweep.lanes) == 3 * (2 if quick else 4)
     assert lanes.go(sweep, tmp_path / block.name, Console(quiet=True), device_count=1) == []
     tables = page.write(STUDY, tmp_path, quick)
-    assert len(tables) == (3 if quick else 4), "a look has no verdict"
+    assert len(tables) == (4 if quick else 5), "a look has no verdict"
     text = (tmp_path / "table.md").read_text()
-    assert text.count("| a line | 32 points |") == (1 if quick else 2) and "| a line | slow |" in text
+    assert text.count("| a line | 32 points |") == (2 if quick else 3) and "| a line | slow |" in text
     assert ("nobody 2026" in text) != quick and ("verdict" in text) != quick
     html = (tmp_path / "report.html").read_text()
     assert "Each arm against the first" in html and ("no result" in html) == quick
     assert (tmp_path / "a line-curve-error.png").exists()
 
 
-def test_differences_are_paired_by_seed_and_missing_seeds_are_named():
-    from research.report.collect import Entry, Group
+def test_an_arm_costs_its_share_of_its_lanes(tmp_path):
+    lines = [{"tick": 50, "seconds": 3.0}, {"tick": 100, "seconds": 5.0}]
+    metrics = [{"tick": 100, "row": row, "finite": True, "loss": 1.0} for row in range(4)]
+    rows = [(seed, {"rate": rate}) for rate in (0.1, 0.2) for seed in (0, 1)]
+    run_folders.write(tmp_path, rows, metrics, timings=lines)
+    entries = tuple(entry for entry in collect.entries([tmp_path]) if entry.settings["hyper.rate"] == 0.1)
+    # Two of four rows of a lane of 8 s; each has 100 ticks of 10 steps.
+    assert page.cost(Group({"study.on": "a", "study.arm": "b"}, entries)) == ["a", "b", "2", "500", "2"]
 
+
+def test_differences_are_paired_by_seed_and_missing_seeds_are_named():
     def group(name: str, scores: list[float | None]) -> Group:
         entries = (Entry(Path("x"), i, "small", {}, i, x is not None, True, {"error": x}) for i, x in enumerate(scores))
         return Group({"study.on": "a line", "study.arm": name}, tuple(entries))
@@ -106,8 +117,6 @@ def test_differences_are_paired_by_seed_and_missing_seeds_are_named():
 
 
 def test_arms_are_put_together_over_blocks_that_name_their_full_score():
-    from research.report.collect import Entry, Group
-
     def group(scores: list[float | None]) -> Group:
         entries = (Entry(Path("x"), i, "small", {}, i, x is not None, True, {"error": x}) for i, x in enumerate(scores))
         return Group({}, tuple(entries))

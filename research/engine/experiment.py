@@ -3,7 +3,8 @@
 Dimensions: R rows (independent runs in one program).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,9 +59,11 @@ class Inputs(NamedTuple):
            None where there is nothing to hold out. With it, figures are named validation_* and test_*; without, bare.
     note   what a reader of the result must know of this input; stands in the manifest and under every table
     feed   (first_tick, count) -> pytree of NumPy arrays [count, ...], a function of the tick; or None
+    files  texts by file name, laid into the run folder: what a reader of its states needs, such as a vocabulary
     """
 
     data: Any
     final: Any = None
     note: str = ""
     feed: Callable[[int, int], Any] | None = None
+    files: Mapping[str, str] = MappingProxyType({})

@@ -150,7 +150,8 @@ class Plan:
     def manifest(self) -> dict[str, Any]:
         """What a run folder says of its plan: its identity, and how to read its figures; JSON."""
         recipe = self.recipe
-        reading = {"unit": recipe.unit, "watch": list(recipe.watch), "steps_per_tick": self.budget.steps // self.ticks}
+        reading: dict[str, Any] = {"unit": recipe.unit, "watch": list(recipe.watch), "best": recipe.best}
+        reading["steps_per_tick"] = self.budget.steps // self.ticks
         return self.identity() | reading | {"file": str(recipe.file.resolve()) if recipe.file else None}
 
     def identity(self) -> dict[str, Any]:

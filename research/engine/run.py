@@ -13,7 +13,7 @@ from rich.console import Console
 from research.engine import processes
 from research.engine.checkpoint import Checkpoints, digest
 from research.engine.experiment import Inputs
-from research.engine.files import MANIFEST, TIMINGS, Damaged, claim, each_line, read_manifest, write_json
+from research.engine.files import MANIFEST, TIMINGS, Damaged, claim, each_line, read_manifest, write_json, write_text
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Plan
@@ -106,6 +106,8 @@ def run(
                 set_aside(folder)
             checkpoints = open_folder(folder, stack)
         if leads and (not resuming or moved_from):
+            for name, text in inputs.files.items():
+                write_text(folder / name, text)
             write_json(folder / MANIFEST, manifest)
         record = Record(folder, tick) if leads else None
         session = Session(plan, lane, folder, manifest, checkpoints, record, progress, [])

@@ -22,6 +22,8 @@ def summarize(folder: Path) -> dict[str, Any]:
     """Writes summary.json from what the run folder holds, complete or not -> its content.
 
     <figure>          mean over rows of the last evaluation, or of the test set's (`final`), under the figure's own name
+    best_<figure>     mean over rows of each one's best evaluation, for the figure that the recipe calls best: better than
+                      the last one by chance alone where evaluations are noisy
     interval          {figure: [low, high]}, 95 % (`level`), Student's t over seeds; null where n = 1
     min, max, count   {figure: number}: the smallest and largest row, and how many rows have a value
     n, seeds          how many rows, and their seeds
@@ -77,6 +79,12 @@ def last_lines(run: Run) -> list[dict[str, Any]]:
         finite[line["row"]] = line["finite"]
     for line in run.evaluations:
         last[line["row"]] |= run_folder.figures(line)
+    if best := run.manifest.get("best"):
+        name, choose = best.removeprefix("-"), min if best.startswith("-") else max
+        for row, figures in enumerate(last):
+            values = [line[name] for line in run.evaluations if line["row"] == row and line.get(name) is not None]
+            if values:
+                figures[f"best_{name}"] = choose(values)
     # A figure that shares its name with a field of the summary is told apart by a dot.
     return [
         {

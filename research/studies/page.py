@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from research.report import collect, figures, paper, summary, tables
+from research.report import folder as run_folder
 from research.report.collect import Group
 from research.report.paper import Section
 from research.report.stats import (
@@ -31,10 +32,12 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
     """Writes report.html, table.md, table.tex, table.csv and figures into the study's folder -> tables to print."""
     blocks = {block.name: groups(study, block, folder, quick) for block in study.blocks}
     everything = [group for members in blocks.values() for group in members]
-    names = [study.figure]
+    names = [study.figure, *study.beside]
     pictures: dict[str, Any] = {}
     for block, members in blocks.items():
-        for name, picture in figures.draw([arms_only(group) for group in members], names).items():
+        # The best evaluation of a run has no course over it, the evaluations themselves do.
+        drawn = list(dict.fromkeys([*names, study.figure.removeprefix("best_")]))
+        for name, picture in figures.draw([arms_only(group) for group in members], drawn).items():
             axis = picture.axes[0]
             axis.set_title(f"{block}: {axis.get_title(loc='left')}", loc="left", fontsize=10)
             pictures[f"{block}-{name}"] = picture
@@ -47,6 +50,7 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
             "Each arm against the first, seed by seed", DIFFERENCE, differences(list(blocks.values()), study.figure)
         ),
     ]
+    further.append(Section("What it cost", COST, [cost(group) for group in everything]))
     if not quick and study.published:
         further.append(Section("Beside published figures", PUBLISHED, published(study, blocks)))
     title = f"{study.name}{' (quick: a look, no result)' if quick else ''}: {study.question}"
@@ -146,6 +150,21 @@ def differences(blocks: Sequence[Sequence[Group]], figure: str) -> list[list[str
             [*group.values.values(), value, between, f"{p:.2g}" if x.p is not None else MISSING, str(x.estimate.n)]
         )
     return rows
+
+
+COST = ("on", "arm", "seconds a run", "steps a second", "n")
+
+
+def cost(group: Group) -> list[str]:
+    """Training time of a group's runs: each one's equal share of the chunks of the lane that it ran in."""
+    shares = []
+    for folder in dict.fromkeys(entry.folder for entry in group.entries):
+        run = run_folder.read(folder)
+        seconds = sum(line["seconds"] for line in run.timings) / len(run.rows)
+        mine = [entry for entry in group.entries if entry.folder == folder]
+        shares += [(seconds, run.tick * (run.steps_per_tick or 1))] * len(mine)
+    seconds, steps = (sum(x) for x in zip(*shares, strict=True))
+    return [*group.values.values(), f"{seconds / len(shares):.3g}", f"{steps / seconds:,.0f}", str(len(shares))]
 
 
 PUBLISHED = ("on", "arm", "ours", "published", "n", "source", "selected", "verdict")

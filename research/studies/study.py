@@ -67,7 +67,7 @@ class Published(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """A question, the runs that answer it, and the figure that it turns on."""
+    """A question, the runs that answer it, the figure that it turns on, and figures that stand `beside` it."""
 
     name: str
     question: str
@@ -75,6 +75,7 @@ class Study:
     arms: tuple[Arm, ...]
     seeds: int
     figure: str
+    beside: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
     quick_seeds: int = 3
     width: int = 64
