@@ -20,7 +20,7 @@ from research.data.images import FACTS, load_images, prepare
 @dataclass(frozen=True)
 class Options:
     names: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Data sets: mnist, cifar10, tinyshakespeare."""
+    """Data sets: mnist, cifar10, tinyshakespeare, multi30k, sst2."""
     root: Path | None = None
     """Where they go; by default $RESEARCH_DATA_DIR or the user's cache folder."""
 

@@ -1,0 +1,202 @@
+"""Sentences in pairs, for translation, and sentences with labels, for classification; padded batches of either.
+
+Dimensions: N examples, L tokens that a bucket has room for, P batches of an epoch.
+"""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from research.data.fetch import fetch
+from research.data.text import lines
+from research.data.vocabulary import BEGIN, END, PADDING
+
+LANGUAGES = ("en", "de", "fr")
+SPLITS = ("train", "val", "test_2016_flickr", "test_2017_flickr", "test_2017_mscoco")
+
+
+class Pairs(NamedTuple):
+    """Line n of the source means line n of the target."""
+
+    source: list[str]
+    target: list[str]
+
+
+class Labelled(NamedTuple):
+    """texts, labels i32[N] which count in `classes`, the labels' names"""
+
+    texts: list[str]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+
+def load_pairs(source: str | Path, target: str | Path) -> Pairs:
+    """Two files, line by line. Raises ValueError where one is missing, empty, not UTF-8, or longer than the other."""
+    paths = Path(source).expanduser(), Path(target).expanduser()
+    pairs = Pairs(*map(lines, paths))
+    if len(pairs.source) != len(pairs.target):
+        (fewer, short), (more, long) = sorted(zip(map(len, pairs), paths, strict=True))
+        raise ValueError(
+            f"{long} has {more} lines and {short} has {fewer}: line {fewer + 1} of {long} has no partner; "
+            "line n of one file must translate line n of the other"
+        )
+    return pairs
+
+
+def load_multi30k(source: str, target: str, root: str | Path | None = None) -> dict[str, Pairs]:
+    """Multi30k's task 1, lowercased, normalised and tokenised by its authors (Elliott et al. 2016), by split.
+
+    source, target  two of en, de, fr
+    Fetched unless it is under the data root (`root` is explained at `data_root`). Raises ValueError for other languages.
+    """
+    for name, language in (("source", source), ("target", target)):
+        if language not in LANGUAGES:
+            raise ValueError(f"{name}={language!r} is not a language of multi30k; one of: {', '.join(LANGUAGES)}")
+    if source == target:
+        raise ValueError(f"source and target are both {source!r}; give two of: {', '.join(LANGUAGES)}")
+    folder = fetch("multi30k", root)
+    return {
+        split: load_pairs(*(folder / f"{split}.lc.norm.tok.{language}" for language in (source, target)))
+        for split in SPLITS
+    }
+
+
+def load_labelled(path: str | Path, classes: Sequence[str] | None = None) -> Labelled:
+    """A file of lines `text TAB label`. A first line whose label is the word "label" is a heading.
+
+    classes  the labels' names in order, as of another split; by default those that the file has, sorted
+    Raises ValueError, naming file and line, for a line without text or label, with more columns or another label.
+    """
+    path = Path(path).expanduser()
+    texts, names = [], []
+    for number, line in enumerate(lines(path), 1):
+        text, *columns = line.split("\t")
+        if len(columns) != 1 or not columns[0].strip() or not text.strip():
+            wrong = "has no label" if not "".join(columns).strip() else "has no text" if not text.strip() else ""
+            wrong = wrong or f"has {1 + len(columns)} columns"
+            raise ValueError(f"{path}, line {number} {wrong}; every line must be a text, one tab and its label")
+        label = columns[0].strip()
+        if number == 1 and label == "label":
+            continue
+        if classes is not None and label not in classes:
+            raise ValueError(f"{path}, line {number} has the label {label!r}; known: {', '.join(classes)}")
+        texts.append(text)
+        names.append(label)
+    if not texts:
+        raise ValueError(f"{path} has a heading and nothing below; give a file with examples")
+    known = tuple(sorted(set(names)) if classes is None else classes)
+    place = {name: i for i, name in enumerate(known)}
+    return Labelled(texts, np.array([place[name] for name in names], np.int32), known)
+
+
+def load_sst2(root: str | Path | None = None) -> dict[str, Labelled]:
+    """SST-2, whole sentences (Socher et al. 2013), by split: train, dev, test; class 1 is positive.
+
+    Fetched unless it is under the data root (`root` is explained at `data_root`).
+    """
+    folder = fetch("sst2", root)
+    return {split: load_labelled(folder / f"{split}.tsv", ("0", "1")) for split in ("train", "dev", "test")}
+
+
+def padded(sequences: Sequence[np.ndarray], length: int, begin: bool = False, end: bool = True) -> np.ndarray:
+    """Sequences one below the other, each between BEGIN and END where asked for, then PADDING.
+
+    sequences int[<=length - begin - end] -> i32[N,length]. Raises ValueError for a sequence that is too long.
+    """
+    table = np.full((len(sequences), length), PADDING, np.int32)
+    for number, (row, sequence) in enumerate(zip(table, sequences, strict=True), 1):
+        used = len(sequence) + begin + end
+        if used > length:
+            raise ValueError(
+                f"sentence {number} needs {used} tokens, more than length={length}; leave it out or give more"
+            )
+        if begin:
+            row[0] = BEGIN
+        row[begin : begin + len(sequence)] = sequence
+        if end:
+            row[used - 1] = END
+    return table
+
+
+class Buckets(NamedTuple):
+    """Pairs of about equal length in tables of their own, and which table each tick reads. A pytree, for `Inputs.data`.
+
+    tables    for each bucket source i32[N,L] and target i32[N,L+1]
+    schedule  i32[P,2], the bucket of each batch of an epoch, and how many batches of that bucket came before
+    counts    i32[buckets], the batches that an epoch takes of each
+
+    A tick's bucket depends on the tick's index alone, which no row batches, so one program holds every shape:
+
+        bucket, batch = turn(data.schedule, data.counts, tick.index)
+        lax.switch(bucket, [partial(update, table) for table in data.tables], state, batch)
+
+    where `update` reads the places `epoch_indices(order, batch, rows, N)` of its table, with `rows` as `bucket_rows` has
+    it; source[places] is what the encoder reads, target[places, :-1] what the decoder does, target[places, 1:] the goal.
+    """
+
+    tables: tuple[tuple[np.ndarray, np.ndarray], ...]
+    schedule: np.ndarray
+    counts: np.ndarray
+
+
+def bucketed(
+    source: Sequence[np.ndarray], target: Sequence[np.ndarray], lengths: Sequence[int], tokens: int, seed: int = 0
+) -> tuple[Buckets, int]:
+    """Puts each pair into the first bucket with room for both sentences -> buckets, how many pairs were too long.
+
+    source, target  int[<L], encoded, without special tokens
+    lengths         room in each bucket, rising, for a sentence and one special token; an empty bucket is left out
+    tokens          what a batch holds, padding counted, of either language
+    Raises ValueError for lengths that do not rise, a batch too small for a pair, and where every pair is too long.
+    """
+    if list(lengths) != sorted(set(lengths)) or not lengths:
+        raise ValueError(f"lengths={tuple(lengths)} must rise; as in (16, 32, 64)")
+    need = np.array([max(len(x), len(y)) + 1 for x, y in zip(source, target, strict=True)], np.int64)
+    chosen = np.searchsorted(lengths, need)
+    tables: list[tuple[np.ndarray, np.ndarray]] = []
+    order: list[int] = []
+    for i, length in enumerate(lengths):
+        members = np.flatnonzero(chosen == i).tolist()
+        if len(members):
+            inputs = padded([source[n] for n in members], length)
+            goals = padded([target[n] for n in members], length + 1, begin=True)
+            batches = max(1, round(len(members) / bucket_rows(length, tokens)))
+            order += [len(tables)] * batches
+            tables.append((inputs, goals))
+    if not tables:
+        raise ValueError(
+            f"every pair is longer than lengths={tuple(lengths)} allow, the shortest {need.min()}; give more"
+        )
+    return Buckets(tuple(tables), *_scheduled(np.array(order, np.int32), seed)), int((chosen == len(lengths)).sum())
+
+
+def bucket_rows(length: int, tokens: int) -> int:
+    """The pairs in a batch of a bucket: as many as fill it. Raises ValueError where none does."""
+    if tokens < length:
+        raise ValueError(f"tokens={tokens} is less than a sentence of the bucket of {length}; give at least {length}")
+    return tokens // length
+
+
+def _scheduled(order: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The batches of an epoch i32[P], by bucket, in an order of the seed's -> schedule, counts."""
+    order = order[np.argsort(np.random.Philox(key=[seed, zlib.crc32(b"buckets")]).random_raw(len(order)))]
+    counts = np.bincount(order).astype(np.int32)
+    before = np.empty_like(order)
+    for bucket, count in enumerate(counts):
+        before[order == bucket] = np.arange(count)
+    return np.stack([order, before], axis=1), counts
+
+
+def turn(schedule: Array, counts: Array, index: Array) -> tuple[Array, Array]:
+    """The bucket of a tick, and the number of its batch among all of that bucket since the run began.
+
+    schedule i32[P,2], counts i32[buckets], index i32[] -> i32[], i32[]
+    """
+    epoch, place = jnp.divmod(index, schedule.shape[0])
+    bucket, before = schedule[place]
+    return bucket, before + epoch * counts[bucket]
