@@ -178,23 +178,23 @@ def test_a_prompt_must_fit(prompt):
 # Beam search
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
-def test_a_wide_beam_finds_what_exhaustive_search_finds(alpha):
+def test_a_wide_beam_finds_what_exhaustive_search_finds():
     length, tables = 4, random_tables(4, 6, 4)
     # 1 + 3 + 9 + 27 sequences end within 4 tokens; no beam of 40 ever drops one.
-    found = jax.jit(lambda alpha: beam_search(*table_model(tables), 40, length, END, alpha, padding=9))(alpha)
-    assert found.tokens.shape == (6, 40, 4) and found.score.shape == (6, 40)
-    for table, tokens, score in zip(tables, found.tokens, found.score, strict=True):
-        best = exhaustive(table, length, alpha)
-        assert len(best) == 40
-        assert stripped(tokens[0]) == best[0][1]
-        assert float(score[0]) == pytest.approx(best[0][0], abs=1e-5)
-        # What was found besides is scored right too, best first.
-        known = {sequence: score for score, sequence in best}
-        finished = np.isfinite(score)
-        assert (np.diff(score[finished]) <= 0).all()
-        for sequence, each in zip(tokens[finished], score[finished], strict=True):
-            assert float(each) == pytest.approx(known[stripped(sequence)], abs=1e-5)
+    search = jax.jit(lambda alpha: beam_search(*table_model(tables), 40, length, END, alpha, padding=9))
+    for alpha in (0.0, 0.6, 2.0):
+        found = jax.tree.map(np.asarray, search(alpha))
+        assert found.tokens.shape == (6, 40, 4) and found.score.shape == (6, 40)
+        for table, tokens, score in zip(tables, found.tokens, found.score, strict=True):
+            every = exhaustive(table, length, alpha)
+            assert len(every) == 40
+            assert stripped(tokens[0]) == every[0][1]
+            # What was found besides is scored right too, best first.
+            known = {sequence: score for score, sequence in every}
+            finished = np.isfinite(score)
+            assert (np.diff(score[finished]) <= 0).all()
+            right = [known[stripped(sequence)] for sequence in tokens[finished]]
+            np.testing.assert_allclose(score[finished], right, atol=1e-5)
 
 
 def test_a_penalty_changes_the_answer():
@@ -203,7 +203,7 @@ def test_a_penalty_changes_the_answer():
     assert [exhaustive(t, 4, 0.0)[0][1] for t in tables] != [exhaustive(t, 4, 2.0)[0][1] for t in tables]
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("alpha", [0.0, 3.0])
 def test_one_hypothesis_is_greedy(alpha):
     tables = random_tables(5, 20, 6, scale=1.0)
     tables[..., END] -= 0.5
@@ -217,9 +217,10 @@ def test_one_hypothesis_is_greedy(alpha):
 
 def test_a_wider_beam_finds_better_ones():
     tables = random_tables(6, 30, 5)
-    scores = [beam_search(*table_model(tables), width, 5, END, 0.0).score[:, 0] for width in (1, 3, 150)]
-    assert scores[0].mean() < scores[1].mean() <= scores[2].mean() + 1e-6
-    assert (scores[1] <= scores[2] + 1e-5).all()
+    scores = [beam_search(*table_model(tables), width, 5, END, 0.0).score[:, 0] for width in (1, 3)]
+    best = np.array([exhaustive(table, 5, 0.0)[0][0] for table in tables])
+    assert scores[0].mean() < scores[1].mean() <= best.mean() + 1e-6
+    assert (scores[1] <= best + 1e-5).all()
 
 
 def test_garden_path_by_hand():
@@ -234,10 +235,11 @@ def test_garden_path_by_hand():
 
 
 def test_neighbours_in_a_batch_change_nothing():
-    tables = random_tables(7, 8, 5)
-    together = beam_search(*table_model(tables), 3, 5, END, 0.6, padding=9)
-    for i in range(8):
-        alone = beam_search(*table_model(tables[i : i + 1]), 3, 5, END, 0.6, padding=9)
+    tables = random_tables(7, 30, 5)
+    search = jax.jit(lambda tables: beam_search(*table_model(tables), 2, 5, END, 3.0, padding=9))
+    together = search(tables)
+    for i in range(30):
+        alone = search(tables[i : i + 1])
         assert alone.tokens[0].tolist() == together.tokens[i].tolist()
         np.testing.assert_allclose(alone.score[0], together.score[i], rtol=1e-6)
 
