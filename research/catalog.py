@@ -12,6 +12,9 @@ from research.engine.plan import Recipe
 RECIPES = {
     "classify": "research.recipes.classify:CLASSIFY",
     "classify-cifar10": "research.recipes.classify:CIFAR10",
+    "lm": "research.recipes.lm:LM",
+    "nanogpt-char-cpu": "research.recipes.lm:NANOGPT_CPU",
+    "nanogpt-char-gpu": "research.recipes.lm:NANOGPT_GPU",
     "a2c": "research.recipes.policy_gradient:A2C",
     "dqn": "research.recipes.dqn:DQN",
     "ppo": "research.recipes.ppo:PPO",

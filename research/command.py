@@ -6,16 +6,20 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import field, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from research.engine.plan import Budget, Recipe
+from research.catalog import find
+from research.engine import saved
+from research.engine.chunk import alive
+from research.engine.placement import configure
+from research.engine.plan import Budget, Plan, Recipe, source_hash
 
 BAD_INPUT, MACHINE = 2, 1
 
@@ -108,3 +112,51 @@ def seeds(chosen: Any) -> range:
     if chosen.seeds < 1:
         raise ValueError(f"seeds={chosen.seeds} must be at least 1; usual: 5 to 16")
     return range(chosen.first_seed, chosen.first_seed + chosen.seeds)
+
+
+@dataclass(frozen=True)
+class OfRun:
+    """Options of scripts that use what a run has learned."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """The run folder."""
+    seed: int | None = None
+    """Which of the run's seeds; by default the first."""
+    row: int | None = None
+    """Which of the run's rows, from 0: a sweep has rows of the same seed."""
+    best: bool = False
+    """Use the best state instead of the last, where the recipe keeps it."""
+    recipe: str = ""
+    """The recipe's name or file, where it is another than when the run began."""
+
+
+class Learned(NamedTuple):
+    """One row's state after a tick, as NumPy arrays"""
+
+    plan: Plan
+    row: int
+    state: Any
+    tick: int
+
+
+def learned(chosen: OfRun, console: Console) -> Learned:
+    """What a row has learned, for a process that has not used JAX yet; tells where the code has changed since.
+
+    Raises ValueError where there is no such run, row or state, or where the state holds a NaN."""
+    manifest = saved.manifest_of(chosen.folder)
+    file = manifest.get("file")
+    if file and not chosen.recipe and not Path(file).is_file():
+        raise ValueError(f"the recipe's file {file!r} is no longer there; say where it is: --recipe PATH.py")
+    recipe = find(chosen.recipe or file or manifest["recipe"])
+    configure(1, light=recipe.light, device_count=1)
+    plan = saved.plan_of(recipe, manifest)
+    row = saved.row_of(plan, chosen.seed, chosen.row)
+    state, tick = saved.state_of(plan, chosen.folder, row, chosen.best)
+    if not alive(state):
+        raise ValueError(
+            f"the state of seed {plan.rows[row].seed} holds a NaN at tick {tick}: that row diverged; use another one"
+        )
+    if source_hash(recipe) != manifest.get("source"):
+        told = "the code has changed since this run began: what was learned then is used by the code as it is now"
+        console.print(told, style="yellow", soft_wrap=True)
+    return Learned(plan, row, state, tick)

@@ -13,7 +13,8 @@ A contestant is one file in `scripts/benches/`, registered in BENCHES below:
 
 - It is started as `python FILE ARGUMENTS... --cores N` and ends with `serve(measure)` (benches/serve.py), where
   `measure() -> {"rate": float, "unit": str, ...}` runs one repetition, 2 to 10 seconds long. The first call is the
-  warm-up and is thrown away, but for keys other than `rate`, which are kept as notes (versions, settings).
+  warm-up and is thrown away, but for keys other than `rate`, which are kept as notes (versions, settings). `share`, where
+  given, is the share of the machine's peak FLOP rate, round by round.
 - Ratios are the first contestant's rate (ours) / each one's rate: by the clock, and by the processor time that each
   really got (`busy`), which on one core tells how much of a ratio is only other people's work on this machine.
 """
@@ -67,6 +68,11 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "torch eager": Contestant("classify_torch.py", ("--mode", "eager")),
         "torch eager, channels last": Contestant("classify_torch.py", ("--layout", "channels_last")),
         "torch.compile": Contestant("classify_torch.py", ("--mode", "compile")),
+    },
+    "lm": {
+        "ours": Contestant("lm_ours.py"),
+        "torch eager": Contestant("lm_torch.py", ("--mode", "eager")),
+        "torch.compile": Contestant("lm_torch.py", ("--mode", "compile")),
     },
     "engine": {
         "ours": Contestant("engine_overhead.py", ("--by", "engine"), cores=(1,)),
@@ -194,13 +200,16 @@ def compare(contestants: dict[str, Contestant], cores: range, repetitions: int) 
         found = {}
         for name, process in processes.items():
             notes = ask(name, process)
-            found[name] = {**{k: v for k, v in notes.items() if k not in ("rate", "busy")}, "rates": [], "busy": []}
+            every = {"rates": [], "busy": []} | ({"shares": []} if "share" in notes else {})
+            found[name] = {k: v for k, v in notes.items() if k not in ("rate", "busy", "share")} | every
         for repetition in range(repetitions):
             for name, process in processes.items():
                 answer = ask(name, process)
                 rate, busy, unit = answer["rate"], answer["busy"], found[name]["unit"]
                 found[name]["rates"].append(rate)
                 found[name]["busy"].append(busy)
+                if "share" in answer:
+                    found[name]["shares"].append(answer["share"])
                 console.print(
                     f"  {repetition + 1}/{repetitions}  {name:<28} {rate:12,.0f} {unit}, {busy:.2f} cores busy"
                 )
@@ -281,6 +290,10 @@ def main(arguments: Arguments) -> None:
     unit = next(iter(found.values()))["unit"]
     title = f"{arguments.bench}, cores {', '.join(map(str, cores))}, {arguments.repetitions} alternating rounds, {unit}"
     console.print(table(title, found))
+    for name, entry in found.items():
+        if "shares" in entry:
+            told = show(summary(entry["shares"]), ".2f")
+            console.print(f"{name}: {told} of the FLOP rate of a large matrix product on the same machine")
     if arguments.write:
         console.print(f"written to {write(arguments.bench, arguments.cores, found)}")
 

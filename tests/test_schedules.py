@@ -52,3 +52,9 @@ def test_cross_entropy_by_hand():
 def test_cross_entropy_of_huge_logits_is_finite():
     value, slope = jax.value_and_grad(lambda x: cross_entropy(x, jnp.array([0])).sum())(jnp.array([[-1e4, 1e4]]))
     assert value == pytest.approx(2e4) and slope.ravel().tolist() == [-1, 1]
+
+
+def test_a_floor_is_where_the_cosine_ends_and_the_warmup_begins_below_it():
+    # Half way down half is left of the 0.9 that lie above the floor: 0.1 + 0.45.
+    floored = over(lambda *x: cosine(*x, 0.1), 8, 0.5)
+    assert floored[[0, 3, 4, 6]] == pytest.approx([0.25, 1, 1, 0.55])

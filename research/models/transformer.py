@@ -1,4 +1,5 @@
-"""A Transformer block, and the nets put together from it: GPT, encoder, encoder-decoder.
+"""A Transformer block, and the nets put together from it: GPT, encoder, encoder-decoder. In place of attention to itself
+a block may have a recurrent layer.
 
 All are pure functions of parameters and inputs. What decoding remembers goes in and comes out as a `Cache`, whose shape
 never changes, so that it sits in `lax.scan`. Dropout draws from the "dropout" randomness, only where `train`.
@@ -20,20 +21,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from research.models import rnn
+
+Mixer = Literal["attention", "elman", "lstm", "gru", "mingru", "minlstm"]
 Norm = Literal["pre", "post"]
 Activation = Literal["gelu", "relu", "swiglu"]
-Positions = Literal["learned", "sinusoidal", "rotary"]
+Positions = Literal["learned", "sinusoidal", "rotary", "none"]
 Weights = Literal["normal", "xavier"]
 KeyValue = tuple[Array, Array]  # f[B,H,S,D] each
+
+RECURRENT: dict[str, Any] = {
+    "elman": rnn.Elman,
+    "lstm": rnn.LSTM,
+    "gru": rnn.GRU,
+    "mingru": rnn.MinGRU,
+    "minlstm": rnn.MinLSTM,
+}
 
 
 @dataclass(frozen=True)
 class Shape:
     """What a Transformer is made of. The defaults are GPT-2's (Radford et al. 2019), as small as nanoGPT's on a CPU.
 
+    mixer              what lets a position see those before it: attention, or a recurrent layer of float32
     norm               before each sub-layer, with one more at the end (pre), or after each sum (post: Vaswani et al. 2017)
     positions          added to embeddings (learned, sinusoidal) or turning queries and keys (rotary: Su et al. 2021)
-    longest            positions that there are
+    longest            positions that there are, wherever they are told
     weights            normal: N(0, 0.02^2), what is added to the residual divided by sqrt(2 * layers); xavier: uniform
     tied               the last layer is the embedding's transpose (Press and Wolf 2017)
     scaled             embeddings are multiplied by sqrt(width) (Vaswani et al. 2017, section 3.4)
@@ -47,6 +60,7 @@ class Shape:
     layers: int = 4
     hidden: int = 512
     longest: int = 64
+    mixer: Mixer = "attention"
     norm: Norm = "pre"
     activation: Activation = "gelu"
     positions: Positions = "learned"
@@ -60,23 +74,23 @@ class Shape:
     remat: bool = False
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
+        if self.mixer == "attention" and self.width % self.heads:
             fits = [n for n in range(1, self.width + 1) if self.width % n == 0]
             raise ValueError(f"heads={self.heads} does not divide width={self.width}; those that do: {fits}")
-        if self.positions != "learned" and self.width // self.heads % 2:
+        if self.positions in ("sinusoidal", "rotary") and self.width // self.heads % 2:
             raise ValueError(
                 f"positions={self.positions!r} needs pairs of numbers; width/heads={self.width // self.heads}"
             )
 
 
 class Cache(NamedTuple):
-    """Keys and values of what was decoded so far, for each layer.
+    """What each layer remembers of what was decoded so far.
 
-    layers    pairs f[B,H,L,D]
+    layers    pairs of keys and values f[B,H,L,D], or memories of recurrent layers f32[B,C]
     position  i32[] how many positions are filled
     """
 
-    layers: tuple[KeyValue, ...]
+    layers: tuple[Any, ...]
     position: Array
 
 
@@ -88,7 +102,11 @@ class Memory(NamedTuple):
 
 
 def empty_cache(shape: Shape, batch: int, length: int) -> Cache:
-    """A cache of `length` positions, none filled. Decoding more than fit overwrites the last ones: do not."""
+    """A cache of `length` positions, none filled. Decoding more than fit overwrites the last ones: do not. Recurrent layers
+    have room for any number."""
+    if shape.mixer != "attention":
+        memory = rnn.nothing(RECURRENT[shape.mixer](shape.width), (batch,))
+        return Cache((memory,) * shape.layers, jnp.zeros((), jnp.int32))
     if length > shape.longest:
         raise ValueError(f"length={length} is more than there are positions: longest={shape.longest}; raise longest")
     zeros = jnp.zeros((batch, shape.heads, length, shape.width // shape.heads), shape.dtype)
@@ -270,6 +288,24 @@ class Attention(nn.Module):
         return self.mixed(query, key, value, mask, False, train), (key, value)
 
 
+class Recurrence(nn.Module):
+    """A recurrent layer in attention's place: what it remembers is its cache."""
+
+    shape: Shape
+
+    @nn.compact
+    def __call__(
+        self, x: Array, mask: Array | None, causal: bool, cache: Any, start: Array | int, train: bool
+    ) -> tuple[Array, Any]:
+        """x f[B,T,C], and what is remembered of the positions before, f32[B,C] or a pair -> f[B,T,C], what is remembered"""
+        layer = RECURRENT[self.shape.mixer](self.shape.width)
+        memory = rnn.nothing(layer, x.shape[:1]) if cache is None else cache
+        steps = x.swapaxes(0, 1).astype(jnp.float32)  # [T, B, C]
+        memories = layer(memory, steps, jnp.zeros(steps.shape[:2], bool))
+        y = rnn.outputs(memories).swapaxes(0, 1).astype(self.shape.dtype)  # [B, T, C]
+        return y, None if cache is None else jax.tree.map(lambda memory: memory[-1], memories)
+
+
 class Block(nn.Module):
     """Attention to itself, if `cross` attention to a memory, and two layers position by position (Vaswani et al. 2017)."""
 
@@ -279,7 +315,8 @@ class Block(nn.Module):
 
     def setup(self) -> None:
         shape = self.shape
-        self.attention, self.attention_norm = Attention(shape), Normalization(shape)
+        self.attention = Attention(shape) if shape.mixer == "attention" else Recurrence(shape)
+        self.attention_norm = Normalization(shape)
         if self.cross:
             self.cross_attention, self.cross_norm = Attention(shape, cross=True), Normalization(shape)
         # SwiGLU's gate and what it gates are one product (Shazeer 2020).
@@ -304,10 +341,10 @@ class Block(nn.Module):
         mask: Array | None = None,
         memory: KeyValue | None = None,
         memory_mask: Array | None = None,
-        cache: KeyValue | None = None,
+        cache: Any = None,
         start: Array | int = 0,
         train: bool = False,
-    ) -> tuple[Array, KeyValue | None]:
+    ) -> tuple[Array, Any]:
         """x f[B,T,C], mask bool[B|1,1,T|1,T], memory f[B,H,S,D] twice, mask bool[B|1,1,1,S] -> f[B,T,C], cache"""
 
         def added(x: Array, norm: Normalization, layer: Callable[[Array], Array]) -> Array:
@@ -315,7 +352,7 @@ class Block(nn.Module):
             y = self.drop(layer(norm(x) if before else x), deterministic=not train)
             return x + y if before else norm(x + y)
 
-        kept: list[KeyValue | None] = []
+        kept: list[Any] = []
 
         def itself(x: Array) -> Array:
             y, filled = self.attention(x, mask, self.causal, cache, start, train)
@@ -380,12 +417,12 @@ class Embedding(nn.Module):
     def __call__(self, tokens: Array, start: Array | int = 0, train: bool = False) -> Array:
         """tokens i32[B,T], the first of them at position `start` -> f[B,T,C]"""
         shape, length = self.shape, tokens.shape[1]
-        if length > shape.longest:
+        if length > shape.longest and shape.positions != "none":
             raise ValueError(
                 f"{length} tokens are more than there are positions: longest={shape.longest}; raise longest"
             )
         x = self.table[tokens] * (math.sqrt(shape.width) if shape.scaled else 1.0)
-        if shape.positions != "rotary":
+        if shape.positions in ("learned", "sinusoidal"):
             table = self.positions if shape.positions == "learned" else sinusoids(shape.longest, shape.width)
             x = x + positioned(table, start, length)[None]
         return self.drop(x.astype(shape.dtype), deterministic=not train)

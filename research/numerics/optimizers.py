@@ -1,4 +1,7 @@
-"""Optimizers over all parameters as one vector f32[D]: a few large operations instead of a few for each leaf."""
+"""Steps against a gradient: over all parameters as one vector f32[D], a few large operations instead of a few for each
+leaf, or over a tree of them whose matrices decay."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,3 +28,23 @@ def descend(
     with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power
         direction, state = optimizer.update(gradient, state)
     return weights - jnp.asarray(learning_rate, jnp.float32) * direction, state
+
+
+def descend_decaying(
+    optimizer: optax.GradientTransformation,
+    params: Any,
+    state: optax.OptState,
+    gradient: Any,
+    learning_rate: Array,
+    weight_decay: Array,
+) -> tuple[Any, optax.OptState]:
+    """One step with decoupled decay of what is no vector: kernels and embeddings, not biases and scales of a
+    normalisation -> params, optimizer's state."""
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes Python floats and i32 counts
+        direction, state = optimizer.update(gradient, state, params)
+
+    def move(weight: Array, direction: Array) -> Array:
+        decay = weight_decay * weight if weight.ndim > 1 else 0.0
+        return weight - learning_rate * (direction + decay)
+
+    return jax.tree.map(move, params, direction), state

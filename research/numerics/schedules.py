@@ -13,12 +13,13 @@ def warmup(index: Array, total: Array, share: Array) -> Array:
     return jnp.minimum((index.astype(jnp.float32) + 1.0) / ticks, 1.0)
 
 
-def cosine(index: Array, total: Array, share: Array) -> Array:
-    """Warm-up, then half a cosine from 1 to 0 (Loshchilov and Hutter 2017, eq. 5, one period); its last value is above 0.
+def cosine(index: Array, total: Array, share: Array, floor: Array | float = 0.0) -> Array:
+    """Warm-up, then half a cosine from 1 to `floor` (Loshchilov and Hutter 2017, eq. 5, one period), which its last value
+    does not quite reach.
 
-    index i32[], total i32[], share f32[] from 0 to 1 -> f32[]
+    index i32[], total i32[], share f32[] from 0 to 1, floor f32[] from 0 to 1 -> f32[]
     """
     ticks = total.astype(jnp.float32)
     passed = index.astype(jnp.float32) - share * ticks
     progress = jnp.clip(passed / jnp.maximum((1.0 - share) * ticks, 1.0), 0.0, 1.0)
-    return warmup(index, total, share) * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
+    return warmup(index, total, share) * (floor + (1.0 - floor) * 0.5 * (1.0 + jnp.cos(jnp.pi * progress)))

@@ -9,8 +9,10 @@ STUDIES = {
     "classic-control": "research.studies.classic_control:STUDY",
     "minatar": "research.studies.minatar:MINATAR",
     "minatar-cpu": "research.studies.minatar:CPU",
+    "nanogpt-char": "research.studies.nanogpt_char:STUDY",
     "mnist-cnn": "research.studies.mnist_cnn:STUDY",
     "ppo-ablation": "research.studies.ppo_ablation:STUDY",
+    "recurrent-rivals": "research.studies.recurrent_rivals:STUDY",
 }
 
 

@@ -28,6 +28,7 @@ from research.engine.placement import spread
 from research.models.cnn import NETS, ConvNet, initialize
 from research.numerics import schedules
 from research.numerics.objectives import cross_entropy
+from research.numerics.optimizers import descend_decaying
 from research.numerics.shuffle import epoch_indices, name_order
 
 
@@ -129,7 +130,7 @@ def step(
     images = augment(setup, tick.key, images, data)
     (_, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, net, images, labels, hyper)
     rate = hyper.learning_rate * SCHEDULES[setup.schedule](tick.index, tick.total, hyper.warmup)
-    params, moments = update(optimizer, state.params, state.optimizer, gradient, rate, hyper.weight_decay)
+    params, moments = descend_decaying(optimizer, state.params, state.optimizer, gradient, rate, hyper.weight_decay)
     return State(params, moments, state.order), metrics
 
 
@@ -161,21 +162,6 @@ def objective(params: Any, net: ConvNet, images: Array, labels: Array, hyper: Hy
     smoothed = cross_entropy(logits, labels, hyper.label_smoothing).mean()
     loss = cross_entropy(logits, labels).mean()
     return smoothed, {"loss": loss, "smoothed_loss": smoothed, "accuracy": (logits.argmax(1) == labels).mean()}
-
-
-def update(
-    optimizer: optax.GradientTransformation, params: Any, moments: Any, gradient: Any, rate: Array, weight_decay: Array
-) -> tuple[Any, Any]:
-    """One step of the optimizer at learning rate `rate` f32[]; kernels decay, biases do not."""
-    with jax.numpy_dtype_promotion("standard"):  # optax mixes Python floats and i32 counts
-        direction, moments = optimizer.update(gradient, moments, params)
-
-    def move(weight: Array, direction: Array) -> Array:
-        # Kernels have an input and an output dimension; biases and scales of a normalisation have one.
-        decay = weight_decay * weight if weight.ndim > 1 else 0.0
-        return weight - rate * (direction + decay)
-
-    return jax.tree.map(move, params, direction), moments
 
 
 def evaluate(setup: Setup, net: ConvNet, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:

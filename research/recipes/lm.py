@@ -1,0 +1,94 @@
+"""Language models: any text, and nanoGPT's two settings for the characters of tiny Shakespeare."""
+
+import numpy as np
+
+from research.data.text import Crops, check_crops, load_text, stream_text
+from research.engine.experiment import Inputs
+from research.engine.plan import Budget, Recipe
+from research.language import lm
+
+VOCABULARY = "vocabulary.json"
+
+
+def load(setup: lm.Setup) -> Inputs:
+    """Tokens of a text, whole or as a feed, and its vocabulary for whoever generates text from the run."""
+    read = stream_text if setup.streamed else load_text
+    text = read(setup.text, setup.byte_pairs or None, setup.validation)
+    held_out = np.array(text.validation[: setup.held_out])
+    for name, tokens in (("training", text.train), ("held-out", held_out)):
+        try:
+            check_crops(len(tokens), setup.context)
+        except ValueError as error:
+            raise ValueError(f"{name} part of text={setup.text!r}: {error}") from None
+    lengths = np.array([len(spelling) for spelling in text.vocabulary.spellings], np.int32)
+    files = {VOCABULARY: text.vocabulary.to_json() + "\n"}
+    if not setup.streamed:
+        return Inputs(lm.Data(text.train, held_out, lengths), files=files)
+    data = lm.Data(np.zeros(0, text.train.dtype), held_out, lengths)
+    return Inputs(data, files=files, feed=Crops(text.train, setup.batch_size, setup.context))
+
+
+def recipe(name: str, setup: lm.Setup, hyper: lm.Hyper, budget: Budget, about: str) -> Recipe:
+    return Recipe(
+        name=name,
+        make=lm.make,
+        setup=setup,
+        hyper=hyper,
+        load=load,
+        budget=budget,
+        watch=(
+            "validation_loss",
+            "best_noisy_validation_loss",
+            "noisy_validation_loss",
+            "validation_bits_per_byte",
+            "loss",
+        ),
+        best="-noisy_validation_loss",
+        about=about,
+    )
+
+
+LM = recipe(
+    "lm",
+    lm.Setup(),
+    lm.Hyper(),
+    Budget(steps=2000, chunk=50, record_every=50, evaluate_every=250),
+    about="""A language model of any text in UTF-8, by characters or byte pairs, with a Transformer or a recurrent layer.
+
+    python scripts/train.py lm --setup.text my.txt --setup.byte-pairs 2048
+    python scripts/generate.py runs/lm-... --prompt "Once" """,
+)
+
+# nanoGPT's settings for the characters of tiny Shakespeare; its rate rises from the first update on over 100 updates.
+NANOGPT_CPU = recipe(
+    "nanogpt-char-cpu",
+    lm.Setup(),
+    lm.Hyper(),
+    Budget(steps=2000, chunk=50, record_every=50, evaluate_every=250),
+    about="""nanoGPT's small setting for tiny Shakespeare: 4 layers of 128, context 64, 2000 updates of 12 crops.
+
+    python scripts/train.py nanogpt-char-cpu --seeds 5""",
+)
+
+NANOGPT_GPU = recipe(
+    "nanogpt-char-gpu",
+    lm.Setup(
+        layers=6,
+        heads=6,
+        width=384,
+        hidden=1536,
+        context=256,
+        batch_size=64,
+        dropout=0.2,
+        compute_dtype="bfloat16",
+        evaluation_batches=200,
+    ),
+    lm.Hyper(warmup=0.02),
+    Budget(steps=5000, chunk=50, record_every=50, evaluate_every=250),
+    about="""nanoGPT's larger setting for tiny Shakespeare, for an accelerator: 6 layers of 384, context 256, 5000 updates of
+    64 crops.
+
+    python scripts/train.py nanogpt-char-gpu""",
+)
+
+RECIPES = (LM, NANOGPT_CPU, NANOGPT_GPU)
