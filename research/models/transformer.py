@@ -234,7 +234,7 @@ class Normalization(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         norm = nn.LayerNorm(1e-5, use_bias=self.shape.bias, dtype=jnp.float32, use_fast_variance=False, name="norm")
-        return norm(x).astype(self.shape.dtype)
+        return norm(x.astype(jnp.float32)).astype(self.shape.dtype)
 
 
 class Attention(nn.Module):
