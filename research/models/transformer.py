@@ -160,7 +160,9 @@ def attend(
         fused: Literal["cudnn", "xla"] = (
             "cudnn" if jax.default_backend() == "gpu" and query.dtype.itemsize == 2 else "xla"
         )
-        mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=causal, implementation=fused)
+        # Its scale is a float64 of NumPy's, which strict promotion refuses beside 16 bits.
+        with jax.numpy_dtype_promotion("standard"):
+            mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=causal, implementation=fused)
         return mixed.swapaxes(1, 2)  # [B, H, T, D]
     scores = jnp.einsum("bhtd,bhsd->bhts", query, key, preferred_element_type=jnp.float32)
     visible = causal_mask(query.shape[2], key.shape[2]) if causal else None
