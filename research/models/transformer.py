@@ -155,21 +155,23 @@ def attend(
     query f[B,H,T,D], key and value f[B,H,S,D], mask bool[B|1,1,T|1,S] True where visible; drop of weights f32[B,H,T,S]
     -> f[B,H,T,D]
     """
+    fused: Literal["cudnn", "xla"] = "xla"
+    if drop is None and jax.default_backend() == "gpu" and query.dtype.itemsize == 2:
+        fused = "cudnn"
+    dtype = query.dtype
+    if fused == "xla":
+        # Products of 16 bits with sums of 32 have a gradient of mixed dtypes, which strict promotion refuses.
+        query, key, value = (x.astype(jnp.float32) for x in (query, key, value))
     if drop is None:
         query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))  # [B, T, H, D]
-        fused: Literal["cudnn", "xla"] = (
-            "cudnn" if jax.default_backend() == "gpu" and query.dtype.itemsize == 2 else "xla"
-        )
-        # Its scale is a float64 of NumPy's, which strict promotion refuses beside 16 bits.
-        with jax.numpy_dtype_promotion("standard"):
-            mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=causal, implementation=fused)
-        return mixed.swapaxes(1, 2)  # [B, H, T, D]
-    scores = jnp.einsum("bhtd,bhsd->bhts", query, key, preferred_element_type=jnp.float32)
+        mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=causal, implementation=fused)
+        return mixed.swapaxes(1, 2).astype(dtype)  # [B, H, T, D]
+    scores = jnp.einsum("bhtd,bhsd->bhts", query, key)
     visible = causal_mask(query.shape[2], key.shape[2]) if causal else None
     for hidden in (mask, visible):
         scores = scores if hidden is None else jnp.where(hidden, scores, jnp.finfo(jnp.float32).min)
     weights = drop(jax.nn.softmax(scores / math.sqrt(query.shape[-1]), -1))
-    return jnp.einsum("bhts,bhsd->bhtd", weights.astype(value.dtype), value)
+    return jnp.einsum("bhts,bhsd->bhtd", weights, value).astype(dtype)
 
 
 def gelu(x: Array) -> Array:
