@@ -247,4 +247,4 @@ def test_a_run_generates_text_from_its_folder_alone_or_says_why_not(tmp_path):
         code, text, said = script("generate.py", folder, *arguments)
         assert code == 2 and told in said and not text, said
     code, _, said = script("generate.py", tmp_path)
-    assert code == 2 and "holds no manifest.json" in said
+    assert code == 2 and "so it is no language model's run" in said

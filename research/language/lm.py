@@ -177,7 +177,7 @@ def step(setup: Setup, state: State, hyper: Hyper, data: Data, tick: Tick) -> tu
     crop_key, dropout_key = jax.random.split(tick.key)
     crops = tick.feed if setup.streamed else draw_crops(crop_key, data.train, setup.batch_size, setup.context)
     loss, gradient = accumulated(setup, model_of(setup, data.lengths.shape[0]), state.params, crops, dropout_key)
-    norm = optax.global_norm(gradient)
+    norm = optax.tree.norm(gradient)
     gradient, _ = optax.clip_by_global_norm(hyper.max_gradient_norm).update(gradient, optax.EmptyState())
     rate = hyper.learning_rate * schedules.cosine(tick.index, tick.total, hyper.warmup, hyper.final_learning_rate)
     adam = optax.scale_by_adam(hyper.beta1, hyper.beta2)

@@ -155,23 +155,20 @@ def attend(
     query f[B,H,T,D], key and value f[B,H,S,D], mask bool[B|1,1,T|1,S] True where visible; drop of weights f32[B,H,T,S]
     -> f[B,H,T,D]
     """
-    fused: Literal["cudnn", "xla"] = "xla"
-    if drop is None and jax.default_backend() == "gpu" and query.dtype.itemsize == 2:
-        fused = "cudnn"
     dtype = query.dtype
-    if fused == "xla":
-        # Products of 16 bits with sums of 32 have a gradient of mixed dtypes, which strict promotion refuses.
-        query, key, value = (x.astype(jnp.float32) for x in (query, key, value))
-    if drop is None:
+    if drop is None and jax.default_backend() == "gpu" and dtype.itemsize == 2:
         query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))  # [B, T, H, D]
-        mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=causal, implementation=fused)
-        return mixed.swapaxes(1, 2).astype(dtype)  # [B, H, T, D]
-    scores = jnp.einsum("bhtd,bhsd->bhts", query, key)
+        fused = jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=causal, implementation="cudnn")
+        return fused.swapaxes(1, 2)
+    # In this layout, and with the smaller factor scaled, a step on a CPU takes a twentieth less than with XLA's form of
+    # that function. Products of 16 bits with sums of 32 have a gradient of mixed dtypes, which strict promotion refuses.
+    query, key, value = (x.astype(jnp.float32) for x in (query, key, value))
+    scores = jnp.einsum("bhtd,bhsd->bhts", query * (1.0 / math.sqrt(query.shape[-1])), key)
     visible = causal_mask(query.shape[2], key.shape[2]) if causal else None
-    for hidden in (mask, visible):
-        scores = scores if hidden is None else jnp.where(hidden, scores, jnp.finfo(jnp.float32).min)
-    weights = drop(jax.nn.softmax(scores / math.sqrt(query.shape[-1]), -1))
-    return jnp.einsum("bhts,bhsd->bhtd", weights, value).astype(dtype)
+    for shown in (mask, visible):
+        scores = scores if shown is None else jnp.where(shown, scores, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(scores, -1)
+    return jnp.einsum("bhts,bhsd->bhtd", drop(weights) if drop else weights, value).astype(dtype)
 
 
 def gelu(x: Array) -> Array:
@@ -188,14 +185,14 @@ def product(x: Array, kernel: Array, dtype: Any) -> Array:
 
 def _product_gradient(dtype: Any, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    rows, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1]).astype(x.dtype)
-    over: Callable[..., Any] = lambda x, y: (((x,), (y,)), ((), ()))
-    # XLA copies the first operand of a product over rows, transposed, with all that leads to it: let it be the narrow one.
-    if rows.shape[1] <= gradients.shape[1]:
-        total = lax.dot_general(rows, gradients, over(0, 0), preferred_element_type=jnp.float32)
-    else:
-        total = lax.dot_general(gradients, rows, over(0, 0), preferred_element_type=jnp.float32).T
-    return lax.dot_general(gradients, kernel, over(1, 1)).reshape(x.shape), total.astype(kernel.dtype)
+    gradient = gradient.astype(x.dtype)
+    # Over all leading dimensions at once, and the input first: XLA copies the first operand transposed, together with all
+    # that leads to it, which is short for an input and the whole residual chain for a gradient; and of rows in one
+    # dimension it makes no copy, and a product at two thirds of the speed.
+    leading = tuple(range(x.ndim - 1))
+    total = lax.dot_general(x, gradient, ((leading, leading), ((), ())), preferred_element_type=jnp.float32)
+    before = lax.dot_general(gradient, kernel, (((x.ndim - 1,), (1,)), ((), ())))
+    return before, total.astype(kernel.dtype)
 
 
 product.defvjp(lambda x, kernel, dtype: (product(x, kernel, dtype), (x, kernel)), _product_gradient)
@@ -259,8 +256,8 @@ class Attention(nn.Module):
 
     def heads(self, x: Array, parts: int) -> list[Array]:
         """f[B,T,parts*C] -> as many f[B,H,T,D]"""
-        split = x.reshape(*x.shape[:2], parts, self.shape.heads, -1)  # [B, T, parts, H, D]
-        return [split[:, :, i].swapaxes(1, 2) for i in range(parts)]
+        split = jnp.split(x, parts, -1)  # its gradient is a concatenation, that of slices a sum
+        return [part.reshape(*x.shape[:2], self.shape.heads, -1).swapaxes(1, 2) for part in split]
 
     def remember(self, memory: Array) -> KeyValue:
         """f[B,S,C] -> keys and values for `cross` attention"""

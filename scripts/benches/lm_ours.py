@@ -35,8 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe = {"cpu": NANOGPT_CPU, "gpu": NANOGPT_GPU}[options.setting]
     setup, rows = recipe.setup, options.rows or options.cores
-    if jax.default_backend() == "cpu":
-        jax.config.update("jax_num_cpu_devices", min(rows, options.cores))
+    jax.config.update("jax_num_cpu_devices", min(rows, options.cores))
     placement = Placement.choose(rows)
 
     random = np.random.default_rng(0)
