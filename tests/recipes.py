@@ -1,6 +1,7 @@
 """Every recipe of the catalog, and every probe, cut to a size that the contract suite runs in seconds."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from probes import PROBES
 
@@ -10,7 +11,21 @@ from research.engine.plan import Budget, Plan, Recipe, Row
 SMALL = Budget(steps=20, chunk=10, record_every=5, evaluate_every=10)
 
 # What makes each recipe tiny; a recipe missing here fails the suite, so that none escapes it.
+LANGUAGE = {
+    "text": str(Path(__file__).parent / "own" / "linear.py"),
+    "layers": 1,
+    "heads": 2,
+    "width": 8,
+    "hidden": 16,
+} | {
+    "context": 6,
+    "batch_size": 4,
+    "evaluation_batches": 2,
+}
 TINY: dict[str, dict] = {
+    "lm": LANGUAGE | {"byte_pairs": 260, "dropout": 0.1},
+    "nanogpt-char-cpu": LANGUAGE,
+    "nanogpt-char-gpu": LANGUAGE | {"mixer": "lstm", "remat": True},
     "classify": {"net": "conv32", "batch_size": 8, "evaluation_batch": 60, "cutout": 2, "flip": True},
     "classify-cifar10": {"data": "digits", "net": "lenet", "batch_size": 8, "evaluation_batch": 60, "shift": 1}
     | {"optimizer": "momentum"},
@@ -48,6 +63,10 @@ def tiny(name: str) -> Recipe:
 
 
 NAMES = [*PROBES, *RECIPES]
+# Recipes that share `make` run the same functions: what is costly and asks about these functions is asked once for each.
+METHODS = list({(PROBES.get(name) or find(name)).make: name for name in reversed(NAMES)}.values())
+# What asks about compiled programs, of those too that have other networks.
+PROGRAMS = [*METHODS, "ppo-recurrent", "ppo-breakout"]
 
 
 def plan_of(recipe: Recipe, seeds: int = 3, chunk: int | None = None, **hyper: float) -> Plan:

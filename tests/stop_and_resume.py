@@ -1,4 +1,4 @@
-"""`stop_and_resume.py OUT stop` runs every recipe for one chunk and is stopped; `... resume` runs them to their end."""
+"""`stop_and_resume.py OUT stop` runs every program for one chunk and is stopped; `... resume` runs them to their end."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import conftest  # noqa: F401  the same settings as the tests
-from recipes import NAMES, plan_of, tiny
+from recipes import PROGRAMS, plan_of, tiny
 
 from research.engine.lane import Lane
 from research.engine.run import run
@@ -21,7 +21,7 @@ def advance_and_be_stopped(*args):
     return advance(*args)
 
 
-for name in NAMES:
+for name in PROGRAMS:
     Lane.advance = advance_and_be_stopped if what == "stop" else advance
     try:
         folder = run(plan_of(tiny(name)), out, device_count=1)

@@ -1,4 +1,5 @@
-"""The contract that every recipe and every probe keeps: what the engine promises holds for all of them."""
+"""The contract that every recipe and every probe keeps: what the engine promises holds for all of them. Recipes that share
+a program stand for each other wherever a program is run."""
 
 import os
 import subprocess
@@ -9,10 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import PROBES
-from recipes import NAMES, plan_of, tiny
+from recipes import METHODS, NAMES, PROGRAMS, plan_of, tiny
 
-from research.catalog import find
 from research.engine.chunk import advance, begin
 from research.engine.lane import Lane
 from research.engine.placement import Placement
@@ -24,10 +23,11 @@ every_recipe = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]
 )
 
-# Recipes that share `make` run the same functions: what is costly and asks about these functions is asked once for each.
-METHODS = list({(PROBES.get(name) or find(name)).make: name for name in reversed(NAMES)}.values())
 every_method = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in METHODS]
+)
+every_program = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in PROGRAMS]
 )
 
 
@@ -81,7 +81,7 @@ def test_step_keeps_structure_shapes_and_dtypes(name):
     assert all(x.shape == (1,) for x in jax.tree.leaves(metrics)), "metrics are scalars"
 
 
-@every_recipe
+@every_program
 def test_second_chunk_new_hyper_and_new_length_do_not_compile(name, tmp_path):
     recipe = tiny(name)
     run(plan_of(recipe), tmp_path, device_count=1)
@@ -123,7 +123,7 @@ def test_chunk_length_does_not_change_bits(name):
         assert_close(metrics, other_metrics, 1e-6)
 
 
-@every_recipe
+@every_program
 def test_a_row_equals_its_solo_run(name):
     recipe = tiny(name)
     together, _ = go(lane_of(plan_of(recipe, seeds=3)))
@@ -131,7 +131,7 @@ def test_a_row_equals_its_solo_run(name):
     assert_close(jax.tree.map(lambda x: x[:1], together), alone)
 
 
-@every_recipe
+@every_program
 def test_nan_stays_in_its_row(name):
     recipe = tiny(name)
     lane = lane_of(plan_of(recipe, seeds=3))
@@ -156,7 +156,7 @@ def is_jaxpr(x) -> bool:
     return hasattr(x, "eqns") or hasattr(x, "jaxpr")
 
 
-@every_recipe
+@every_program
 def test_branches_survive_the_rows(name):
     plan = plan_of(tiny(name), seeds=3)
     lane = lane_of(plan)
@@ -170,7 +170,7 @@ def test_branches_survive_the_rows(name):
         assert conds(single.jaxpr) == 1
 
 
-@every_recipe
+@every_program
 def test_a_chunk_moves_nothing_between_host_and_device(name):
     lane = lane_of(plan_of(tiny(name)))
     state, feed = lane.start(), lane.feed(0)
@@ -200,7 +200,7 @@ def test_rows_over_eight_devices_equal_rows_on_one_and_never_talk(name):
         assert word not in program.as_text()
 
 
-@every_recipe
+@every_program
 def test_one_runs_batch_over_devices_equals_one_device(name):
     plan = plan_of(tiny(name), seeds=1)
     placement = Placement.choose(1, 2)
@@ -225,7 +225,7 @@ def resumed_elsewhere(tmp_path_factory):
 
 # These share two processes' work, not programs: they go to one worker.
 @pytest.mark.xdist_group("resumed")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_saved_and_resumed_in_a_fresh_process_gives_the_same_bits(name, resumed_elsewhere):
     whole, resumed = resumed_elsewhere
     folder = run(plan_of(tiny(name)), whole, device_count=1)
