@@ -74,6 +74,10 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "torch eager": Contestant("lm_torch.py", ("--mode", "eager")),
         "torch.compile": Contestant("lm_torch.py", ("--mode", "compile")),
     },
+    "lm-stream": {
+        "streamed": Contestant("lm_stream.py", ("--by", "streamed"), cores=(1,)),
+        "resident": Contestant("lm_stream.py", ("--by", "resident"), cores=(1,)),
+    },
     "engine": {
         "ours": Contestant("engine_overhead.py", ("--by", "engine"), cores=(1,)),
         "by hand": Contestant("engine_overhead.py", ("--by", "hand"), cores=(1,)),

@@ -290,7 +290,7 @@ def test_a_text_shorter_than_a_crop_is_refused():
 
 
 def test_tinyshakespeare_is_nanogpt_s():
-    if not (ROOT / "text").exists():
+    if not (ROOT / "text" / "tinyshakespeare.txt").exists():
         pytest.skip(f"set RESEARCH_DATA_DIR to a folder that holds text/tinyshakespeare.txt (looked in {ROOT})")
     text = load_text("tinyshakespeare", root=ROOT)
     assert (len(text.train), len(text.validation), len(text.vocabulary)) == (1_003_854, 111_540, 65)
