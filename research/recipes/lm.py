@@ -67,6 +67,10 @@ NANOGPT_CPU = recipe(
     Budget(steps=2000, chunk=50, record_every=50, evaluate_every=250),
     about="""nanoGPT's small setting for tiny Shakespeare: 4 layers of 128, context 64, 2000 updates of 12 crops.
 
+    Over 5 seeds: exact validation loss 1.908 nats a character, 95 % interval [1.892, 1.924]; the best noisy one, as nanoGPT
+    tells it, 1.911 [1.879, 1.944], beside its one printed run of 1.88. 109 s a seed on 2 cores of an AMD EPYC, while
+    other work ran.
+
     python scripts/train.py nanogpt-char-cpu --seeds 5""",
 )
 
