@@ -39,17 +39,15 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
         drawn = list(dict.fromkeys([*names, study.figure.removeprefix("best_")]))
         for name, picture in figures.draw([arms_only(group) for group in members], drawn).items():
             axis = picture.axes[0]
-            axis.set_title(f"{block}: {axis.get_title(loc='left')}", loc="left", fontsize=10)
+            axis.set_title(f"{block}\n{axis.get_title(loc='left')}", loc="left", fontsize=10)
             pictures[f"{block}-{name}"] = picture
     together = scaled(study, blocks)
     if whole := figures.profile({arm: tasks for arm, tasks in together.items() if tasks}, "share of the full score"):
         pictures["profile"] = whole
-    further = [
-        *([Section(f"All of them together, {SCALE}", TOGETHER, aggregates(together))] if together else []),
-        Section(
-            "Each arm against the first, seed by seed", DIFFERENCE, differences(list(blocks.values()), study.figure)
-        ),
-    ]
+    further = [Section(f"All of them together, {SCALE}", TOGETHER, aggregates(together))] if together else []
+    if len(study.arms) > 1:
+        apart = differences(list(blocks.values()), study.figure)
+        further.append(Section("Each arm against the first, seed by seed", DIFFERENCE, apart))
     further.append(Section("What it cost", COST, [cost(group) for group in everything]))
     if not quick and study.published:
         further.append(Section("Beside published figures", PUBLISHED, published(study, blocks)))
