@@ -70,8 +70,10 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "torch.compile": Contestant("classify_torch.py", ("--mode", "compile")),
     },
     "lm": {
-        "ours": Contestant("lm_ours.py"),
+        "ours": Contestant("lm_ours.py", environment={"NPROC": "1"}),
+        "ours, one run on all cores": Contestant("lm_ours.py", ("--rows", "1"), cores=(2,)),
         "torch eager": Contestant("lm_torch.py", ("--mode", "eager")),
+        "torch eager, fused AdamW": Contestant("lm_torch.py", ("--mode", "eager", "--fused")),
         "torch.compile": Contestant("lm_torch.py", ("--mode", "compile")),
     },
     "lm-stream": {

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import tyro
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from research.command import OfRun, command, learned
 from research.data.vocabulary import Stream, from_json
-from research.engine.fields import Count, Fraction, Natural, NonNegative, check
+from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, check
 from research.language import generation, lm
 from research.recipes.lm import VOCABULARY
 
@@ -26,7 +27,7 @@ class Arguments(OfRun):
     """Draw among the k most probable tokens alone; 0 is among all."""
     top_p: Fraction = 1.0
     """Draw among the fewest most probable tokens whose probabilities sum to p."""
-    draw: Natural = 0
+    draw: Annotated[int, Interval(0, 2**32 - 1)] = 0
     """Seed of the drawing: another number is another text."""
 
 
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
     prompt = vocabulary.encode(chosen.prompt)  # what cannot be read is refused before anything is loaded
     run = learned(chosen, Console(stderr=True, highlight=False))
     model = lm.model_of(run.plan.setup, len(vocabulary))
-    sampling = generation.Sampling(chosen.temperature, chosen.top_k, chosen.top_p)
+    sampling = generation.Sampling(chosen.temperature, min(chosen.top_k, len(vocabulary)), chosen.top_p)
     key, stream = jax.random.key(chosen.draw), Stream(vocabulary)
     blocks = generation.continuation(model, run.state.params, prompt, key, chosen.tokens, sampling)
     sys.stdout.write(chosen.prompt)

@@ -19,6 +19,7 @@ from research.models.transformer import (
     attend,
     causal_mask,
     empty_cache,
+    fusible,
     gelu,
     padding_mask,
     product,
@@ -144,7 +145,7 @@ def test_an_encoder_ignores_padding_and_an_empty_text_harms_nobody():
         np.testing.assert_allclose(one, two, atol=1e-6)
 
 
-def test_attention_by_hand_and_both_ways_alike():
+def test_attention_by_hand_and_beside_jaxs():
     # One head of two numbers: scores 0 and sqrt(2) log 3 / sqrt(2) = log 3, weights 1/4 and 3/4.
     query = jnp.array([[[[1.0, 0.0]]]])
     key = jnp.array([[[[0.0, 5.0], [math.sqrt(2) * math.log(3), 7.0]]]])
@@ -153,8 +154,18 @@ def test_attention_by_hand_and_both_ways_alike():
     query, key, value = jax.random.normal(KEY, (3, 2, 2, 4, 6))
     mask = padding_mask(jnp.array([2, 0]), 4)
     for hidden, causal in ((None, True), (mask, False), (mask, True)):
-        fused, plain = (attend(query, key, value, hidden, causal, drop) for drop in (None, lambda weights: weights))
-        np.testing.assert_allclose(fused, plain, atol=1e-6)
+        ours = attend(query, key, value, hidden, causal)
+        theirs = jax.nn.dot_product_attention(
+            *(x.swapaxes(1, 2) for x in (query, key, value)), mask=hidden, is_causal=causal
+        )
+        np.testing.assert_allclose(ours, theirs.swapaxes(1, 2), atol=1e-6)
+
+
+def test_what_cudnn_fuses():
+    query = jnp.zeros((2, 4, 6, 32), jnp.bfloat16)
+    assert fusible(query, None, "gpu") and not fusible(query, None, "cpu")
+    assert not fusible(query.astype(jnp.float32), None, "gpu") and not fusible(query[..., :12], None, "gpu")
+    assert not fusible(query, padding_mask(jnp.array([1, 2]), 6), "gpu")
 
 
 def test_masks_by_hand():

@@ -36,11 +36,13 @@ ABOUT = "tokens.json"
 
 
 class Text(NamedTuple):
-    """train u16|i32[N], validation u16|i32[N], which may be mapped from a file; and what their tokens stand for"""
+    """train u16|i32[N], validation u16|i32[N], which may be mapped from a file; what their tokens stand for; and of streamed
+    texts a digest, which tells them from all others"""
 
     train: np.ndarray
     validation: np.ndarray
     vocabulary: Vocabulary
+    digest: str = ""
 
 
 def load_text(
@@ -78,7 +80,7 @@ def stream_text(
         Console(stderr=True, soft_wrap=True).print(f"writing the tokens of {path} to {folder}")
         vocabulary, (train, held_out) = _tokens(path, size, validation)
         write_tokens(folder, vocabulary, train, held_out)
-    return open_tokens(folder)
+    return open_tokens(folder)._replace(digest=name)
 
 
 def find_text(text: str | Path, root: str | Path | None = None) -> Path:

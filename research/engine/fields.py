@@ -36,6 +36,7 @@ class Interval(NamedTuple):
 Positive = Annotated[float, Interval(0, above=True)]
 NonNegative = Annotated[float, Interval(0)]
 Fraction = Annotated[float, Interval(0, 1)]
+BelowOne = Annotated[float, Interval(0, 1, below=True)]
 Count = Annotated[int, Interval(1)]
 Natural = Annotated[int, Interval(0)]
 

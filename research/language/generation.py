@@ -15,7 +15,7 @@ from jax import Array
 from research.models.transformer import GPT, empty_cache
 from research.numerics import decode
 
-BLOCK = 8  # tokens between two looks at the host
+BLOCK = 8  # tokens between two looks at the host, or fewer where half a context leaves no room for them
 
 
 class Sampling(NamedTuple):
@@ -29,7 +29,7 @@ class Sampling(NamedTuple):
 def continuation(
     model: GPT, params: Any, prompt: np.ndarray, key: Array, length: int, sampling: Sampling
 ) -> Iterator[np.ndarray]:
-    """`length` tokens that follow on a prompt int[S], in blocks i32[at most BLOCK].
+    """`length` tokens that follow on a prompt int[S], in blocks i32[at most BLOCK] of them.
 
     A model with attention sees at most T tokens. When these are full, its memory is filled anew with the later half of
     them, so that what is drawn depends on T / 2 to T tokens before it; recurrent layers remember from the prompt on.
@@ -43,13 +43,14 @@ def continuation(
 def blocks(
     model: GPT, params: Any, seen: list[int], key: Array, length: int, sampling: Sampling, limited: bool
 ) -> Iterator[np.ndarray]:
-    memory = read(model, params, seen)
-    room = model.shape.longest - len(seen) + 1
-    for number, start in enumerate(range(0, length, BLOCK)):
-        if limited and room < BLOCK:
-            seen = seen[-(model.shape.longest // 2) :]
+    memory, longest = read(model, params, seen), model.shape.longest
+    size = min(BLOCK, longest - longest // 2 + 1) if limited else BLOCK
+    room = longest - len(seen) + 1
+    for number, start in enumerate(range(0, length, size)):
+        if limited and room < size:
+            seen = seen[-(longest // 2) :]
             memory = read(model, params, seen)
-            room = model.shape.longest - len(seen) + 1
+            room = longest - len(seen) + 1
         memory, tokens = extend(
             model,
             params,
@@ -57,10 +58,11 @@ def blocks(
             jnp.int32(seen[-1]),
             jax.random.fold_in(key, number),
             jax.tree.map(jnp.asarray, sampling),
+            size,
         )
         block = np.asarray(tokens)[: length - start]
         seen += block.tolist()
-        room -= BLOCK
+        room -= size
         yield block
 
 
@@ -76,13 +78,15 @@ def absorb(model: GPT, params: Any, memory: Any, tokens: Array) -> Any:
     return model.apply(params, tokens, memory, method=GPT.decode)[1]
 
 
-@partial(jax.jit, static_argnums=0)
-def extend(model: GPT, params: Any, memory: Any, token: Array, key: Array, sampling: Sampling) -> tuple[Any, Array]:
-    """BLOCK tokens after `token` i32[], which has not been read yet -> memory, i32[BLOCK]"""
+@partial(jax.jit, static_argnums=(0, 6))
+def extend(
+    model: GPT, params: Any, memory: Any, token: Array, key: Array, sampling: Sampling, size: int
+) -> tuple[Any, Array]:
+    """Tokens after `token` i32[], which has not been read yet -> memory, i32[size]"""
 
     def next_token(memory: Any, token: Array) -> tuple[Any, Array]:
         logits, memory = model.apply(params, token[:, None], memory, method=GPT.decode)
         return memory, logits[:, 0]
 
-    memory, tokens = decode.sample(next_token, memory, token[None], key, BLOCK, *sampling)
+    memory, tokens = decode.sample(next_token, memory, token[None], key, size, *sampling)
     return memory, tokens[0]

@@ -22,7 +22,7 @@ from jax import Array, lax
 
 from research.data.text import draw_crops
 from research.engine.experiment import Experiment, Tick
-from research.engine.fields import Count, Fraction, Natural, NonNegative, Positive
+from research.engine.fields import BelowOne, Count, Fraction, Natural, NonNegative, Positive
 from research.engine.placement import spread
 from research.models.transformer import GPT, Activation, Mixer, Norm, Shape
 from research.numerics import schedules
@@ -41,14 +41,14 @@ class Setup:
     validation: Fraction = 0.1
     """Share of the text, at its end, that is held out; at most a half."""
     streamed: bool = False
-    """Read the tokens from a file while the run goes on, for texts that are larger than memory. All seeds of a run then
-    read the same crops."""
+    """Read the tokens from a file while the run goes on, for texts that are larger than memory. The crops are then the same
+    whatever the seed, which draws weights and dropout alone."""
     mixer: Mixer = "attention"
     """What lets a position read those before it: attention, or a recurrent layer."""
     layers: Count = 4
     """Blocks, each of a mixer and a feed-forward layer."""
     heads: Count = 4
-    """Attention heads, which divide the width."""
+    """Attention heads, which divide the width; recurrent layers have none."""
     width: Count = 128
     """Numbers that stand for a token between the layers."""
     hidden: Count = 512
@@ -56,14 +56,14 @@ class Setup:
     activation: Activation = "gelu"
     """In the feed-forward layers."""
     positions: Literal["learned", "sinusoidal", "rotary"] = "learned"
-    """How attention is told where a token stands."""
+    """How attention is told where a token stands; recurrent layers know."""
     norm: Norm = "pre"
     """Layer norm before what a block adds, or after it was added."""
     bias: bool = False
-    """Biases in linear layers and layer norms."""
+    """Biases in linear layers and layer norms; those of recurrent gates are always there."""
     tied: bool = True
     """The output layer's weights are the embedding's."""
-    dropout: Fraction = 0.0
+    dropout: BelowOne = 0.0
     """Share of numbers that are blanked in training."""
     context: Count = 64
     """Tokens that the model sees at once."""
@@ -72,7 +72,8 @@ class Setup:
     accumulation: Count = 1
     """Equal parts of a batch that are worked on one after another, to save memory."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of activations and of their products; parameters, norms, logits and updates are float32."""
+    """Type of activations and of their products; parameters, norms, logits, updates and, but for cuDNN's fused kernel,
+    attention's scores are float32."""
     remat: bool = False
     """Compute each block's activations twice instead of keeping them."""
     held_out: Count = 1_000_000
@@ -92,9 +93,9 @@ class Hyper(NamedTuple):
     """Share of the run over which the learning rate rises."""
     weight_decay: NonNegative = 0.1
     """Decoupled decay of matrices."""
-    beta1: Fraction = 0.9
+    beta1: BelowOne = 0.9
     """Adam's average of gradients: what is kept from one update to the next."""
-    beta2: Fraction = 0.99
+    beta2: BelowOne = 0.99
     """Adam's average of squared gradients, likewise."""
     max_gradient_norm: Positive = 1.0
     """Global norm that a gradient is scaled down to."""
@@ -141,6 +142,8 @@ def check(setup: Setup) -> None:
         raise ValueError(
             f"accumulation={setup.accumulation} does not divide batch_size={setup.batch_size}; nearest: {nearest}"
         )
+    if setup.context < 2:
+        raise ValueError(f"context={setup.context} leaves nothing to look at; use at least 2, usual: 64")
     model_of(setup, 1)
 
 

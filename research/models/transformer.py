@@ -51,7 +51,8 @@ class Shape:
     tied               the last layer is the embedding's transpose (Press and Wolf 2017)
     scaled             embeddings are multiplied by sqrt(width) (Vaswani et al. 2017, section 3.4)
     dropout            of embeddings and of what is added to the residual; attention_dropout of attention's weights
-    dtype              of the computation; parameters, normalisation, softmax and logits are float32
+    dtype              of the computation; parameters, normalisation, logits and attention's scores and weights are float32,
+                       unless cuDNN's fused attention takes over (see `fusible`; not where attention drops weights)
     remat              blocks are computed again for the gradient instead of kept
     """
 
@@ -156,7 +157,7 @@ def attend(
     -> f[B,H,T,D]
     """
     dtype = query.dtype
-    if drop is None and jax.default_backend() == "gpu" and dtype.itemsize == 2:
+    if drop is None and fusible(query, mask, jax.default_backend()):
         query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))  # [B, T, H, D]
         fused = jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=causal, implementation="cudnn")
         return fused.swapaxes(1, 2)
@@ -171,16 +172,26 @@ def attend(
     return jnp.einsum("bhts,bhsd->bhtd", drop(weights) if drop else weights, value).astype(dtype)
 
 
+def fusible(query: Array, mask: Array | None, backend: str) -> bool:
+    """True where cuDNN has an attention of one kernel for query f[B,H,T,D]: 16 bits, heads of certain widths; with a mask it
+    would ask for one of T rows."""
+    width = query.shape[-1]
+    return backend == "gpu" and query.dtype.itemsize == 2 and mask is None and width % 8 == 0 and width <= 128
+
+
 def gelu(x: Array) -> Array:
-    """x times the normal distribution function (Hendrycks and Gimpel 2016), exact: `erf` takes a third of `erfc`'s time."""
-    return 0.5 * x * (1.0 + lax.erf(x * math.sqrt(0.5)))
+    """x times the normal distribution function (Hendrycks and Gimpel 2016), exact in float32: `erf` takes a third of
+    `erfc`'s time, and in 16 bits their sum with 1 would cancel."""
+    y = x.astype(jnp.float32)
+    return (0.5 * y * (1.0 + lax.erf(y * math.sqrt(0.5)))).astype(x.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def product(x: Array, kernel: Array, dtype: Any) -> Array:
-    """x f[...,I] times kernel f[I,O] -> [...,O] of `dtype`, and a gradient that is faster on a CPU."""
+    """x f[...,I] times kernel f32[I,O], rounded to x's type -> [...,O] of `dtype`. The kernel's gradient is not rounded, and
+    faster on a CPU than the one that JAX derives."""
     rows = x.reshape(-1, x.shape[-1])  # [..., I]
-    return jnp.matmul(rows, kernel, preferred_element_type=dtype).reshape(*x.shape[:-1], -1)
+    return jnp.matmul(rows, kernel.astype(x.dtype), preferred_element_type=dtype).reshape(*x.shape[:-1], -1)
 
 
 def _product_gradient(dtype: Any, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
@@ -190,9 +201,14 @@ def _product_gradient(dtype: Any, saved: tuple[Array, Array], gradient: Array) -
     # that leads to it, which is short for an input and the whole residual chain for a gradient; and of rows in one
     # dimension it makes no copy, and a product at two thirds of the speed.
     leading = tuple(range(x.ndim - 1))
-    total = lax.dot_general(x, gradient, ((leading, leading), ((), ())), preferred_element_type=jnp.float32)
-    before = lax.dot_general(gradient, kernel, (((x.ndim - 1,), (1,)), ((), ())))
-    return before, total.astype(kernel.dtype)
+    over = ((leading, leading), ((), ()))
+    whole = partial(lax.dot_general, dimension_numbers=over, preferred_element_type=jnp.float32)
+    # XLA's products on a CPU do not take 16 bits and give 32 (jaxlib 0.10.2).
+    total = lax.platform_dependent(
+        x, gradient, cpu=lambda *a: whole(*(y.astype(jnp.float32) for y in a)), default=whole
+    )
+    before = lax.dot_general(gradient, kernel.astype(x.dtype), (((x.ndim - 1,), (1,)), ((), ())))
+    return before, total
 
 
 product.defvjp(lambda x, kernel, dtype: (product(x, kernel, dtype), (x, kernel)), _product_gradient)
@@ -220,7 +236,7 @@ class Linear(nn.Module):
             scale = (inputs + outputs) / (inputs + outputs / self.parts)
             init = nn.initializers.variance_scaling(scale, "fan_avg", "uniform")
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
-        y = product(x.astype(shape.dtype), kernel.astype(shape.dtype), shape.dtype)
+        y = product(x.astype(shape.dtype), kernel, shape.dtype)
         if not shape.bias:
             return y
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(shape.dtype)
@@ -430,7 +446,7 @@ class Embedding(nn.Module):
 
     def logits(self, x: Array) -> Array:
         """f[B,T,C] -> f32[B,T,V]"""
-        return product(x, self.table.T.astype(x.dtype), jnp.float32)
+        return product(x, self.table.T, jnp.float32)
 
 
 class Output(nn.Module):
@@ -443,7 +459,7 @@ class Output(nn.Module):
     def __call__(self, x: Array) -> Array:
         init = nn.initializers.normal(0.02 if self.shape.weights == "normal" else self.shape.width**-0.5)
         kernel = self.param("kernel", init, (self.shape.width, self.vocabulary))
-        return product(x, kernel.astype(x.dtype), jnp.float32)
+        return product(x, kernel, jnp.float32)
 
 
 class GPT(nn.Module):
@@ -470,6 +486,12 @@ class GPT(nn.Module):
         return self.logits(x), cache
 
 
+def only_attention(shape: Shape) -> None:
+    """Raises ValueError for a recurrent mixer, which sees no mask and nothing behind it."""
+    if shape.mixer != "attention":
+        raise ValueError(f"mixer={shape.mixer!r} sees only what comes before; an encoder needs mixer='attention'")
+
+
 class Encoder(nn.Module):
     """Vectors that each see the whole text, and no padding behind it (Vaswani et al. 2017; Devlin et al. 2019)."""
 
@@ -477,6 +499,7 @@ class Encoder(nn.Module):
     vocabulary: int
 
     def setup(self) -> None:
+        only_attention(self.shape)
         self.embedding = Embedding(self.shape, self.vocabulary)
         self.stack = Stack(self.shape)
 
@@ -497,6 +520,7 @@ class EncoderDecoder(nn.Module):
     source_vocabulary: int | None = None
 
     def setup(self) -> None:
+        only_attention(self.shape)
         self.embedding = Embedding(self.shape, self.vocabulary)
         if self.source_vocabulary is not None:
             self.source_embedding = Embedding(self.shape, self.source_vocabulary)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from research.data.text import Crops, check_crops, load_text, stream_text
+from research.data.text import Crops, load_text, stream_text
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.language import lm
@@ -12,20 +12,29 @@ VOCABULARY = "vocabulary.json"
 
 def load(setup: lm.Setup) -> Inputs:
     """Tokens of a text, whole or as a feed, and its vocabulary for whoever generates text from the run."""
+    if 0 < setup.byte_pairs < 256:
+        raise ValueError(
+            f"byte_pairs={setup.byte_pairs} must be 0, for characters, or at least 256, the bytes; usual: 2048"
+        )
     read = stream_text if setup.streamed else load_text
     text = read(setup.text, setup.byte_pairs or None, setup.validation)
     held_out = np.array(text.validation[: setup.held_out])
-    for name, tokens in (("training", text.train), ("held-out", held_out)):
-        try:
-            check_crops(len(tokens), setup.context)
-        except ValueError as error:
-            raise ValueError(f"{name} part of text={setup.text!r}: {error}") from None
+    for name, tokens, repair in (
+        ("training", text.train, "a longer text, or a smaller context"),
+        ("held-out", held_out, "a longer text, a larger validation or held_out, or a smaller context"),
+    ):
+        if len(tokens) <= setup.context:
+            raise ValueError(
+                f"the {name} part of text={setup.text!r} has {len(tokens)} tokens, and context={setup.context} needs at "
+                f"least {setup.context + 1}; give {repair}"
+            )
     lengths = np.array([len(spelling) for spelling in text.vocabulary.spellings], np.int32)
     files = {VOCABULARY: text.vocabulary.to_json() + "\n"}
     if not setup.streamed:
         return Inputs(lm.Data(text.train, held_out, lengths), files=files)
     data = lm.Data(np.zeros(0, text.train.dtype), held_out, lengths)
-    return Inputs(data, files=files, feed=Crops(text.train, setup.batch_size, setup.context))
+    note = f"crops streamed from text {text.digest}, the same for every seed"
+    return Inputs(data, note=note, files=files, feed=Crops(text.train, setup.batch_size, setup.context))
 
 
 def recipe(name: str, setup: lm.Setup, hyper: lm.Hyper, budget: Budget, about: str) -> Recipe:

@@ -81,10 +81,13 @@ def last_lines(run: Run) -> list[dict[str, Any]]:
         last[line["row"]] |= run_folder.figures(line)
     if best := run.manifest.get("best"):
         name, choose = best.removeprefix("-"), min if best.startswith("-") else max
-        for row, figures in enumerate(last):
-            values = [line[name] for line in run.evaluations if line["row"] == row and line.get(name) is not None]
-            if values:
-                figures[f"best_{name}"] = choose(values)
+        values: list[list[float]] = [[] for _ in run.rows]
+        for line in run.evaluations:
+            if line.get(name) is not None:
+                values[line["row"]].append(line[name])
+        for figures, known in zip(last, values, strict=True):
+            if name in figures:  # a row that diverged has none, whatever it had before
+                figures[f"best_{name}"] = choose(known) if figures[name] is not None else None
     # A figure that shares its name with a field of the summary is told apart by a dot.
     return [
         {

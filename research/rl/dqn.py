@@ -69,8 +69,8 @@ class Setup:
     activation: Activation = "relu"
     """Between the layers."""
     initial_weights: Initial = "uniform"
-    """What the network's weights are drawn from. Orthogonal ones are several times as large, and values learned from such a
-    start overshoot and come back late or never."""
+    """What the network's weights are drawn from. Behind the first layer orthogonal ones are twice as large, and so are the
+    first values; learned from there they overshoot and come back late or never."""
     double: bool = True
     """Let the learned network choose the action that the target network values."""
     dueling: bool = False

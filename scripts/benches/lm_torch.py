@@ -54,6 +54,7 @@ class Model(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--mode", choices=("eager", "compile"), default="eager")
+    parser.add_argument("--fused", action="store_true", help="AdamW as one operation")
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--steps", type=int, default=60)
     options = parser.parse_args()
@@ -65,7 +66,7 @@ def main() -> None:
     kinds = [
         {"params": [w for w in weights if (w.dim() > 1) == decays], "weight_decay": 0.1 * decays} for decays in (1, 0)
     ]
-    optimizer = torch.optim.AdamW(kinds, lr=1e-3, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(kinds, lr=1e-3, betas=(0.9, 0.99), fused=options.fused)
     text = torch.randint(0, CHARACTERS, (1_003_854,))
 
     def step() -> None:
