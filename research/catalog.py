@@ -15,6 +15,8 @@ RECIPES = {
     "lm": "research.recipes.lm:LM",
     "nanogpt-char-cpu": "research.recipes.lm:NANOGPT_CPU",
     "nanogpt-char-gpu": "research.recipes.lm:NANOGPT_GPU",
+    "translate": "research.recipes.translate:TRANSLATE",
+    "translate-tiny": "research.recipes.translate:TINY",
     "a2c": "research.recipes.policy_gradient:A2C",
     "dqn": "research.recipes.dqn:DQN",
     "ppo": "research.recipes.ppo:PPO",

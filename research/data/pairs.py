@@ -145,13 +145,19 @@ class Buckets(NamedTuple):
 
 
 def bucketed(
-    source: Sequence[np.ndarray], target: Sequence[np.ndarray], lengths: Sequence[int], tokens: int, seed: int = 0
+    source: Sequence[np.ndarray],
+    target: Sequence[np.ndarray],
+    lengths: Sequence[int],
+    tokens: int,
+    seed: int = 0,
+    multiple: int = 1,
 ) -> tuple[Buckets, int]:
     """Puts each pair into the first bucket with room for both sentences -> buckets, how many pairs were too long.
 
     source, target  int[<L], encoded, without special tokens
     lengths         room in each bucket, rising, for a sentence and one special token; an empty bucket is left out
     tokens          what a batch holds, padding counted, of either language
+    multiple        of which the pairs in a batch are one
     Raises ValueError for lengths that do not rise, a batch too small for a pair, and where every pair is too long.
     """
     if list(lengths) != sorted(set(lengths)) or not lengths:
@@ -165,7 +171,7 @@ def bucketed(
         if len(members):
             inputs = padded([source[n] for n in members], length)
             goals = padded([target[n] for n in members], length + 1, begin=True)
-            batches = max(1, round(len(members) / bucket_rows(length, tokens)))
+            batches = max(1, round(len(members) / bucket_rows(length, tokens, multiple)))
             order += [len(tables)] * batches
             tables.append((inputs, goals))
     if not tables:
@@ -175,11 +181,15 @@ def bucketed(
     return Buckets(tuple(tables), *_scheduled(np.array(order, np.int32), seed)), int((chosen == len(lengths)).sum())
 
 
-def bucket_rows(length: int, tokens: int) -> int:
-    """The pairs in a batch of a bucket: as many as fill it. Raises ValueError where none does."""
-    if tokens < length:
-        raise ValueError(f"tokens={tokens} is less than a sentence of the bucket of {length}; give at least {length}")
-    return tokens // length
+def bucket_rows(length: int, tokens: int, multiple: int = 1) -> int:
+    """The pairs in a batch of a bucket: the largest multiple that fits. Raises ValueError where none does."""
+    rows = tokens // length // multiple * multiple
+    if not rows:
+        pairs = "a sentence" if multiple == 1 else f"{multiple} sentences"
+        raise ValueError(
+            f"tokens={tokens} is less than {pairs} of the bucket of {length}; give at least {length * multiple}"
+        )
+    return rows
 
 
 def _scheduled(order: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -29,6 +29,7 @@ Activation = Literal["gelu", "relu", "swiglu"]
 Positions = Literal["learned", "sinusoidal", "rotary", "none"]
 Weights = Literal["normal", "xavier"]
 KeyValue = tuple[Array, Array]  # f[B,H,S,D] each
+WEIGHTS = "attention_weights"  # flax collection, filled only where it is asked for
 
 RECURRENT: dict[str, Any] = {
     "elman": rnn.Elman,
@@ -179,6 +180,16 @@ def fusible(query: Array, mask: Array | None, backend: str) -> bool:
     return backend == "gpu" and query.dtype.itemsize == 2 and mask is None and width % 8 == 0 and width <= 128
 
 
+def attention_weights(query: Array, key: Array, mask: Array | None) -> Array:
+    """What `attend` weighs values with: of values that are the unit vectors, it mixes the weights themselves.
+
+    query f[B,H,T,D], key f[B,H,S,D], mask bool[B|1,1,T|1,S] -> f32[B,H,T,S]
+    """
+    places = key.shape[2]
+    units = jnp.broadcast_to(jnp.eye(places, dtype=jnp.float32), (*key.shape[:2], places, places))
+    return attend(query.astype(jnp.float32), key.astype(jnp.float32), units, mask, False)
+
+
 def gelu(x: Array) -> Array:
     """x times the normal distribution function (Hendrycks and Gimpel 2016), exact in float32: `erf` takes a third of
     `erfc`'s time, and in 16 bits their sum with 1 would cancel."""
@@ -288,6 +299,8 @@ class Attention(nn.Module):
     def across(self, x: Array, memory: KeyValue, mask: Array | None, train: bool) -> Array:
         """x f[B,T,C], memory of S positions, mask bool[B|1,1,1,S] -> f[B,T,C]"""
         (query,) = self.heads(self.query(x), 1)
+        if self.is_mutable_collection(WEIGHTS) and not self.is_initializing():  # for `alignment` alone
+            self.sow(WEIGHTS, "cross", attention_weights(query, memory[0], mask))
         return self.mixed(query, *memory, mask, False, train)
 
     def __call__(
@@ -548,3 +561,13 @@ class EncoderDecoder(nn.Module):
         """tokens i32[B,T] behind those in the cache -> logits f32[B,T,V] and the cache with T more"""
         x, cache = self.decoder(self.embedding(tokens, cache.position), memory=memory, cache=cache)
         return self.logits(x), cache
+
+
+def alignment(net: EncoderDecoder, params: Any, source: Array, lengths: Array, target: Array) -> Array:
+    """Where each layer's heads look in the source while they read a target (Bahdanau et al. 2015, figure 3).
+
+    source i32[B,S], lengths i32[B], target i32[B,T] -> f32[layers,B,H,T,S], sums over S of 1
+    """
+    _, kept = net.apply(params, source, lengths, target, mutable=WEIGHTS)
+    blocks: Any = kept[WEIGHTS]["decoder"]
+    return jnp.stack([blocks[f"blocks_{i}"]["cross_attention"]["cross"][0] for i in range(net.shape.layers)])

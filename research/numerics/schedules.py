@@ -23,3 +23,12 @@ def cosine(index: Array, total: Array, share: Array, floor: Array | float = 0.0)
     passed = index.astype(jnp.float32) - share * ticks
     progress = jnp.clip(passed / jnp.maximum((1.0 - share) * ticks, 1.0), 0.0, 1.0)
     return warmup(index, total, share) * (floor + (1.0 - floor) * 0.5 * (1.0 + jnp.cos(jnp.pi * progress)))
+
+
+def inverse_square_root(index: Array, total: Array, share: Array) -> Array:
+    """Warm-up, then falls with the root of the ticks taken (Vaswani et al. 2017, section 5.3), where the highest value is 1.
+
+    index i32[], total i32[], share f32[] from 0 to 1 -> f32[]
+    """
+    ticks = jnp.maximum(share * total.astype(jnp.float32), 1.0)
+    return warmup(index, total, share) * jnp.sqrt(ticks / jnp.maximum(index.astype(jnp.float32) + 1.0, ticks))
