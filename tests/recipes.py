@@ -10,6 +10,14 @@ from research.engine.plan import Budget, Plan, Recipe, Row
 
 SMALL = Budget(steps=20, chunk=10, record_every=5, evaluate_every=10)
 
+# Pairs of our own: the tests need no data folder.
+PHRASES = {
+    side: str(Path(__file__).with_name("own") / f"phrases.{name}")
+    for side, name in (("source", "en"), ("target", "de"))
+}
+TRANSLATION = PHRASES | {"byte_pairs": 320, "layers": 1, "heads": 2, "width": 8, "hidden": 8, "buckets": (14, 24)}
+TRANSLATION |= {"held_out": 0.05, "evaluation_batch": 4}
+
 # What makes each recipe tiny; a recipe missing here fails the suite, so that none escapes it.
 LANGUAGE = {
     "text": str(Path(__file__).parent / "own" / "linear.py"),
@@ -29,6 +37,8 @@ TINY: dict[str, dict] = {
     "classify": {"net": "conv32", "batch_size": 8, "evaluation_batch": 60, "cutout": 2, "flip": True},
     "classify-cifar10": {"data": "digits", "net": "lenet", "batch_size": 8, "evaluation_batch": 60, "shift": 1}
     | {"optimizer": "momentum"},
+    "translate": TRANSLATION | {"tokens": 200},
+    "translate-tiny": TRANSLATION | {"tokens": 400, "accumulation": 2, "beam": 2, "buckets": (24,)},
     "a2c": {"widths": (8,), "environments": 4, "evaluation_episodes": 2},
     "q-learning": {"rollout_length": 10, "environments": 2, "evaluation_episodes": 2},
     "reinforce": {"environment": "Pendulum-v1", "widths": (8,), "environments": 2, "rollout_length": 200}

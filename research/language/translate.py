@@ -183,7 +183,12 @@ def init(setup: Setup, key: Array, hyper: Hyper, data: Data) -> State:
     some = jnp.zeros((1, 2), jnp.int32)
     params = model_of(setup, data.spellings.shape[0]).init(net_key, some, jnp.array([2]), some)
     # A copy of its own: the engine gives the state's memory away, each array once.
-    return State(params, jax.tree.map(jnp.copy, params), optax.scale_by_adam().init(params), name_order(order_key))
+    return State(params, jax.tree.map(jnp.copy, params), adam(hyper).init(params), name_order(order_key))
+
+
+def adam(hyper: Hyper) -> optax.GradientTransformation:
+    # Softmax does not see a key's bias, whose gradient is rounding alone: with the usual 1e-8 Adam makes whole steps of it.
+    return optax.scale_by_adam(hyper.beta1, hyper.beta2, eps=1e-6)
 
 
 def step(setup: Setup, state: State, hyper: Hyper, data: Data, tick: Tick) -> tuple[State, dict[str, Any]]:
@@ -192,8 +197,7 @@ def step(setup: Setup, state: State, hyper: Hyper, data: Data, tick: Tick) -> tu
     branches = [partial(learn, setup, model, table) for table in data.train.tables]
     loss, gradient = lax.switch(bucket, branches, state, hyper, batch, tick.key)
     rate = hyper.learning_rate * schedules.inverse_square_root(tick.index, tick.total, hyper.warmup)
-    adam = optax.scale_by_adam(hyper.beta1, hyper.beta2)
-    params, moments = descend_decaying(adam, state.params, state.optimizer, gradient, rate, hyper.weight_decay)
+    params, moments = descend_decaying(adam(hyper), state.params, state.optimizer, gradient, rate, hyper.weight_decay)
     average = tail_average(state.average, params, tick.index, hyper.average)
     norm = optax.tree.norm(gradient)
     return State(params, average, moments, state.order), {"loss": loss, "gradient_norm": norm}

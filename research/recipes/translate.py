@@ -19,7 +19,7 @@ def load(setup: translate.Setup) -> Inputs:
     vocabulary = byte_pairs(map(spaced, chain(*train)), setup.byte_pairs, special=True)
     sides = [[vocabulary.encode(spaced(text)) for text in side] for side in train]
     room = translate.multiple(setup)
-    buckets, left_out = bucketed(*sides, setup.buckets, setup.tokens, multiple=room)
+    buckets, left_out = bucketed(sides[0], sides[1], setup.buckets, setup.tokens, multiple=room)
     spellings = np.array(vocabulary.spellings)
     spellings = spellings.view(np.uint8).reshape(len(vocabulary), -1)
     (held_out, cut), (final, cut_final) = (hold_out(vocabulary, part, setup.buckets[-1]) for part in (validation, test))
