@@ -5,7 +5,7 @@ another run, on the same sentences.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -53,11 +53,15 @@ def main(arguments: list[str]) -> int:
         return 0
     run, vocabulary = runs[0], vocabularies[0]
     before, after = conversion(run.plan.setup, chosen.as_is, told)
-    translated = translator(run, vocabulary, chosen)
+    translated, longest = translator(run, vocabulary, chosen), run.plan.setup.buckets[-1]
     size = 1 if sys.stdin.isatty() else chosen.batch
-    for batch in batches(map(before, sys.stdin), size):
-        for sentence in translated(batch, size):
-            print(after(sentence), flush=True)
+    lines = map(before, sys.stdin)
+    while batch := list(islice(lines, size)):
+        tokens = encoded(vocabulary, batch, longest)
+        # A batch is filled up, so that all have one shape; and an empty line stays one, so that line n goes on to be line n.
+        found = translated(padded(tokens + tokens[-1:] * (size - len(tokens)), longest))
+        for text, read in zip(found, tokens, strict=False):
+            print(after(text) if len(read) else "", flush=True)
     return 0
 
 
@@ -81,36 +85,28 @@ def conversion(setup: translate.Setup, as_is: bool, told: Console) -> tuple[Call
     return partial(words.tokenized, language=setup.source), words.detokenized
 
 
-def batches(lines: Iterator[str], size: int) -> Iterator[list[str]]:
-    while batch := list(islice(lines, size)):
-        yield batch
-
-
-def translator(run: Learned, vocabulary: Vocabulary, chosen: Arguments) -> Callable[[Sequence[str], int], list[str]]:
-    """(at most `size` sentences, size) -> their translations. Every call of one size runs the same program."""
-    model, longest = translate.model_of(run.plan.setup, len(vocabulary)), run.plan.setup.buckets[-1]
+def translator(run: Learned, vocabulary: Vocabulary, chosen: Arguments) -> Callable[[np.ndarray], list[str]]:
+    """Sentences i32[B,S] -> their translations. Every call of one shape runs the same program."""
+    model, spellings = translate.model_of(run.plan.setup, len(vocabulary)), translate.table_of(vocabulary.spellings)
     params = jax.device_put(run.state.average)
-    search = jax.jit(lambda params, source: translate.translate(model, params, source, chosen.beam, alpha).tokens[:, 0])
-    alpha = chosen.length_penalty
-    spellings = [np.frombuffer(spelling, np.uint8) for spelling in vocabulary.spellings]
-    table = np.zeros((len(spellings), max(map(len, spellings))), np.uint8)
-    for row, spelling in zip(table, spellings, strict=True):
-        row[: len(spelling)] = spelling
 
-    def translated(sentences: Sequence[str], size: int) -> list[str]:
-        tokens = [vocabulary.encode(spaced(sentence)) for sentence in sentences]
-        for sentence, found in zip(sentences, tokens, strict=True):
-            if len(found) >= longest:
-                raise ValueError(
-                    f"the sentence {sentence[:40]!r}... has {len(found)} tokens, more than the {longest - 1} that this run "
-                    "can read; give it in parts"
-                )
-        source = padded([*tokens, *[tokens[-1]] * (size - len(tokens))], longest)
-        found = translate.texts(np.asarray(search(params, source)), table)[: len(tokens)]
-        # An empty line stays one, so that line n goes on to translate line n.
-        return [text if len(spelt) else "" for text, spelt in zip(found, tokens, strict=True)]
+    @jax.jit
+    def search(params: Any, source: jax.Array) -> jax.Array:
+        return translate.translate(model, params, source, chosen.beam, chosen.length_penalty).tokens[:, 0]
 
-    return translated
+    return lambda source: translate.texts(np.asarray(search(params, source)), spellings)
+
+
+def encoded(vocabulary: Vocabulary, sentences: Sequence[str], longest: int) -> list[np.ndarray]:
+    """Tokens of sentences. Raises ValueError for one that does not fit."""
+    tokens = [vocabulary.encode(spaced(sentence)) for sentence in sentences]
+    for sentence, found in zip(sentences, tokens, strict=True):
+        if len(found) >= longest:
+            raise ValueError(
+                f"the sentence '{sentence[:40]}...' has {len(found)} tokens, more than the {longest - 1} that this run can "
+                "read; give it in parts"
+            )
+    return tokens
 
 
 def compare(runs: Sequence[Learned], vocabularies: Sequence[Vocabulary], chosen: Arguments) -> None:
@@ -118,17 +114,16 @@ def compare(runs: Sequence[Learned], vocabularies: Sequence[Vocabulary], chosen:
     systems: list[tuple[list[str], list[str]]] = []
     for run, vocabulary in zip(runs, vocabularies, strict=True):
         data: Any = run.plan.recipe.load(run.plan.setup).final
-        sources, references = (translate.texts(side, data.spellings) for side in data.held_out)
-        translated = translator(run, vocabulary, chosen)
-        order = np.argsort([len(source) for source in sources], kind="stable").tolist()
-        found: dict[int, str] = {}
-        for places in batches(iter(order), chosen.batch):
-            found |= zip(places, translated([sources[place] for place in places], chosen.batch), strict=True)
-        systems.append(([found[place] for place in range(len(sources))], references))
-    if any(references != systems[0][1] for _, references in systems):
-        raise ValueError(
-            f"{runs[0].plan.name} and {runs[-1].plan.name} are tested on other texts; compare runs on the same"
-        )
+        references = translate.texts(data.held_out.target, data.spellings)
+        if systems and references != systems[0][1]:
+            names = " and ".join(run.plan.name for run in runs)
+            raise ValueError(f"{names} are tested on other texts; compare runs on the same")
+        translated, found = translator(run, vocabulary, chosen), [""] * len(references)
+        size = min(chosen.batch, len(references))
+        for places in np.asarray(translate.by_length(translate.lengths(data.held_out.source), size)).tolist():
+            for place, text in zip(places, translated(data.held_out.source[np.array(places)]), strict=True):
+                found[place] = text
+        systems.append((found, references))
     console = Console(highlight=False)
     console.print(f"{len(systems[0][1])} test sentences, beam {chosen.beam}, length penalty {chosen.length_penalty:g}")
     for kind in bleu.KINDS:

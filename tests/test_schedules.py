@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from research.numerics.objectives import cross_entropy
-from research.numerics.schedules import cosine, warmup
+from research.numerics.schedules import cosine, inverse_square_root, warmup
 
 
 def over(schedule, total, share):
@@ -35,7 +35,7 @@ def test_cosine_follows_the_warmup():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 1.0])
-@pytest.mark.parametrize("schedule", [warmup, cosine])
+@pytest.mark.parametrize("schedule", [warmup, cosine, inverse_square_root])
 def test_never_nothing_never_above_one(schedule, share):
     values = over(schedule, 50, share)
     assert (values > 0).all() and (values <= 1).all()
@@ -58,3 +58,9 @@ def test_a_floor_is_where_the_cosine_ends_and_the_warmup_begins_below_it():
     # Half way down half is left of the 0.9 that lie above the floor: 0.1 + 0.45.
     floored = over(lambda *x: cosine(*x, 0.1), 8, 0.5)
     assert floored[[0, 3, 4, 6]] == pytest.approx([0.25, 1, 1, 0.55])
+
+
+def test_inverse_square_root_by_hand():
+    # Two ticks up, then sqrt(2 / t) at t = 3, 4, 8: the ticks taken with this one.
+    found = over(inverse_square_root, 8, 0.25)[[0, 1, 2, 3, 7]]
+    assert found == pytest.approx([0.5, 1, np.sqrt(2 / 3), np.sqrt(1 / 2), 0.5])

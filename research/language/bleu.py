@@ -65,7 +65,8 @@ def paired(one: np.ndarray, other: np.ndarray, resamples: int = 1000, seed: int 
     """How much better `one` is than `other` on the same sentences, both i64[N,10] -> difference, p.
 
     Both are resampled alike (Koehn 2004). p is the share of resamples whose difference, moved so that their mean is 0, is
-    at least as large as the one found (Riezler and Maxwell 2005), as sacrebleu has it; two-sided.
+    at least as large, in either direction, as the one found (Riezler and Maxwell 2005). Where all resamples agree which is
+    better, sacrebleu's own p counts one direction alone and is about half of this.
     """
     pairs = zip(resampled(one, resamples, seed), resampled(other, resamples, seed), strict=True)
     drawn = np.array([bleu(x) - bleu(y) for x, y in pairs])

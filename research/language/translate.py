@@ -12,6 +12,7 @@ Dimensions: B pairs of a batch, L tokens that a bucket has room for, V tokens of
 S tokens of a source, T tokens of a translation at most, U tokens of the longest reference, W bytes of the longest token.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -315,6 +316,11 @@ def score(outputs: Outputs) -> dict[str, np.ndarray]:
         rows = zip(outputs.translation, outputs.reference, outputs.spellings, strict=True)
         figures[kind] = np.array([bleu(counts(kind, texts(x, s), texts(y, s)).sum(0)) for x, y, s in rows])
     return figures | {"loss": outputs.nats.sum(axis=1, dtype=np.float64) / outputs.tokens.sum(axis=1)}
+
+
+def table_of(spellings: Sequence[bytes]) -> np.ndarray:
+    """Each token's bytes -> u8[V,W], with zeros behind"""
+    return np.array(spellings).view(np.uint8).reshape(len(spellings), -1)
 
 
 def texts(tokens: np.ndarray, spellings: np.ndarray) -> list[str]:

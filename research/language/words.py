@@ -22,7 +22,7 @@ def tokenized(text: str, language: str) -> str:
     text = text.translate(ALIKE).replace("…", "...").lower().strip()
     text = re.sub(r"([^\w\s.,'-])", r" \1 ", text)
     text = re.sub(r",(?!\d)|(?<!\d),", " , ", text)
-    text = re.sub(r"(?<!\.)\.(?=\W*$)|(\.{2,})", lambda dots: f" {dots[0]} ", text)
+    text = re.sub(r"\.{2,}|\.(?=\W*$)", lambda dots: f" {dots[0]} ", text)
     if language == "en":
         text = re.sub(r"(?<=\w)'(?=[^\W\d_])", " '", text)
     elif language == "fr":
@@ -41,8 +41,8 @@ def detokenized(text: str) -> str:
     """
     text = f" {html.unescape(text)} ".replace(" @-@ ", "-")
     text = re.sub(r' " (.*?) " ', r' "\1" ', text)
-    text = re.sub(r" ([.,!?;:)\]}%]|\.{2,})(?= )", r"\1", text)
+    text = re.sub(r" ([.,!?;:)\]}%]|\.{2,})(?=[ \"])", r"\1", text)
     text = re.sub(r"(?<= )([(\[{]) ", r"\1", text)
-    text = re.sub(r"(?<=\w) ('[^\W\d_]+)(?= )", r"\1", text)
+    text = re.sub(r"(?<=\w) ('[^\W\d_]+)\b", r"\1", text)
     text = re.sub(r"(?<= )([^\W\d_]+') (?=\w)", r"\1", text)
     return " ".join(text.split())

@@ -1,0 +1,390 @@
+"""Translation: loss and batches by definition, search against the model run anew, BLEU by sacrebleu, a task it learns."""
+
+import contextlib
+import io
+import re
+import runpy
+import sys
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sacrebleu
+from PIL import Image
+from recipes import PHRASES, TINY
+
+from research.data.fetch import data_root
+from research.data.pairs import bucket_rows, load_multi30k
+from research.data.vocabulary import BEGIN, END, PADDING, from_json
+from research.engine.experiment import Ratio, Tick
+from research.engine.files import read_lines
+from research.engine.plan import Budget, Plan, Row
+from research.engine.run import run
+from research.language import bleu, pictures, translate, words
+from research.models.transformer import alignment
+from research.recipes.translate import TRANSLATE, drawn, load
+
+ROOT = Path(__file__).resolve().parent.parent
+KEY = jax.random.key(0)
+HYPER = jax.tree.map(jnp.float32, translate.Hyper())
+SMALL = replace(TRANSLATE.setup, **TINY["translate"], norm="pre", dropout=0.0)
+V = 9
+SOURCE = jnp.array([[3, 4, 5, END, 0, 0], [6, END, 0, 0, 0, 0]])
+TARGET = jnp.array([[BEGIN, 7, 8, 3, END], [BEGIN, 4, END, 0, 0]])
+
+
+@cache
+def net():
+    """A model of few tokens, with weights so large that it is sure of what it says."""
+    model = translate.model_of(replace(SMALL, buckets=(6, 12)), V)
+    params = jax.jit(model.init)(KEY, SOURCE, translate.lengths(SOURCE), TARGET)
+    return model, jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, params)
+
+
+@cache
+def logits_of():
+    return jax.jit(net()[0].apply)
+
+
+def chances(source, target) -> np.ndarray:
+    """log p f64[B,T,V] of each next token"""
+    logits = np.asarray(logits_of()(net()[1], source, translate.lengths(source), target), np.float64)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def test_the_loss_is_smoothed_by_definition_and_counts_no_padding():
+    model, params = net()
+    loss = jax.jit(partial(translate.objective, model))
+    smoothed, plain = loss(params, SOURCE, TARGET, jnp.float32(0.2))
+    found = chances(SOURCE, TARGET[:, :-1])
+    # The first target asks for 7, 8, 3 and END, the second for 4 and END.
+    asked = [found[0, t, v] for t, v in enumerate((7, 8, 3, END))] + [found[1, t, v] for t, v in enumerate((4, END))]
+    everywhere = found[0].mean(-1).sum() + found[1, :2].mean(-1).sum()
+    assert float(plain.total) == pytest.approx(-sum(asked), rel=1e-5) and float(plain.count) == 6
+    assert float(smoothed) == pytest.approx(-0.8 * sum(asked) - 0.2 * everywhere, rel=1e-5)
+    longer = loss(params, jnp.pad(SOURCE, ((0, 0), (0, 3))), jnp.pad(TARGET, ((0, 0), (0, 2))), jnp.float32(0.2))
+    assert float(longer[0]) == pytest.approx(float(smoothed), rel=1e-5)
+
+
+def test_parts_of_a_batch_give_the_gradient_of_the_whole():
+    """Parts with other numbers of tokens: the mean is over tokens, not over parts."""
+    model, params = net()
+    generator = np.random.default_rng(0)
+    goals = np.where(np.arange(7)[None] < generator.integers(2, 8, (40, 1)), generator.integers(3, V, (40, 7)), PADDING)
+    table = jnp.asarray(generator.integers(3, V, (40, 6))), jnp.asarray(np.insert(goals, 0, BEGIN, 1)[:, :7])
+    state = translate.State(params, params, (), jnp.uint32(7))
+    found = []
+    for parts in (1, 2):
+        setup = replace(SMALL, tokens=16 * 6, accumulation=parts)
+        learn = jax.jit(partial(translate.learn, setup, model))
+        found.append(learn(table, state, HYPER, jnp.int32(1), KEY))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), *found)
+    # By definition, of the 16 pairs that this tick reads.
+    places = translate.epoch_indices(state.order, jnp.int32(1), 16, 40)
+    sums = jax.grad(lambda params: translate.objective(model, params, *(x[places] for x in table), 0.1)[0])
+    known = (table[1][places, 1:] != PADDING).sum()
+    assert found[0][0].count == known
+    for one, other in zip(jax.tree.leaves(jax.jit(sums)(params)), jax.tree.leaves(found[0][1]), strict=True):
+        np.testing.assert_allclose(np.asarray(one) / int(known), other, atol=1e-5)
+
+
+def test_an_update_is_adams_and_the_average_follows():
+    inputs = load(SMALL)
+    state = jax.jit(translate.make(SMALL).init)(KEY, HYPER, inputs.data)
+    step = jax.jit(translate.make(SMALL).step)
+    hyper = HYPER._replace(warmup=jnp.float32(0.5), average=jnp.float32(0.5))
+    seen, averages = [], []
+    before = state
+    for index in range(3):
+        state, metrics = step(state, hyper, inputs.data, Tick(jnp.int32(index), jnp.int32(10), KEY))
+        seen.append(state.params)
+        averages.append(state.average)
+    # From rest Adam's first direction is the gradient over its own size: here the rate is a fifth of the highest.
+    moved = jax.tree.map(lambda x, y: jnp.abs(x - y).max(), before.params, seen[0])
+    assert max(jax.tree.leaves(moved)) == pytest.approx(5e-3 / 5, rel=0.01)
+    # Half a share: weights 1 / max(t / 2, 1) for t = 1, 2, 3, so the last alone, the last alone, two thirds of the last.
+    wanted = [seen[0], seen[1], jax.tree.map(lambda x, y: x / 3 + 2 * y / 3, seen[1], seen[2])]
+    for found, want in zip(averages, wanted, strict=True):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), found, want)
+    assert isinstance(metrics["loss"], Ratio) and metrics["loss"].count > 0
+
+
+def test_an_epoch_reads_every_pair_of_a_bucket_once():
+    inputs = load(SMALL)
+    for source, _ in inputs.data.train.tables:
+        count, length = source.shape
+        rows = bucket_rows(length, SMALL.tokens, translate.multiple(SMALL))
+        assert rows % translate.TOGETHER == 0 and rows * length <= SMALL.tokens
+        read = [translate.epoch_indices(jnp.uint32(3), jnp.int32(i), rows, count) for i in range(-(-count // rows))]
+        assert sorted(np.concatenate(read)[:count].tolist()) == list(range(count))
+
+
+def test_greedy_search_is_the_model_run_anew_token_by_token():
+    model, params = net()
+    found = jax.jit(partial(translate.translate, model, width=1, alpha=0.6))(params, SOURCE)
+    lengths, said = [], np.asarray(found.tokens[:, 0])
+    for row in range(2):
+        seen = [BEGIN]
+        while len(seen) <= 12 and seen[-1] != END:
+            padded = jnp.array([seen + [0] * (12 - len(seen))])  # what follows is not seen
+            seen.append(int(chances(SOURCE[row : row + 1], padded)[0, len(seen) - 1].argmax()))
+        lengths.append(len(seen) - 1)
+        assert said[row].tolist() == seen[1:] + [PADDING] * (13 - len(seen))
+    assert lengths[0] != lengths[1] or said[0].tolist() != said[1].tolist()
+
+
+def test_more_hypotheses_score_no_less_and_the_score_is_the_models():
+    """The search is not exact, but here no prefix of a best translation falls out of the four."""
+    model, params = net()
+    scores = []
+    for width in (1, 4):
+        found = jax.jit(partial(translate.translate, model, width=width, alpha=0.0))(params, SOURCE)
+        scores.append(np.asarray(found.score[:, 0]))
+        for row, sentence in enumerate(np.asarray(found.tokens[:, 0])):
+            target = np.insert(sentence, 0, BEGIN)
+            gains = chances(SOURCE[row : row + 1], jnp.asarray(target[None, :-1]))[0]
+            total = sum(gains[t, v] for t, v in enumerate(sentence) if v != PADDING)
+            assert scores[-1][row] == pytest.approx(total, abs=1e-3)
+    assert (scores[1] >= scores[0] - 1e-4).all()
+
+
+def test_attention_is_a_mean_over_what_is_there_and_asking_changes_nothing():
+    model, params = net()
+    looked = jax.jit(partial(alignment, model))(params, SOURCE, translate.lengths(SOURCE), TARGET)
+    assert looked.shape == (1, 2, 2, 5, 6)
+    np.testing.assert_allclose(looked.sum(-1), 1.0, rtol=1e-5)
+    assert (looked[:, 0, :, :, 4:] == 0).all() and (looked[:, 1, :, :, 2:] == 0).all()
+    assert float(jnp.abs(looked[0, 0, 0, 0] - looked[0, 0, 0, 1]).max()) > 1e-3
+    assert {*jax.eval_shape(model.init, KEY, SOURCE, translate.lengths(SOURCE), TARGET)} == {"params"}
+
+
+def test_sentences_come_back_in_their_order_whatever_batches_they_went_in():
+    inputs = load(SMALL)
+    state = jax.jit(translate.make(SMALL).init)(KEY, HYPER, inputs.data)
+    state = state._replace(average=jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, state.average))
+    outputs = [
+        jax.jit(translate.make(replace(SMALL, evaluation_batch=batch)).evaluate)(KEY, state, HYPER, inputs.data)
+        for batch in (4, 100)
+    ]
+    np.testing.assert_array_equal(outputs[0].translation, outputs[1].translation)
+    np.testing.assert_allclose(outputs[0].nats, outputs[1].nats, rtol=1e-4)
+    assert len({tuple(x) for x in np.asarray(outputs[0].translation).tolist()}) > 1
+    held_out, model = inputs.data.held_out, translate.model_of(SMALL, len(inputs.data.spellings))
+    alone = jax.jit(partial(translate.objective, model))(
+        state.average, held_out.source[4:5], held_out.target[4:5, :25], jnp.float32(0.0)
+    )
+    assert float(outputs[0].nats[4]) == pytest.approx(float(alone[0]), rel=1e-4)
+    assert outputs[0].tokens.tolist() == (held_out.target[:, 1:] != PADDING).sum(1).tolist()
+    references = translate.texts(outputs[0].reference, outputs[0].spellings)
+    assert references == Path(PHRASES["target"]).read_text(encoding="utf-8").splitlines()[228:234]
+    picture = drawn(jax.tree.map(lambda x: np.asarray(x)[None], outputs[0]), inputs.data)["attention"]
+    assert picture.dtype == np.uint8 and picture.shape[-1] == 3 and len(np.unique(picture)) > 10
+
+
+def test_a_map_is_dark_where_the_weight_is():
+    weights = np.zeros((1, 3, 4), np.float32)
+    weights[0, 1, 2] = 1.0
+    picture = pictures.attention_maps(weights, ["a", "b", "c"], ["x", "y"])
+    cell = lambda row, column: picture[
+        pictures.MARGIN + int((row + 0.5) * pictures.CELL), pictures.MARGIN + int((column + 0.5) * pictures.CELL)
+    ].tolist()
+    assert cell(1, 2) == [0, 0, 0] and cell(0, 2) == cell(1, 1) == [255, 255, 255]
+
+
+HYPOTHESES = ["the cat sat on the mat .", "two dogs , and a third one", "nothing, or less", ""]
+REFERENCES = [
+    "the cat is on the mat .",
+    "two dogs , and one more",
+    "nothing , or &quot; less &quot; .",
+    "gone",
+]
+
+
+def test_bleu_is_sacrebleus():
+    found = {kind: bleu.counts(kind, HYPOTHESES, REFERENCES) for kind in bleu.KINDS}
+    plain = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES], tokenize="none", force=True).score
+    written = [[words.detokenized(x) for x in texts] for texts in (HYPOTHESES, REFERENCES)]
+    usual = sacrebleu.corpus_bleu(written[0], [written[1]]).score
+    assert bleu.bleu(found["tokenized_bleu"].sum(0)) == pytest.approx(plain, abs=1e-9)
+    assert bleu.bleu(found["detokenized_bleu"].sum(0)) == pytest.approx(usual, abs=1e-9)
+    assert plain != pytest.approx(usual, abs=0.1)
+    metric = sacrebleu.metrics.BLEU(tokenize="none", force=True)
+    metric.corpus_score(HYPOTHESES, [REFERENCES])
+    told = metric.get_signature().format().rsplit("|", 1)[0]  # without sacrebleu's version
+    assert told in bleu.__doc__ and told.replace("none", "13a") in bleu.__doc__
+
+
+def test_a_bootstrap_repeats_and_tells_better_from_equal():
+    generator = np.random.default_rng(0)
+    references = [" ".join(generator.choice(list("abcdefgh"), 12)) for _ in range(60)]
+
+    def spoilt(share: float) -> np.ndarray:
+        texts = [" ".join("z" if generator.random() < share else x for x in text.split()) for text in references]
+        return bleu.counts("tokenized_bleu", texts, references)
+
+    good, alike, bad = spoilt(0.1), spoilt(0.1), spoilt(0.2)
+    value, low, high = bleu.interval(good)
+    assert bleu.interval(good) == (value, low, high) != bleu.interval(good, seed=1)
+    assert low < value < high and value == bleu.bleu(good.sum(0))
+    difference, p = bleu.paired(good, bad)
+    assert p < 0.01 and difference.low > 0 and bleu.paired(bad, good)[0].value == -difference.value
+    assert bleu.paired(good, good) == ((0.0, 0.0, 0.0), 1.0)
+    assert bleu.paired(good, alike)[1] > 0.05
+
+
+def test_a_paired_bootstrap_says_what_sacrebleus_says():
+    from sacrebleu.significance import PairedTest
+
+    references = [f"{i} {i % 7} {i % 5} {i % 3} {i + 1} end" for i in range(40)]
+    systems = [
+        [text if i % step else " ".join(reversed(text.split())) for i, text in enumerate(references)] for step in (3, 5)
+    ]
+    metric = sacrebleu.metrics.BLEU(tokenize="none", force=True, references=[references])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SACREBLEU_SEED", "12345")
+        named = [("one", systems[0]), ("other", systems[1])]
+        told = PairedTest(named, {"BLEU": metric}, references=None, test_type="bs", n_samples=2000)()[1]["BLEU"][1]
+    counts = [bleu.counts("tokenized_bleu", system, references) for system in systems]
+    found, p = bleu.paired(counts[1], counts[0], 2000)
+    assert found.value == pytest.approx(told.score - bleu.bleu(counts[0].sum(0)), abs=1e-6)
+    # Two draws of 2,000: each p has a standard error of at most 0.011.
+    assert 0.005 < told.p_value < 0.4 and p == pytest.approx(2 * told.p_value, abs=0.05)
+
+
+WRITTEN = [
+    ("en", 'He said: "Don\'t!", and left.', "he said : &quot; don &apos;t ! &quot; , and left ."),
+    ("en", "A man's 1,000 well-known U.S. cars…", "a man &apos;s 1,000 well-known u.s. cars ..."),
+    ("fr", "L’homme (à gauche) rit.", "l&apos; homme ( à gauche ) rit ."),
+    ("de", "Größe & „Maß“?", "größe &amp; &quot; maß &quot; ?"),
+]
+
+
+@pytest.mark.parametrize(("language", "text", "wanted"), WRITTEN)
+def test_words_come_apart_as_in_multi30k_and_go_together_again(language, text, wanted):
+    assert words.tokenized(text, language) == wanted
+    alike = text.translate(words.ALIKE).replace("…", "...").lower()
+    assert words.detokenized(wanted) == alike
+    assert words.tokenized(words.detokenized(wanted), language) == wanted
+
+
+@pytest.mark.skipif(not (data_root() / "multi30k").is_dir(), reason="Multi30k is not under the data root")
+def test_multi30ks_sentences_survive_being_written_and_taken_apart():
+    splits = load_multi30k("en", "de")["train"], load_multi30k("en", "fr")["train"]
+    sides = ("en", splits[0].source), ("de", splits[0].target), ("fr", splits[1].target)
+    for language, sentences in sides:
+        kept = [words.tokenized(words.detokenized(x), language) == " ".join(x.split()) for x in sentences[:3000]]
+        assert np.mean(kept) > 0.995, language
+
+
+def reversed_letters(folder: Path, count: int = 1500) -> dict[str, str]:
+    """Sentences of letters, and the same backwards."""
+    generator = np.random.default_rng(0)
+    texts = [" ".join(generator.choice(list("abcdefgh"), generator.integers(3, 9))) for _ in range(count)]
+    (folder / "forth").write_text("\n".join(texts) + "\n")
+    (folder / "back").write_text("\n".join(text[::-1] for text in texts) + "\n")
+    return {"source": str(folder / "forth"), "target": str(folder / "back")}
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A run that has learned to say letters backwards."""
+    out = tmp_path_factory.mktemp("runs")
+    setup = replace(SMALL, **reversed_letters(out), byte_pairs=267, layers=2, width=32, hidden=64, heads=4)
+    setup = replace(setup, buckets=(10,), tokens=640, evaluation_batch=38)
+    hyper = translate.Hyper(learning_rate=5e-3, warmup=0.1, label_smoothing=0.1)
+    return run(Plan(TRANSLATE, setup, (Row(0, hyper),), Budget(400, 200, 200, 400)), out)
+
+
+def test_it_learns_to_say_letters_backwards(learned):
+    validation, test = read_lines(learned / "evaluations.jsonl")
+    assert validation["validation_tokenized_bleu"] > 95 and test["test_tokenized_bleu"] > 95
+    assert test["test_detokenized_bleu"] > 95 and test["test_loss"] < 0.5
+    assert Image.open(learned / "pictures" / "validation_attention-00000400.png").size[0] > 2 * 10 * pictures.CELL
+
+
+def script(*arguments: object, given: str = "") -> tuple[int, str, str]:
+    """Runs scripts/translate.py in this process -> (exit code, standard output, standard error as one line)"""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["translate.py", *map(str, arguments)])
+        patch.setattr(sys, "stdin", io.StringIO(given))
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(ROOT / "scripts" / "translate.py"), run_name="__main__")
+    return int(stop.value.code or 0), out.getvalue(), " ".join(err.getvalue().replace("│", " ").split())
+
+
+def test_a_users_sentences_are_translated_line_by_line(learned):
+    sentences = ["a b c d", "h g f e d c", "", "b  b a"]
+    code, text, said = script(learned, "--batch", 3, given="\n".join(sentences) + "\n")
+    assert code == 0 and "sentences are taken as they are" in said, said
+    assert text.split("\n") == ["d c b a", "c d e f g h", "", "a b b", ""]
+    assert script(learned, "--beam", 1, given="a b c d\n")[1] == "d c b a\n"
+
+
+def test_the_test_sentences_are_scored_and_runs_compared(learned, tmp_path):
+    code, text, said = script(learned, "--score", "--beam", 1)
+    (last,) = (line for line in read_lines(learned / "evaluations.jsonl") if line.get("final"))
+    assert code == 0 and text.startswith("37 test sentences, beam 1"), said
+    printed = dict(re.findall(r"(\w+_bleu)  ([\d.]+) \[", text))
+    assert {*printed} == {*bleu.KINDS} and float(printed["tokenized_bleu"]) == pytest.approx(
+        last["test_tokenized_bleu"], abs=0.006
+    )
+    code, text, said = script(learned, "--against", learned, "--beam", 1)
+    assert code == 0 and text.count("+0.00 [+0.00, +0.00]  difference, p = 1.000") == 2, said
+    other = run(Plan(TRANSLATE, SMALL, (Row(0, translate.Hyper()),), Budget(1, 1, 1, 1)), tmp_path)
+    code, _, said = script(learned, "--against", other, "--beam", 1)
+    assert code == 2 and "are tested on other texts" in said, said
+    assert from_json((other / "vocabulary.json").read_text()).decode([]) == ""
+
+
+def test_the_script_says_what_does_not_fit(learned, tmp_path):
+    for arguments, given, told in (
+        ([learned], "a b c\na b c d e f g h a b\n", "has 10 tokens, more than the 9 that this run can read"),
+        ([learned, "--beam", 0], "", "beam=0 must be at least 1"),
+        ([tmp_path], "", "so it is no translation's run"),
+    ):
+        code, _, said = script(*arguments, given=given)
+        assert code == 2 and told in said, said
+
+
+BAD_SETUPS = {
+    "lengths": ({}, ["a"], ["a", "b"], r"back has 2 lines and .*forth has 1: line 2 of .*back has no partner"),
+    "empty": ({}, [], ["a"], "forth is empty"),
+    "few": ({}, ["a", "b"], ["b", "a"], "leaves none to train, to validate or to test"),
+    "mixed": ({"source": "en"}, ["a"], ["a"], "one is a language of Multi30k and the other a file"),
+    "missing": ({"source": "nowhere"}, ["a"], ["a"], "nowhere is not a file"),
+    "vocabulary": ({"byte_pairs": 100}, ["a b"] * 40, ["b a"] * 40, "size=100 is less than 259"),
+    "large": ({"byte_pairs": 9000}, ["a b"] * 40, ["b a"] * 40, "size=9000 is more than the text yields"),
+    "buckets": ({"buckets": (8, 4)}, ["a"], ["a"], r"buckets=\(8, 4\) must rise"),
+    "batch": (
+        {"tokens": 100},
+        ["a"],
+        ["a"],
+        "tokens=100 is less than 8 sentences of the bucket of 24; give at least 192",
+    ),
+    "heads": ({"heads": 3}, ["a"], ["a"], "heads=3 does not divide width=8"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_SETUPS)
+def test_bad_input_is_named(what, tmp_path, monkeypatch):
+    changed, source, target, said = BAD_SETUPS[what]
+    monkeypatch.chdir(tmp_path)
+    Path("forth").write_text("".join(f"{line}\n" for line in source))
+    Path("back").write_text("".join(f"{line}\n" for line in target))
+    setup = replace(SMALL, **{"source": "forth", "target": "back"} | changed)
+    with pytest.raises(ValueError, match=said):
+        translate.make(setup)
+        load(setup)
+
+
+def test_no_byte_of_an_encoding_is_lost_in_the_table_of_spellings():
+    data = load(SMALL).data
+    vocabulary = from_json(load(SMALL).files["vocabulary.json"])
+    sentence = "größe, naïve 語 ☂ <x>"
+    tokens = vocabulary.encode(f" {sentence}")
+    assert translate.texts(np.array([[*tokens, END, PADDING]]), data.spellings) == [sentence]
