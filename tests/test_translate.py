@@ -87,7 +87,7 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole():
     places = translate.epoch_indices(state.order, jnp.int32(1), 16, 40)
     sums = jax.grad(lambda params: translate.objective(model, params, *(x[places] for x in table), 0.1)[0])
     known = (table[1][places, 1:] != PADDING).sum()
-    assert found[0][0].count == known
+    assert float(found[0][0].count) == int(known)
     for one, other in zip(jax.tree.leaves(jax.jit(sums)(params)), jax.tree.leaves(found[0][1]), strict=True):
         np.testing.assert_allclose(np.asarray(one) / int(known), other, atol=1e-5)
 
@@ -178,7 +178,7 @@ def test_sentences_come_back_in_their_order_whatever_batches_they_went_in():
         state.average, held_out.source[4:5], held_out.target[4:5, :25], jnp.float32(0.0)
     )
     assert float(outputs[0].nats[4]) == pytest.approx(float(alone[0]), rel=1e-4)
-    assert outputs[0].tokens.tolist() == (held_out.target[:, 1:] != PADDING).sum(1).tolist()
+    assert outputs[0].tokens.tolist() == (held_out.target[:, 1:25] != PADDING).sum(1).tolist()
     references = translate.texts(outputs[0].reference, outputs[0].spellings)
     assert references == Path(PHRASES["target"]).read_text(encoding="utf-8").splitlines()[228:234]
     picture = drawn(jax.tree.map(lambda x: np.asarray(x)[None], outputs[0]), inputs.data)["attention"]
@@ -283,7 +283,7 @@ def test_multi30ks_sentences_survive_being_written_and_taken_apart():
 def reversed_letters(folder: Path, count: int = 1500) -> dict[str, str]:
     """Sentences of letters, and the same backwards."""
     generator = np.random.default_rng(0)
-    texts = [" ".join(generator.choice(list("abcdefgh"), generator.integers(3, 9))) for _ in range(count)]
+    texts = [" ".join(generator.choice(list("abcdefgh"), generator.integers(3, 7))) for _ in range(count)]
     (folder / "forth").write_text("\n".join(texts) + "\n")
     (folder / "back").write_text("\n".join(text[::-1] for text in texts) + "\n")
     return {"source": str(folder / "forth"), "target": str(folder / "back")}
@@ -293,9 +293,9 @@ def reversed_letters(folder: Path, count: int = 1500) -> dict[str, str]:
 def learned(tmp_path_factory):
     """A run that has learned to say letters backwards."""
     out = tmp_path_factory.mktemp("runs")
-    setup = replace(SMALL, **reversed_letters(out), byte_pairs=267, layers=2, width=32, hidden=64, heads=4)
-    setup = replace(setup, buckets=(10,), tokens=640, evaluation_batch=38)
-    hyper = translate.Hyper(learning_rate=5e-3, warmup=0.1, label_smoothing=0.1)
+    setup = replace(SMALL, **reversed_letters(out), byte_pairs=267, layers=1, width=32, hidden=64, heads=4)
+    setup = replace(setup, buckets=(8,), tokens=640, evaluation_batch=38)
+    hyper = translate.Hyper(learning_rate=1.5e-2, warmup=0.1)
     return run(Plan(TRANSLATE, setup, (Row(0, hyper),), Budget(400, 200, 200, 400)), out)
 
 
@@ -303,7 +303,7 @@ def test_it_learns_to_say_letters_backwards(learned):
     validation, test = read_lines(learned / "evaluations.jsonl")
     assert validation["validation_tokenized_bleu"] > 95 and test["test_tokenized_bleu"] > 95
     assert test["test_detokenized_bleu"] > 95 and test["test_loss"] < 0.5
-    assert Image.open(learned / "pictures" / "validation_attention-00000400.png").size[0] > 2 * 10 * pictures.CELL
+    assert Image.open(learned / "pictures" / "validation_attention-00000400.png").size[0] > 4 * pictures.CELL
 
 
 def script(*arguments: object, given: str = "") -> tuple[int, str, str]:
@@ -335,7 +335,9 @@ def test_the_test_sentences_are_scored_and_runs_compared(learned, tmp_path):
     )
     code, text, said = script(learned, "--against", learned, "--beam", 1)
     assert code == 0 and text.count("+0.00 [+0.00, +0.00]  difference, p = 1.000") == 2, said
-    other = run(Plan(TRANSLATE, SMALL, (Row(0, translate.Hyper()),), Budget(1, 1, 1, 1)), tmp_path)
+    other = run(
+        Plan(TRANSLATE, replace(SMALL, buckets=(24,)), (Row(0, translate.Hyper()),), Budget(1, 1, 1, 1)), tmp_path
+    )
     code, _, said = script(learned, "--against", other, "--beam", 1)
     assert code == 2 and "are tested on other texts" in said, said
     assert from_json((other / "vocabulary.json").read_text()).decode([]) == ""
@@ -343,7 +345,7 @@ def test_the_test_sentences_are_scored_and_runs_compared(learned, tmp_path):
 
 def test_the_script_says_what_does_not_fit(learned, tmp_path):
     for arguments, given, told in (
-        ([learned], "a b c\na b c d e f g h a b\n", "has 10 tokens, more than the 9 that this run can read"),
+        ([learned], "a b c\na b c d e f g h a b\n", "has 10 tokens, more than the 7 that this run can read"),
         ([learned, "--beam", 0], "", "beam=0 must be at least 1"),
         ([tmp_path], "", "so it is no translation's run"),
     ):
