@@ -390,3 +390,15 @@ def test_no_byte_of_an_encoding_is_lost_in_the_table_of_spellings():
     sentence = "größe, naïve 語 ☂ <x>"
     tokens = vocabulary.encode(f" {sentence}")
     assert translate.texts(np.array([[*tokens, END, PADDING]]), data.spellings) == [sentence]
+
+
+def test_half_precision_keeps_the_state_whole():
+    """Traced alone, which is where strict promotion speaks."""
+    setup, data = replace(SMALL, compute_dtype="bfloat16", dropout=0.1), load(SMALL).data
+    experiment = translate.make(setup)
+    state = jax.eval_shape(experiment.init, KEY, HYPER, data)
+    after, metrics = jax.eval_shape(experiment.step, state, HYPER, data, Tick(jnp.int32(0), jnp.int32(10), KEY))
+    assert jax.tree.map(lambda x: x.dtype, after) == jax.tree.map(lambda x: x.dtype, state)
+    assert {x.dtype for x in jax.tree.leaves((after.params, metrics))} == {jnp.dtype(jnp.float32)}
+    outputs = jax.eval_shape(experiment.evaluate, KEY, state, HYPER, data)
+    assert outputs.nats.dtype == outputs.attention.dtype == jnp.float32

@@ -84,10 +84,10 @@ def drawn(outputs: translate.Outputs, data: translate.Data) -> dict[str, np.ndar
 
 
 def tokens_of(sentence: np.ndarray, spellings: np.ndarray) -> list[str]:
-    """Each token of a sentence i32[S] up to and with END, which is written as a square."""
+    """Each token of a sentence i32[S] up to and with END."""
     known = sentence[sentence != PADDING]
     spelt = (bytes(spellings[token]).rstrip(b"\0").decode("utf-8", "replace").strip() for token in known)
-    return ["■" if token == END else text for token, text in zip(known.tolist(), spelt, strict=True)]
+    return ["END" if token == END else text for token, text in zip(known.tolist(), spelt, strict=True)]
 
 
 def recipe(name: str, setup: translate.Setup, hyper: translate.Hyper, budget: Budget, about: str) -> Recipe:
