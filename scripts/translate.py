@@ -5,7 +5,7 @@ another run, on the same sentences.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -55,9 +55,8 @@ def main(arguments: list[str]) -> int:
     before, after = conversion(run.plan.setup, chosen.as_is, told)
     translated, longest = translator(run, vocabulary, chosen), run.plan.setup.buckets[-1]
     size = 1 if sys.stdin.isatty() else chosen.batch
-    lines = map(before, sys.stdin)
-    while batch := list(islice(lines, size)):
-        tokens = encoded(vocabulary, batch, longest)
+    lines = encoded(vocabulary, before, longest)
+    while tokens := list(islice(lines, size)):
         # A batch is filled up, so that all have one shape; and an empty line stays one, so that line n goes on to be line n.
         found = translated(padded(tokens + tokens[-1:] * (size - len(tokens)), longest))
         for text, read in zip(found, tokens, strict=False):
@@ -97,16 +96,19 @@ def translator(run: Learned, vocabulary: Vocabulary, chosen: Arguments) -> Calla
     return lambda source: translate.texts(np.asarray(search(params, source)), spellings)
 
 
-def encoded(vocabulary: Vocabulary, sentences: Sequence[str], longest: int) -> list[np.ndarray]:
-    """Tokens of sentences. Raises ValueError for one that does not fit."""
-    tokens = [vocabulary.encode(spaced(sentence)) for sentence in sentences]
-    for sentence, found in zip(sentences, tokens, strict=True):
-        if len(found) >= longest:
-            raise ValueError(
-                f"the sentence '{sentence[:40]}...' has {len(found)} tokens, more than the {longest - 1} that this run can "
-                "read; give it in parts"
-            )
-    return tokens
+def encoded(vocabulary: Vocabulary, before: Callable[[str], str], longest: int) -> Iterator[np.ndarray]:
+    """Tokens of each line of standard input. Raises ValueError, naming the line, for one that does not fit."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            wrong = f"byte 0x{line[error.start]:02X} is not UTF-8; give text in UTF-8"
+            raise ValueError(f"standard input, line {number}: {wrong}") from None
+        tokens = vocabulary.encode(spaced(before(text)))
+        if len(tokens) >= longest:
+            wrong = f"{len(tokens)} tokens are more than the {longest - 1} that this run can read; give it in parts"
+            raise ValueError(f"standard input, line {number}: {wrong}")
+        yield tokens
 
 
 def compare(runs: Sequence[Learned], vocabularies: Sequence[Vocabulary], chosen: Arguments) -> None:

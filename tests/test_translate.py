@@ -306,12 +306,12 @@ def test_it_learns_to_say_letters_backwards(learned):
     assert Image.open(learned / "pictures" / "validation_attention-00000400.png").size[0] > 4 * pictures.CELL
 
 
-def script(*arguments: object, given: str = "") -> tuple[int, str, str]:
+def script(*arguments: object, given: str | bytes = "") -> tuple[int, str, str]:
     """Runs scripts/translate.py in this process -> (exit code, standard output, standard error as one line)"""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", ["translate.py", *map(str, arguments)])
-        patch.setattr(sys, "stdin", io.StringIO(given))
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given if isinstance(given, bytes) else given.encode())))
         with pytest.raises(SystemExit) as stop:
             runpy.run_path(str(ROOT / "scripts" / "translate.py"), run_name="__main__")
     return int(stop.value.code or 0), out.getvalue(), " ".join(err.getvalue().replace("│", " ").split())
@@ -345,7 +345,8 @@ def test_the_test_sentences_are_scored_and_runs_compared(learned, tmp_path):
 
 def test_the_script_says_what_does_not_fit(learned, tmp_path):
     for arguments, given, told in (
-        ([learned], "a b c\na b c d e f g h a b\n", "has 10 tokens, more than the 7 that this run can read"),
+        ([learned], "a b c\na b c d e f g h a b\n", "line 2: 10 tokens are more than the 7 that this run can read"),
+        ([learned], b"a b\n\xff\n", "standard input, line 2: byte 0xFF is not UTF-8"),
         ([learned, "--beam", 0], "", "beam=0 must be at least 1"),
         ([tmp_path], "", "so it is no translation's run"),
     ):
