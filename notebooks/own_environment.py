@@ -202,7 +202,7 @@ learners = [
             anneal_learning_rate=False,
             evaluation_episodes=64,
         ),
-        dqn.Hyper(learning_rate=1e-3),
+        dqn.Hyper(learning_rate=3e-3),
         Budget(steps=600 * 32, chunk=200, record_every=200, evaluate_every=600),
         about="DQN lands.",
         watch=rl.VALUE_WATCH,

@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         better = out / "play.gif" if out.is_dir() else out.with_suffix(".gif")
         raise ValueError(f"out={str(out)!r} must end in .gif; try {str(better)!r}")
     console = Console(highlight=False)
-    show(learned(chosen, console), chosen, out, console)
+    show(learned(chosen, console, lambda plan: play_of(plan, chosen.episode)), chosen, out, console)
     console.print(str(out), soft_wrap=True)
     return 0
 

@@ -14,10 +14,11 @@ pytestmark = pytest.mark.xdist_group("kill")  # they share the run that was neve
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = str(ROOT / "tests" / "own" / "linear.py")
+STEPS = 160_000
 PLAN = [
     OWN,
     "--steps",
-    "400000",
+    str(STEPS),
     "--chunk",
     "2000",
     "--record-every",
@@ -71,18 +72,18 @@ def assert_same_run(folder: Path, whole: Path) -> None:
 
     recipe = find(OWN)
     rows = tuple(Row(seed, recipe.hyper) for seed in range(3))
-    plan = Plan(recipe, recipe.setup, rows, Budget(400000, chunk=2000, record_every=500, evaluate_every=20000))
+    plan = Plan(recipe, recipe.setup, rows, Budget(STEPS, chunk=2000, record_every=500, evaluate_every=20000))
     template = {"state": Lane(plan, linear.load(recipe.setup), Placement.choose(3, 1)).template()}
     states = []
     for run in (folder, whole):
         for name in ("metrics.jsonl", "evaluations.jsonl"):
             assert (run / name).read_bytes() == (whole / name).read_bytes(), name
         checkpoints = Checkpoints(run / "checkpoints")
-        states.append(checkpoints.restore(400000, template)["state"])
+        states.append(checkpoints.restore(STEPS, template)["state"])
         checkpoints.close()
     assert states[0].slope.tobytes() == states[1].slope.tobytes()
     assert states[0].intercept.tobytes() == states[1].intercept.tobytes()
-    assert lines(whole) == 3 * 400000 // 500, "no line doubled, none missing"
+    assert lines(whole) == 3 * STEPS // 500, "no line doubled, none missing"
 
 
 def kill_and_resume(out: Path, kills: int, seed: int) -> Path:

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KEY = jax.random.key(0)
 HYPER = jax.tree.map(jnp.float32, lm.Hyper())
 SMALL = lm.Setup(layers=1, heads=2, width=8, hidden=16, context=5, batch_size=4, evaluation_batches=2)
+slow = pytest.mark.slow
 MIXERS = list(recurrent_rivals.WEIGHTS)
 
 
@@ -104,7 +105,10 @@ def copied(length: int = 20_000, kept: float = 0.9) -> str:
     return "".join("b" if x else "a" for x in letters)
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize(
+    "mixer",
+    [mixer if mixer in ("attention", "gru", "minlstm") else pytest.param(mixer, marks=slow) for mixer in MIXERS],
+)
 def test_every_mixer_learns_a_text_down_to_its_entropy(mixer, tmp_path):
     """What comes next depends on the token before the last alone: 0.325 nats are left, and 0.693 for who looks at one."""
     (tmp_path / "text").write_text(copied())

@@ -100,7 +100,7 @@ def test_two_processes_give_what_one_gives(recipe, whole, tmp_path):
             np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-4, err_msg=f"{name} {a['tick']}")
 
 
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_where_one_is_killed_the_other_says_so_and_both_resume(killed, recipe, whole, tmp_path):
     running = start(recipe, tmp_path, [], [])
     wait_for_checkpoint(running, tmp_path)
