@@ -17,6 +17,7 @@ RECIPES = {
     "nanogpt-char-gpu": "research.recipes.lm:NANOGPT_GPU",
     "translate": "research.recipes.translate:TRANSLATE",
     "translate-tiny": "research.recipes.translate:TINY",
+    "finetune": "research.recipes.finetune:FINETUNE",
     "a2c": "research.recipes.policy_gradient:A2C",
     "dqn": "research.recipes.dqn:DQN",
     "ppo": "research.recipes.ppo:PPO",

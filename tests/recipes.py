@@ -31,6 +31,18 @@ LANGUAGE = {
     "evaluation_batches": 2,
 }
 TINY: dict[str, dict] = {
+    "finetune": {
+        "data": str(Path(__file__).with_name("own") / "opinions.tsv"),
+        "byte_pairs": 280,
+        "layers": 1,
+        "heads": 2,
+        "width": 8,
+        "hidden": 8,
+        "context": 40,
+        "buckets": (24, 40),
+        "tokens": 320,
+        "evaluation_batch": 4,
+    },
     "lm": LANGUAGE | {"byte_pairs": 260, "dropout": 0.1},
     "nanogpt-char-cpu": LANGUAGE,
     "nanogpt-char-gpu": LANGUAGE | {"mixer": "lstm", "remat": True},

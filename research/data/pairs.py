@@ -4,17 +4,19 @@ Dimensions: N examples, L tokens that a bucket has room for, P batches of an epo
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import pooch
 from jax import Array
 
 from research.data.fetch import fetch
 from research.data.text import lines
 from research.data.vocabulary import BEGIN, END, PADDING
+from research.engine.files import write_text
 
 LANGUAGES = ("en", "de", "fr")
 SPLITS = ("train", "val", "test_2016_flickr", "test_2017_flickr", "test_2017_mscoco")
@@ -103,6 +105,18 @@ def load_sst2(root: str | Path | None = None) -> dict[str, Labelled]:
     return {split: load_labelled(folder / f"{split}.tsv", ("0", "1")) for split in ("train", "dev", "test")}
 
 
+def sst2_text(root: str | Path | None = None) -> Path:
+    """SST-2's training sentences without their labels, one a line, as a file in the user's cache folder: a text to read
+    before labels are seen. Raises as `load_sst2`, and OSError where the disk refuses."""
+    texts = load_sst2(root)["train"].texts
+    content = "".join(f"{text.strip()}\n" for text in texts)
+    path = Path(pooch.os_cache("research")) / "texts" / f"sst2-{zlib.crc32(content.encode()):08x}.txt"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, content)
+    return path
+
+
 def padded(sequences: Sequence[np.ndarray], length: int, begin: bool = False, end: bool = True) -> np.ndarray:
     """Sequences one below the other, each between BEGIN and END where asked for, then PADDING.
 
@@ -124,9 +138,9 @@ def padded(sequences: Sequence[np.ndarray], length: int, begin: bool = False, en
 
 
 class Buckets(NamedTuple):
-    """Pairs of about equal length in tables of their own, and which table each tick reads. A pytree, for `Inputs.data`.
+    """Examples of about equal length in tables of their own, and which table each tick reads. A pytree, for `Inputs.data`.
 
-    tables    for each bucket source i32[N,L] and target i32[N,L+1]
+    tables    for each bucket source i32[N,L] and target i32[N,L+1], or text i32[N,L] and label i32[N]
     schedule  i32[P,2], the bucket of each batch of an epoch, and how many batches of that bucket came before
     counts    i32[buckets], the batches that an epoch takes of each
 
@@ -160,20 +174,38 @@ def bucketed(
     multiple        of which the pairs in a batch are one
     Raises ValueError for lengths that do not rise, a batch too small for a pair, and where every pair is too long.
     """
+    need = np.array([max(len(x), len(y)) + 1 for x, y in zip(source, target, strict=True)], np.int64)
+
+    def table(members: list[int], length: int) -> tuple[np.ndarray, np.ndarray]:
+        goals = padded([target[n] for n in members], length + 1, begin=True)
+        return padded([source[n] for n in members], length), goals
+
+    return fill_buckets(need, table, lengths, tokens, seed, multiple)
+
+
+def fill_buckets(
+    need: np.ndarray,
+    table: Callable[[list[int], int], tuple[np.ndarray, np.ndarray]],
+    lengths: Sequence[int],
+    tokens: int,
+    seed: int = 0,
+    multiple: int = 1,
+) -> tuple[Buckets, int]:
+    """Puts each example into the first bucket with room for the tokens int[N] that it needs; the rest as `bucketed`.
+
+    table  makes a bucket's table of the examples that are its members, and of its length
+    """
     if list(lengths) != sorted(set(lengths)) or not lengths:
         raise ValueError(f"lengths={tuple(lengths)} must rise; as in (16, 32, 64)")
-    need = np.array([max(len(x), len(y)) + 1 for x, y in zip(source, target, strict=True)], np.int64)
     chosen = np.searchsorted(lengths, need)
     tables: list[tuple[np.ndarray, np.ndarray]] = []
     order: list[int] = []
     for i, length in enumerate(lengths):
         members = np.flatnonzero(chosen == i).tolist()
         if len(members):
-            inputs = padded([source[n] for n in members], length)
-            goals = padded([target[n] for n in members], length + 1, begin=True)
             batches = max(1, round(len(members) / bucket_rows(length, tokens, multiple)))
             order += [len(tables)] * batches
-            tables.append((inputs, goals))
+            tables.append(table(members, length))
     if not tables:
         raise ValueError(
             f"every pair is longer than lengths={tuple(lengths)} allow, the shortest {need.min()}; give more"

@@ -35,7 +35,7 @@ class Setup:
     """Static: a change compiles again."""
 
     text: str = "tinyshakespeare"
-    """What to read: tinyshakespeare, or the path of a text in UTF-8."""
+    """What to read: tinyshakespeare, sst2 (its training sentences, without labels), or the path of a text in UTF-8."""
     byte_pairs: Natural = 0
     """Tokens of a byte-pair vocabulary, at least 256; 0 makes each character a token."""
     validation: Fraction = 0.1
@@ -180,12 +180,18 @@ def step(setup: Setup, state: State, hyper: Hyper, data: Data, tick: Tick) -> tu
     crop_key, dropout_key = jax.random.split(tick.key)
     crops = tick.feed if setup.streamed else draw_crops(crop_key, data.train, setup.batch_size, setup.context)
     loss, gradient = accumulated(setup, model_of(setup, data.lengths.shape[0]), state.params, crops, dropout_key)
+    params, moments, norm = descend(hyper, state.params, state.optimizer, gradient, tick)
+    return State(params, moments), {"loss": loss, "gradient_norm": norm}
+
+
+def descend(hyper: Any, params: Any, moments: optax.OptState, gradient: Any, tick: Tick) -> tuple[Any, Any, Array]:
+    """One step of AdamW against a gradient that is scaled down -> parameters, moments, the gradient's norm before f32[]"""
     norm = optax.tree.norm(gradient)
     gradient, _ = optax.clip_by_global_norm(hyper.max_gradient_norm).update(gradient, optax.EmptyState())
     rate = hyper.learning_rate * schedules.cosine(tick.index, tick.total, hyper.warmup, hyper.final_learning_rate)
     adam = optax.scale_by_adam(hyper.beta1, hyper.beta2)
-    params, moments = descend_decaying(adam, state.params, state.optimizer, gradient, rate, hyper.weight_decay)
-    return State(params, moments), {"loss": loss, "gradient_norm": norm}
+    params, moments = descend_decaying(adam, params, moments, gradient, rate, hyper.weight_decay)
+    return params, moments, norm
 
 
 def accumulated(setup: Setup, model: GPT, params: Any, crops: Array, key: Array) -> tuple[Array, Any]:

@@ -444,14 +444,18 @@ class Embedding(nn.Module):
             self.positions = self.param("positions", init, (shape.longest, shape.width))
         self.drop = nn.Dropout(shape.dropout)
 
-    def __call__(self, tokens: Array, start: Array | int = 0, train: bool = False) -> Array:
-        """tokens i32[B,T], the first of them at position `start` -> f[B,T,C]"""
+    def __call__(
+        self, tokens: Array, start: Array | int = 0, train: bool = False, strength: Array | None = None
+    ) -> Array:
+        """tokens i32[B,T], the first of them at position `start`, and what each one's vector is multiplied by, f32[B,T]
+        -> f[B,T,C]"""
         shape, length = self.shape, tokens.shape[1]
         if length > shape.longest and shape.positions != "none":
             raise ValueError(
                 f"{length} tokens are more than there are positions: longest={shape.longest}; raise longest"
             )
         x = self.table[tokens] * (math.sqrt(shape.width) if shape.scaled else 1.0)
+        x = x if strength is None else x * strength[..., None]
         if shape.positions in ("learned", "sinusoidal"):
             table = self.positions if shape.positions == "learned" else sinusoids(shape.longest, shape.width)
             x = x + positioned(table, start, length)[None]
@@ -491,7 +495,11 @@ class GPT(nn.Module):
 
     def __call__(self, tokens: Array, train: bool = False) -> Array:
         """tokens i32[B,T] -> logits f32[B,T,V] of each next token"""
-        return self.logits(self.stack(self.embedding(tokens, 0, train), train=train)[0])
+        return self.logits(self.features(tokens, train))
+
+    def features(self, tokens: Array, train: bool = False, strength: Array | None = None) -> Array:
+        """What the last layer reads: tokens i32[B,T], what each one's vector is multiplied by f32[B,T] -> f[B,T,C]"""
+        return self.stack(self.embedding(tokens, 0, train, strength), train=train)[0]
 
     def decode(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
         """tokens i32[B,T] behind those in the cache, a prompt or one -> logits f32[B,T,V] and the cache with T more"""

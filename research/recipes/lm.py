@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from research.data.pairs import sst2_text
 from research.data.text import Crops, load_text, stream_text
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
@@ -17,7 +18,7 @@ def load(setup: lm.Setup) -> Inputs:
             f"byte_pairs={setup.byte_pairs} must be 0, for characters, or at least 256, the bytes; usual: 2048"
         )
     read = stream_text if setup.streamed else load_text
-    text = read(setup.text, setup.byte_pairs or None, setup.validation)
+    text = read(sst2_text() if setup.text == "sst2" else setup.text, setup.byte_pairs or None, setup.validation)
     held_out = np.array(text.validation[: setup.held_out])
     for name, tokens, repair in (
         ("training", text.train, "a longer text, or a smaller context"),

@@ -1,0 +1,136 @@
+"""Classification of sentences by a pretrained language model: SST-2, or any file of sentences with labels."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from research.data.pairs import Labelled, fill_buckets, load_labelled, load_sst2
+from research.data.vocabulary import Vocabulary, byte_pairs, from_json
+from research.engine import saved
+from research.engine.experiment import Inputs
+from research.engine.plan import Budget, Recipe
+from research.language import finetune
+from research.language.translate import table_of
+from research.recipes.lm import RECIPES, VOCABULARY
+
+CLASSES = "classes.json"
+
+
+def load(setup: finetune.Setup) -> Inputs:
+    """Sentences in buckets and held-out ones, the pretrained net, and what a reader of the run's states needs."""
+    train, validation, test = parts_of(setup)
+    folder = Path(setup.pretrained)
+    if setup.pretrained:
+        net, vocabulary, told = pretrained(setup, folder)
+    else:
+        net, told = {}, "a new net"
+        vocabulary = byte_pairs((f"{text}\n" for text in train.texts), setup.byte_pairs)
+    longest = setup.buckets[-1]
+    sentences = [encode(vocabulary, text) for text in train.texts]
+
+    def table(members: list[int], length: int) -> tuple[np.ndarray, np.ndarray]:
+        return padded([sentences[n] for n in members], length), train.labels[members]
+
+    need = np.array([min(len(x), longest) for x in sentences], np.int64)
+    buckets, _ = fill_buckets(need, table, setup.buckets, setup.tokens, multiple=finetune.TOGETHER)
+    held_out, final = (
+        finetune.HeldOut(padded([encode(vocabulary, text) for text in part.texts], longest), part.labels)
+        for part in (validation, test)
+    )
+    counts = np.bincount(train.labels, minlength=len(train.classes)).astype(np.int32)
+    data = finetune.Data(buckets, held_out, net, counts, table_of(vocabulary.spellings))
+    common = [100 * (part.labels == counts.argmax()).mean() for part in (validation, test)]
+    cut = sum(len(x) > longest for x in sentences)
+    note = (
+        f"{told}; {len(train.texts)} sentences, of which {cut} are cut to {longest} tokens; of {len(validation.texts)} and "
+        f"{len(test.texts)} held-out ones {common[0]:.1f} % and {common[1]:.1f} % have the most frequent label"
+    )
+    files = {VOCABULARY: vocabulary.to_json() + "\n", CLASSES: json.dumps(train.classes) + "\n"}
+    return Inputs(data, data._replace(held_out=final), note, files=files)
+
+
+def parts_of(setup: finetune.Setup) -> tuple[Labelled, Labelled, Labelled]:
+    """Sentences to learn from, to validate and to test. Raises ValueError where a part would be empty or all are alike."""
+    if setup.data == "sst2":
+        splits = load_sst2()
+        return splits["train"], splits["dev"], splits["test"]
+    if not Path(setup.data).expanduser().is_file():
+        raise ValueError(
+            f"data={setup.data!r} is neither sst2 nor a file; give the path of lines: a text, a tab, a label"
+        )
+    whole = load_labelled(setup.data)
+    count = len(whole.texts)
+    out = int(count * setup.held_out)
+    first, last = count - out, count - out // 2
+    if not 0 < first < last < count:
+        raise ValueError(
+            f"held_out={setup.held_out} of the {count} sentences of {setup.data} leaves none to train, to validate or to "
+            f"test; give 2 to {max(2, count - 1)} of them, as a share"
+        )
+    if len(whole.classes) < 2:
+        raise ValueError(f"every sentence of {setup.data} has the label {whole.classes[0]!r}; give two labels or more")
+    parts = (slice(first), slice(first, last), slice(last, count))
+    return tuple(Labelled(whole.texts[part], whole.labels[part], whole.classes) for part in parts)
+
+
+def encode(vocabulary: Vocabulary, text: str) -> np.ndarray:
+    """A sentence as a line of its own, as the language model has read it: between two ends of lines -> int[L]"""
+    return vocabulary.encode(f"\n{text.strip()}\n")
+
+
+def padded(sentences: list[np.ndarray], length: int) -> np.ndarray:
+    """int[L] each, cut where it is longer -> i32[N,length], ABSENT behind the end"""
+    table = np.full((len(sentences), length), finetune.ABSENT, np.int32)
+    for row, sentence in zip(table, sentences, strict=True):
+        row[: len(sentence)] = sentence[:length]
+    return table
+
+
+def pretrained(setup: finetune.Setup, folder: Path) -> tuple[finetune.Net, Vocabulary, str]:
+    """The best state of a run of `lm`, its vocabulary, and what it is in words.
+
+    Raises ValueError where the folder holds no such run, or one of another net than the setup's.
+    """
+    manifest = saved.manifest_of(folder)
+    known = {recipe.name: recipe for recipe in RECIPES}
+    if manifest["recipe"] not in known:
+        raise ValueError(
+            f"pretrained={str(folder)!r} is a run of {manifest['recipe']!r}, not of {', '.join(known)}; give one of these"
+        )
+    plan = saved.plan_of(known[manifest["recipe"]], manifest)
+    others = {name: getattr(plan.setup, name) for name in finetune.NET}
+    differ = {name: x for name, x in others.items() if x != getattr(setup, name)}
+    if differ:
+        flags = " ".join(f"--setup.{name.replace('_', '-')} {x}" for name, x in differ.items())
+        raise ValueError(f"pretrained={str(folder)!r} is another net than this setup's; give {flags}")
+    state, tick = saved.state_of(plan, folder, row=0, best=True)
+    net: Any = finetune.net_of(state.params)
+    vocabulary = from_json((folder / VOCABULARY).read_text(encoding="utf-8"))
+    text = f"{plan.setup.text}, {tick} updates"
+    return net, vocabulary, f"pretrained by {folder.name}, seed {plan.rows[0].seed} ({text})"
+
+
+FINETUNE = Recipe(
+    name="finetune",
+    make=finetune.make,
+    setup=finetune.Setup(),
+    hyper=finetune.Hyper(),
+    load=load,
+    budget=Budget(steps=1000, chunk=50, record_every=50, evaluate_every=250),
+    watch=(
+        "test_accuracy",
+        "validation_accuracy",
+        "validation_loss",
+        "test_calibration_error",
+        "test_trained_share",
+        "loss",
+    ),
+    about="""Sentences into classes, by a language model that has read unlabelled text before.
+
+    python scripts/train.py lm --setup.text sst2 --setup.byte-pairs 4096 --setup.dropout 0.1
+    python scripts/train.py finetune --setup.pretrained runs/lm-... --setup.mode lora --seeds 5
+    python scripts/train.py finetune --setup.data my.tsv           # from nothing
+    python scripts/explain.py runs/finetune-... < sentences.txt""",
+)
