@@ -14,6 +14,7 @@ from rich.table import Table
 from research.command import BAD_INPUT, MACHINE, command, say
 from research.engine.placement import configure
 from research.studies import STUDIES, find
+from research.studies.study import BEFORE
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,21 @@ def main(arguments: list[str]) -> int:
         console.print(table)
         return 0 if chosen.list else BAD_INPUT
     study = find(chosen.study)
-    sweeps = [(block, sweep) for block in study.blocks for _, sweep in study.sweeps(block, chosen.quick)]
+    folder = chosen.out / f"{study.name}{'-quick' if chosen.quick else ''}"
+    sweeps = [(block.name, sweep) for block in study.blocks for _, sweep in study.sweeps(block, chosen.quick, folder)]
+    if first := study.first(chosen.quick):
+        sweeps.insert(0, (BEFORE, first))
     light = all(sweep.recipe.light for _, sweep in sweeps)
     seeds = study.quick_seeds if chosen.quick else study.seeds
     configure(min(len(study.arms) * seeds, study.width), light=light, device_count=chosen.device_count)
     from research.sweep import lanes
 
-    folder = chosen.out / f"{study.name}{'-quick' if chosen.quick else ''}"
     failed: list[tuple[str, str]] = []
     how = {"other_machine": chosen.other_machine, "device_count": chosen.device_count}
     for block, sweep in sweeps:
-        console.print(f"[bold]{study.name}: {block.name}, {sweep.recipe.name}[/bold]")
-        failed += [(f.plan.name, repr(f.error)) for f in lanes.go(sweep, folder / block.name, console, **how)]
-        home = folder / block.name / sweep.name
-        failed += [(block.name, f"diverged: {row}") for row in lanes.diverged(home, sweep)]
+        console.print(f"[bold]{study.name}: {block}, {sweep.recipe.name}[/bold]")
+        failed += [(f.plan.name, repr(f.error)) for f in lanes.go(sweep, folder / block, console, **how)]
+        failed += [(block, f"diverged: {row}") for row in lanes.diverged(folder / block / sweep.name, sweep)]
     for name, what in failed:
         say("failed", f"{name}: {what}", "red")
     from research.studies import page

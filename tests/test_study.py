@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,12 @@ from own import linear
 from rich.console import Console
 
 from research.engine.plan import Budget
+from research.engine.saved import manifest_of
 from research.report import collect
 from research.report.collect import Entry, Group
 from research.report.stats import prediction_interval
 from research.studies import STUDIES, find, page
-from research.studies.study import Arm, Block, Preset, Published, Study, verdict, welch
+from research.studies.study import BEFORE, Arm, Before, Block, Preset, Published, Study, verdict, welch
 from research.sweep import lanes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,6 +163,34 @@ def test_arms_may_be_different_recipes(tmp_path):
     assert [line.split(",")[1] for line in lines] == ["first", "other", "slow"]
     # The same runs under two names: the same figures.
     assert lines[0].split(",")[2:7] == lines[1].split(",")[2:7] != lines[2].split(",")[2:7]
+
+
+@dataclass(frozen=True)
+class Following(linear.Setup):
+    begins: str = ""
+    """The folder of a run to begin from."""
+
+
+def test_arms_begin_from_a_run_that_is_made_before_them(tmp_path):
+    seen = []
+
+    def load(setup: Following):
+        seen.append(setup.begins and manifest_of(Path(setup.begins))["recipe"])
+        return linear.load(setup)
+
+    following = replace(linear.recipe, name="following", setup=Following(), load=load)
+    first = Preset(replace(linear.recipe, name="leading"), SMALL, replace(SMALL, steps=20))
+    block = Block("a line", Preset(following, SMALL, SMALL))
+    arms = (Arm("on"), Arm("new", {"begins": ""}))
+    study = replace(STUDY, blocks=(block,), arms=arms, published=(), before=Before(first, "begins"))
+    made = study.first(quick=True)
+    assert made is not None and made.budget.steps == 20 and made.seeds == (0,)
+    ((_, sweep),) = study.sweeps(block, True, tmp_path)
+    for folder, one in ((BEFORE, made), (block.name, sweep)):
+        assert lanes.go(one, tmp_path / folder, Console(quiet=True), device_count=1) == []
+    assert sorted(seen) == ["", "leading"]
+    page.write(study, tmp_path, quick=True)
+    assert [line.split(",")[1] for line in (tmp_path / "table.csv").read_text().splitlines()[1:]] == ["on", "new"]
 
 
 @pytest.mark.parametrize("name", STUDIES)

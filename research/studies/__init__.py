@@ -7,6 +7,7 @@ from research.studies.study import Study
 
 STUDIES = {
     "classic-control": "research.studies.classic_control:STUDY",
+    "finetune": "research.studies.finetune:STUDY",
     "minatar": "research.studies.minatar:MINATAR",
     "minatar-cpu": "research.studies.minatar:CPU",
     "nanogpt-char": "research.studies.nanogpt_char:STUDY",

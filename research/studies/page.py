@@ -60,7 +60,7 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
 def groups(study: Study, block: Block, folder: Path, quick: bool) -> list[Group]:
     """The block's rows by arm, from its run folders. Raises ValueError where an arm has none."""
     found: dict[str, Group] = {}
-    for arms, sweep in study.sweeps(block, quick):
+    for arms, sweep in study.sweeps(block, quick, folder):
         home = folder / block.name / sweep.name
         plans = {plan.name: plan for plan in sweep.lanes}
         for name in plans:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from research.engine.plan import Budget, Recipe
 from research.report.stats import mean_interval, prediction_interval
 from research.sweep.grid import make_cell
 from research.sweep.lanes import Sweep
+
+BEFORE = "before"  # folder, in a study's, of what is run first
 
 
 class Preset(NamedTuple):
@@ -43,6 +46,14 @@ class Block(NamedTuple):
     preset: Preset | None = None
     setup: dict[str, Any] = {}
     full_score: float | None = None
+
+
+class Before(NamedTuple):
+    """A run of one seed that is made before all others; `field` of the arms' setups names its folder, unless an arm says
+    otherwise."""
+
+    preset: Preset
+    field: str
 
 
 class Published(NamedTuple):
@@ -79,15 +90,26 @@ class Study:
     published: tuple[Published, ...] = ()
     quick_seeds: int = 3
     width: int = 64
+    before: Before | None = None
 
     def __post_init__(self) -> None:
         for theirs in self.published:
             if theirs.kind in ("std", "SE", "95 %") and not (theirs.spread and theirs.n > 1):
                 raise ValueError(f"{theirs.source}: kind={theirs.kind!r} needs a spread above 0 and n of 2 or more")
 
-    def sweeps(self, block: Block, quick: bool = False) -> list[tuple[tuple[Arm, ...], Sweep]]:
-        """A block's arms, those of one recipe as one sweep whose cells are those arms."""
+    def first(self, quick: bool = False) -> Sweep | None:
+        """What is run before the arms."""
+        if self.before is None:
+            return None
+        recipe, *budgets = self.before.preset
+        return Sweep(recipe, (make_cell(recipe, {}),), (0,), budgets[quick], 1)
+
+    def sweeps(self, block: Block, quick: bool = False, folder: Path = Path()) -> list[tuple[tuple[Arm, ...], Sweep]]:
+        """A block's arms, those of one recipe as one sweep whose cells are those arms; `folder` is the study's."""
         seeds = tuple(range(self.quick_seeds if quick else self.seeds))
+        if self.before is not None and (first := self.first(quick)):
+            made = folder / BEFORE / first.name / first.lanes[0].name
+            block = block._replace(setup={self.before.field: str(made)} | block.setup)
         presets: dict[str, tuple[Preset, list[Arm]]] = {}
         for arm in self.arms:
             preset = arm.preset or block.preset

@@ -1,0 +1,38 @@
+"""What reading unlabelled text first is worth on SST-2, and how much of the net must learn to have it.
+
+The text is SST-2's own training sentences without their labels, so that nothing but the order of words is added. Every arm
+makes the same number of updates; its learning rate was chosen on SST-2's validation part, with seeds of its own.
+
+python scripts/reproduce.py finetune
+"""
+
+from dataclasses import replace
+
+from research.engine.plan import Budget
+from research.recipes.finetune import FINETUNE
+from research.recipes.lm import LM
+from research.studies.study import Arm, Before, Block, Preset, Study
+
+# The net of `finetune`, with its vocabulary; a tenth of the sentences say when it has read enough.
+READER = replace(
+    LM, setup=replace(LM.setup, text="sst2", byte_pairs=FINETUNE.setup.byte_pairs, dropout=0.1, batch_size=24)
+)
+READING = Budget(2000, chunk=50, record_every=50, evaluate_every=250)
+
+STUDY = Study(
+    name="finetune",
+    question="What is reading SST-2's sentences without their labels worth, before they are classified?",
+    blocks=(Block("SST-2", Preset(FINETUNE, FINETUNE.budget, replace(FINETUNE.budget, steps=100, evaluate_every=50))),),
+    arms=(
+        Arm("from nothing", {"pretrained": ""}),
+        Arm("head only", {"mode": "head"}),
+        Arm("last block", {"mode": "last"}),
+        Arm("all", {"mode": "all"}),
+        Arm("LoRA", {"mode": "lora"}),
+    ),
+    seeds=5,
+    figure="test_accuracy",
+    beside=("test_loss", "test_calibration_error", "test_trained_share"),
+    quick_seeds=2,
+    before=Before(Preset(READER, READING, replace(READING, steps=100, evaluate_every=50)), "pretrained"),
+)
