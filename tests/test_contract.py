@@ -2,6 +2,7 @@
 a program stand for each other wherever a program is run."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Plan, Row
 from research.engine.run import run
+from research.engine.session import Interrupted
 
 # One worker takes all tests of a recipe, so that they share its compiled programs.
 every_recipe = pytest.mark.parametrize(
@@ -216,10 +218,19 @@ def lines(folder: Path) -> dict[str, bytes]:
 def resumed_elsewhere(tmp_path_factory):
     """Every recipe's first chunk saved here, and the rest run by a fresh process. -> (whole, resumed) out folders."""
     whole, resumed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("resumed")
-    command = [sys.executable, str(Path(__file__).with_name("stop_and_resume.py")), str(resumed)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([*command, "stop"], check=True, env=environment)
-    subprocess.run([*command, "resume"], check=True, env=environment)
+    advance = Lane.advance
+
+    def advance_and_be_stopped(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return advance(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lane, "advance", advance_and_be_stopped)
+        for name in PROGRAMS:
+            with pytest.raises(Interrupted, match="stopped by SIGTERM at tick 10 of 20"):
+                run(plan_of(tiny(name)), resumed, device_count=1)
+    command = [sys.executable, str(Path(__file__).with_name("resume_elsewhere.py")), str(resumed)]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     return whole, resumed
 
 
