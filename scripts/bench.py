@@ -80,6 +80,10 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "streamed": Contestant("lm_stream.py", ("--by", "streamed"), cores=(1,)),
         "resident": Contestant("lm_stream.py", ("--by", "resident"), cores=(1,)),
     },
+    "lm-generate": {
+        "with a cache": Contestant("lm_generate.py", ("--by", "cache"), cores=(1,)),
+        "reading the prefix again": Contestant("lm_generate.py", ("--by", "prefix"), cores=(1,)),
+    },
     "engine": {
         "ours": Contestant("engine_overhead.py", ("--by", "engine"), cores=(1,)),
         "by hand": Contestant("engine_overhead.py", ("--by", "hand"), cores=(1,)),
