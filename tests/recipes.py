@@ -56,7 +56,8 @@ TINY: dict[str, dict] = {
     "reinforce": {"environment": "Pendulum-v1", "widths": (8,), "environments": 2, "rollout_length": 200}
     | {"evaluation_episodes": 2},
     "dqn": {"widths": (8,), "environments": 2, "rollout_length": 2, "updates": 2, "batch_size": 8, "capacity": 16}
-    | {"learning_starts": 12, "target_every": 3, "evaluation_episodes": 2, "n_steps": 2},
+    | {"learning_starts": 12, "target_every": 3, "evaluation_episodes": 2, "n_steps": 2}
+    | {"prioritized": True, "dueling": True},
     "ppo": {"environment": "Pendulum-v1", "widths": (8,), "rollout_length": 8, "minibatches": 2}
     | {"evaluation_episodes": 2, "normalize_observations": True, "normalize_rewards": True},
     "ppo-cartpole": {"widths": (8,), "rollout_length": 8, "minibatches": 2, "evaluation_episodes": 2},
