@@ -258,8 +258,20 @@ def test_a_paired_bootstrap_says_what_sacrebleus_says():
 WRITTEN = [
     ("en", 'He said: "Don\'t!", and left.', "he said : &quot; don &apos;t ! &quot; , and left ."),
     ("en", "A man's 1,000 well-known U.S. cars…", "a man &apos;s 1,000 well-known u.s. cars ..."),
+    ("en", "The dogs' bowl, a 'big' dog's.", "the dogs &apos; bowl , a &apos; big &apos; dog &apos;s ."),
+    (
+        "en",
+        "They're 4' tall in 'old dogs', of the 1990's.",
+        "they &apos;re 4 &apos; tall in &apos; old dogs &apos; , of the 1990 &apos;s .",
+    ),
     ("fr", "L’homme (à gauche) rit.", "l&apos; homme ( à gauche ) rit ."),
+    (
+        "fr",
+        "Le \"chef-d'œuvre\" (d'art) rock 'n' roll.",
+        "le &quot; chef-d&apos; œuvre &quot; ( d&apos; art ) rock &apos; n &apos; roll .",
+    ),
     ("de", "Größe & „Maß“?", "größe &amp; &quot; maß &quot; ?"),
+    ("de", "Joe's Bar, Maus' Nase, 'Café'.", "joe &apos; s bar , maus &apos; nase , &apos; café &apos; ."),
 ]
 
 
