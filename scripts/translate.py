@@ -22,7 +22,7 @@ from research.data.pairs import padded
 from research.data.vocabulary import Vocabulary, from_json
 from research.engine.fields import Count, NonNegative, check
 from research.language import bleu, translate, words
-from research.recipes.translate import VOCABULARY, of_multi30k, spaced
+from research.recipes.translate import VOCABULARY, spaced
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def vocabulary_of(folder: Path) -> Vocabulary:
 
 def conversion(setup: translate.Setup, as_is: bool, told: Console) -> tuple[Callable[[str], str], Callable[[str], str]]:
     """What is done to sentences before they are translated, and to translations."""
-    if as_is or not of_multi30k(setup):
+    if as_is or not translate.of_multi30k(setup):
         told.print("sentences are taken as they are, and must be written as the training text is", soft_wrap=True)
         return str.strip, str
     told.print("lowercased and tokenised as the training text is; translations are put together again", soft_wrap=True)
@@ -126,10 +126,11 @@ def compare(runs: Sequence[Learned], vocabularies: Sequence[Vocabulary], chosen:
             for place, text in zip(places, translated(data.held_out.source[np.array(places)]), strict=True):
                 found[place] = text
         systems.append((found, references))
+    tokenized = translate.of_multi30k(runs[0].plan.setup)
     console = Console(highlight=False)
     console.print(f"{len(systems[0][1])} test sentences, beam {chosen.beam}, length penalty {chosen.length_penalty:g}")
     for kind in bleu.KINDS:
-        counts = [bleu.counts(kind, *system) for system in systems]
+        counts = [bleu.counts(kind, *system, tokenized) for system in systems]
         for run, found in zip(runs, counts, strict=True):
             said = "{:.2f} [{:.2f}, {:.2f}]".format(*bleu.interval(found))
             console.print(f"{kind}  {said}  {run.plan.name}, seed {run.plan.rows[run.row].seed}", soft_wrap=True)

@@ -5,7 +5,8 @@ Two figures, which are not to be compared with each other. Their signatures in s
 tokenized_bleu    over words and signs as they stand in the text, where a space parts them; of lowercased text such as
                   Multi30k's it is "tokenised, lowercased": nrefs:1|case:mixed|eff:no|tok:none|smooth:exp
 detokenized_bleu  over text as people write it, which sacrebleu tokenises itself: nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp
-                  Tokenised text is first put together by `words.detokenized`, translation and reference alike.
+                  Text that is tokenised already, as Multi30k's is, is first put together by `words.detokenized`,
+                  translation and reference alike; other text is taken as it stands.
 
 Dimensions: N sentences, K resamples.
 """
@@ -31,10 +32,13 @@ class Interval(NamedTuple):
     high: float
 
 
-def counts(kind: str, translations: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """What BLEU adds up over sentences -> i64[N,10]: n-grams that match and n-grams for n = 1 to 4, both lengths."""
+def counts(kind: str, translations: Sequence[str], references: Sequence[str], tokenized: bool = False) -> np.ndarray:
+    """What BLEU adds up over sentences -> i64[N,10]: n-grams that match and n-grams for n = 1 to 4, both lengths.
+
+    tokenized  whether the texts have words and signs apart, as Multi30k's
+    """
     scorer = BLEU(tokenize=KINDS[kind], force=True)
-    put = detokenized if kind == "detokenized_bleu" else str
+    put = detokenized if tokenized and kind == "detokenized_bleu" else str
     found = [
         scorer.corpus_score([put(translation)], [[put(reference)]])
         for translation, reference in zip(translations, references, strict=True)

@@ -23,7 +23,7 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-from research.data.pairs import Buckets, bucket_rows, turn
+from research.data.pairs import LANGUAGES, Buckets, bucket_rows, turn
 from research.data.vocabulary import BEGIN, END, PADDING
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Fraction, NonNegative, Positive
@@ -142,7 +142,10 @@ def make(setup: Setup) -> Experiment:
     """Translation as an experiment."""
     check(setup)
     return Experiment(
-        init=partial(init, setup), step=partial(step, setup), evaluate=partial(evaluate, setup), score=score
+        init=partial(init, setup),
+        step=partial(step, setup),
+        evaluate=partial(evaluate, setup),
+        score=partial(score, setup),
     )
 
 
@@ -151,7 +154,19 @@ def check(setup: Setup) -> None:
     if not setup.buckets or list(setup.buckets) != sorted({*setup.buckets}) or setup.buckets[0] < 2:
         raise ValueError(f"buckets={setup.buckets} must rise from at least 2; as in (16, 32, 64)")
     bucket_rows(setup.buckets[-1], setup.tokens, multiple(setup))
+    of_multi30k(setup)
     model_of(setup, 1)
+
+
+def of_multi30k(setup: Setup) -> bool:
+    """Whether the texts are Multi30k's, tokenised as `words` has it. Raises ValueError for a language beside a file."""
+    named = [name in LANGUAGES for name in (setup.source, setup.target)]
+    if any(named) and not all(named):
+        raise ValueError(
+            f"of source={setup.source!r} and target={setup.target!r} one is a language of Multi30k and the other a file; "
+            f"give two of {', '.join(LANGUAGES)}, or two files"
+        )
+    return all(named)
 
 
 def multiple(setup: Setup) -> int:
@@ -309,12 +324,13 @@ def by_length(sizes: Array, batch: int) -> Array:
     return jnp.pad(order, (0, -order.shape[0] % batch), mode="edge").reshape(-1, batch)
 
 
-def score(outputs: Outputs) -> dict[str, np.ndarray]:
+def score(setup: Setup, outputs: Outputs) -> dict[str, np.ndarray]:
     """Outputs with a leading R axis -> both BLEU (see `bleu`), 0 to 100, and mean cross-entropy in nats per token, f64[R]"""
     figures: dict[str, np.ndarray] = {}
+    apart = of_multi30k(setup)
     for kind in KINDS:
         rows = zip(outputs.translation, outputs.reference, outputs.spellings, strict=True)
-        figures[kind] = np.array([bleu(counts(kind, texts(x, s), texts(y, s)).sum(0)) for x, y, s in rows])
+        figures[kind] = np.array([bleu(counts(kind, texts(x, s), texts(y, s), apart).sum(0)) for x, y, s in rows])
     return figures | {"loss": outputs.nats.sum(axis=1, dtype=np.float64) / outputs.tokens.sum(axis=1)}
 
 

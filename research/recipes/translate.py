@@ -4,7 +4,7 @@ from itertools import chain
 
 import numpy as np
 
-from research.data.pairs import LANGUAGES, Pairs, bucketed, load_multi30k, load_pairs, padded
+from research.data.pairs import Pairs, bucketed, load_multi30k, load_pairs, padded
 from research.data.vocabulary import END, PADDING, Vocabulary, byte_pairs
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
@@ -22,31 +22,23 @@ def load(setup: translate.Setup) -> Inputs:
     buckets, left_out = bucketed(sides[0], sides[1], setup.buckets, setup.tokens, multiple=room)
     (held_out, cut), (final, cut_final) = (hold_out(vocabulary, part, setup.buckets[-1]) for part in (validation, test))
     data = translate.Data(buckets, held_out, translate.table_of(vocabulary.spellings))
-    kind = "Multi30k's text is lowercased and tokenised, so tokenized_bleu is tokenised, lowercased BLEU" * of_multi30k(
-        setup
-    )
+    kinds = "tokenized_bleu takes as words what spaces part; detokenized_bleu is of the text as it stands"
+    if translate.of_multi30k(setup):
+        kinds = (
+            "Multi30k's text is lowercased and tokenised, so tokenized_bleu is tokenised, lowercased BLEU; "
+            "detokenized_bleu is of the text put together again"
+        )
     note = (
         f"{len(train.source)} pairs, of which {left_out} are longer than {setup.buckets[-1]} tokens and left out; of "
         f"{len(validation.source)} and {len(test.source)} held-out sentences {cut} and {cut_final} are cut. "
-        f"{kind or 'tokenized_bleu takes as words what spaces part'}; detokenized_bleu is by sacrebleu's tokeniser 13a."
+        f"{kinds}, by sacrebleu's tokeniser 13a."
     )
     return Inputs(data, data._replace(held_out=final), note, files={VOCABULARY: vocabulary.to_json() + "\n"})
 
 
-def of_multi30k(setup: translate.Setup) -> bool:
-    """Raises ValueError for a language beside a file."""
-    named = [name in LANGUAGES for name in (setup.source, setup.target)]
-    if any(named) and not all(named):
-        raise ValueError(
-            f"of source={setup.source!r} and target={setup.target!r} one is a language of Multi30k and the other a file; "
-            f"give two of {', '.join(LANGUAGES)}, or two files"
-        )
-    return all(named)
-
-
 def pairs_of(setup: translate.Setup) -> tuple[Pairs, Pairs, Pairs]:
     """Training, validation and test pairs. Raises ValueError where a part would be empty."""
-    if of_multi30k(setup):
+    if translate.of_multi30k(setup):
         splits = load_multi30k(setup.source, setup.target)
         return splits["train"], splits["val"], splits["test_2016_flickr"]
     pairs = load_pairs(setup.source, setup.target)
