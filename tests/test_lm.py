@@ -176,6 +176,7 @@ BAD_SETUPS = {
         {"text": "short.txt", "byte_pairs": 100},
         "byte_pairs=100 must be 0, for characters, or at least 256",
     ),
+    "large": ({"text": "short.txt", "byte_pairs": 9000}, "byte_pairs=9000 is more than the text yields"),
 }
 
 

@@ -387,11 +387,11 @@ def test_the_script_says_what_does_not_fit(learned, tmp_path):
 BAD_SETUPS = {
     "lengths": ({}, ["a"], ["a", "b"], r"back has 2 lines and .*forth has 1: line 2 of .*back has no partner"),
     "empty": ({}, [], ["a"], "forth is empty"),
-    "few": ({}, ["a", "b"], ["b", "a"], "leaves none to train, to validate or to test"),
+    "few": ({}, ["a", "b"], ["b", "a"], "leaves none to train, to validate or to test; give at least 3 pairs"),
     "mixed": ({"source": "en"}, ["a"], ["a"], "one is a language of Multi30k and the other a file"),
     "missing": ({"source": "nowhere"}, ["a"], ["a"], "nowhere is not a file"),
-    "vocabulary": ({"byte_pairs": 100}, ["a b"] * 40, ["b a"] * 40, "size=100 is less than 259"),
-    "large": ({"byte_pairs": 9000}, ["a b"] * 40, ["b a"] * 40, "size=9000 is more than the text yields"),
+    "vocabulary": ({"byte_pairs": 100}, ["a b"] * 40, ["b a"] * 40, "byte_pairs=100 is less than 259"),
+    "large": ({"byte_pairs": 9000}, ["a b"] * 40, ["b a"] * 40, "byte_pairs=9000 is more than the text yields"),
     "buckets": ({"buckets": (8, 4)}, ["a"], ["a"], r"buckets=\(8, 4\) must rise"),
     "batch": (
         {"tokens": 100},
@@ -413,6 +413,17 @@ def test_bad_input_is_named(what, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=said):
         translate.make(setup)
         load(setup)
+
+
+def test_shares_that_leave_nothing_are_refused():
+    hyper = translate.Hyper()
+    for setup, hypers in (
+        (replace(SMALL, dropout=1.0), hyper),
+        (SMALL, hyper._replace(beta1=1.0)),
+        (SMALL, hyper._replace(beta2=1.0)),
+    ):
+        with pytest.raises(ValueError, match="=1.0 must be at least 0 and below 1"):
+            Plan(TRANSLATE, setup, (Row(0, hypers),), Budget(1, 1, 1, 1))
 
 
 def test_no_byte_of_an_encoding_is_lost_in_the_table_of_spellings():

@@ -112,9 +112,9 @@ def test_special_tokens_never_come_from_text():
 @pytest.mark.parametrize(
     "size, special, says",
     [
-        (255, False, "size=255 is less than 256"),
-        (258, True, "size=258 is less than 259, the bytes and specials"),
-        (400, False, "size=400 is more than the text yields; give at most 260"),
+        (255, False, "byte_pairs=255 is less than 256"),
+        (258, True, "byte_pairs=258 is less than 259, the bytes and specials"),
+        (400, False, "byte_pairs=400 is more than the text yields; give at most 260"),
         (400, True, "give at most 263"),
     ],
 )

@@ -163,9 +163,10 @@ def byte_pairs(pieces: Iterable[str], size: int, special: bool = False) -> ByteP
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     least = BYTES + (SPECIALS if special else 0)
+    # The errors name the option that gives the size.
     if size < least:
         raise ValueError(
-            f"size={size} is less than {least}, the bytes{' and specials' * special}; give at least {least}"
+            f"byte_pairs={size} is less than {least}, the bytes{' and specials' * special}; give at least {least}"
         )
     tokenizer = Tokenizer(models.BPE())
     lines = pre_tokenizers.Split("\n", "merged_with_previous")
@@ -176,7 +177,9 @@ def byte_pairs(pieces: Iterable[str], size: int, special: bool = False) -> ByteP
     tokenizer.train_from_iterator((line for piece in pieces for line in _lines(piece)), trainer)
     vocabulary = BytePairs(tokenizer, special)
     if len(vocabulary) != size:
-        raise ValueError(f"size={size} is more than the text yields; give at most {len(vocabulary)}, or more text")
+        raise ValueError(
+            f"byte_pairs={size} is more than the text yields; give at most {len(vocabulary)}, or more text"
+        )
     return vocabulary
 
 

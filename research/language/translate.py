@@ -26,7 +26,7 @@ from jax import Array, lax
 from research.data.pairs import LANGUAGES, Buckets, bucket_rows, turn
 from research.data.vocabulary import BEGIN, END, PADDING
 from research.engine.experiment import Experiment, Ratio, Tick
-from research.engine.fields import Count, Fraction, NonNegative, Positive
+from research.engine.fields import BelowOne, Count, Fraction, NonNegative, Positive
 from research.engine.placement import spread
 from research.language.bleu import KINDS, bleu, counts
 from research.models.transformer import EncoderDecoder, Norm, Shape, alignment, empty_cache
@@ -62,7 +62,7 @@ class Setup:
     """Width of the feed-forward layers."""
     norm: Norm = "post"
     """Layer norm before what a block adds, or after it was added."""
-    dropout: Fraction = 0.3
+    dropout: BelowOne = 0.3
     """Share of numbers that are blanked in training; attention's weights are spared."""
     buckets: tuple[int, ...] = (14, 20, 32, 64)
     """Lengths to which pairs are padded, in tokens. What is longer than the last is left out of training, a held-out
@@ -88,9 +88,9 @@ class Hyper(NamedTuple):
     """Share of the run over which the learning rate rises, before it falls with the root of the updates."""
     label_smoothing: Fraction = 0.1
     """Share of the target that is spread over all tokens."""
-    beta1: Fraction = 0.9
+    beta1: BelowOne = 0.9
     """Adam's average of gradients: what is kept from one update to the next."""
-    beta2: Fraction = 0.98
+    beta2: BelowOne = 0.98
     """Adam's average of squared gradients, likewise."""
     weight_decay: NonNegative = 0.0
     """Decoupled decay of matrices."""
