@@ -5,6 +5,7 @@ import io
 import re
 import runpy
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from research.engine.plan import Budget, Plan, Row
 from research.engine.run import run
 from research.language import bleu, pictures, translate, words
 from research.models.transformer import alignment
-from research.recipes.translate import TRANSLATE, drawn, load
+from research.recipes.translate import TRANSLATE, drawn, load, pairs_of
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = jax.random.key(0)
@@ -407,12 +408,42 @@ BAD_SETUPS = {
 def test_bad_input_is_named(what, tmp_path, monkeypatch):
     changed, source, target, said = BAD_SETUPS[what]
     monkeypatch.chdir(tmp_path)
-    Path("forth").write_text("".join(f"{line}\n" for line in source))
-    Path("back").write_text("".join(f"{line}\n" for line in target))
-    setup = replace(SMALL, **{"source": "forth", "target": "back"} | changed)
+    setup = replace(
+        written(tmp_path, source, target), **{"source": "forth", "target": "back", "byte_pairs": 320} | changed
+    )
     with pytest.raises(ValueError, match=said):
         translate.make(setup)
         load(setup)
+
+
+def written(folder: Path, source: Sequence[str], target: Sequence[str]) -> translate.Setup:
+    """A Setup of two files in a folder."""
+    for name, side in (("forth", source), ("back", target)):
+        (folder / name).write_text("".join(f"{line}\n" for line in side))
+    return replace(SMALL, source=str(folder / "forth"), target=str(folder / "back"), byte_pairs=259)
+
+
+def test_a_note_counts_what_does_not_fit(tmp_path):
+    """By hand: with a space before each letter, 4 letters and END are 9 of the first bucket's 10 tokens, and 8 are 17."""
+    short, full, long = "a b c d", " ".join("abcdefghijk") + "l", " ".join("abcdefghijkl")  # 8, 23 and 24 tokens
+    source = [*[short] * 29, full, long, short, *[short, long, full], *[short, long, long]]
+    target = [*[short] * 31, long, *[full, short, short], *[long, short, full]]
+    setup = replace(written(tmp_path, source, target), buckets=(10, 24), held_out=6.1 / 38)
+    note = load(setup).note
+    assert note.startswith(
+        "32 pairs, of which 2 have more than 23 tokens and are left out; the 1 in the bucket of 24 are read 8 times an epoch; "
+        "of 3 and 3 held-out sentences 1 and 2 are cut there, and 0 and 1 references go on where translations end. "
+    )
+    assert "of the text as it stands" in note
+
+
+@pytest.mark.parametrize("count", [3, 7, 10, 19, 20, 40])
+def test_the_share_that_is_offered_holds_out_two(count, tmp_path):
+    setup = written(tmp_path, ["a"] * count, ["b"] * count)
+    with pytest.raises(ValueError, match="leaves none to train") as refused:
+        pairs_of(replace(setup, held_out=1.0 / count))
+    (share,) = re.findall(r"give held_out=([\d.]+)", str(refused.value))
+    assert sum(len(part.source) for part in pairs_of(replace(setup, held_out=float(share)))) == count
 
 
 def test_shares_that_leave_nothing_are_refused():

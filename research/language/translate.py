@@ -65,8 +65,8 @@ class Setup:
     dropout: BelowOne = 0.3
     """Share of numbers that are blanked in training; attention's weights are spared."""
     buckets: tuple[int, ...] = (14, 20, 32, 64)
-    """Lengths to which pairs are padded, in tokens. What is longer than the last is left out of training, a held-out
-    source is cut there, and no translation is longer."""
+    """Lengths to which pairs are padded, in tokens, of which the sign that ends a sentence takes one: 64 holds 63 others.
+    What is longer than the last is left out of training, a held-out source is cut there, and no translation is longer."""
     tokens: Count = 4096
     """Tokens of an update in either language, padding counted."""
     accumulation: Count = 1

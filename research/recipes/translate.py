@@ -1,10 +1,11 @@
 """Translation: Multi30k's captions of pictures, or any two files of which line n means line n."""
 
+import math
 from itertools import chain
 
 import numpy as np
 
-from research.data.pairs import Pairs, bucketed, load_multi30k, load_pairs, padded
+from research.data.pairs import Buckets, Pairs, bucket_rows, bucketed, load_multi30k, load_pairs, padded
 from research.data.vocabulary import END, PADDING, Vocabulary, byte_pairs
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
@@ -18,9 +19,9 @@ def load(setup: translate.Setup) -> Inputs:
     train, validation, test = pairs_of(setup)
     vocabulary = byte_pairs(map(spaced, chain(*train)), setup.byte_pairs, special=True)
     sides = [[vocabulary.encode(spaced(text)) for text in side] for side in train]
-    room = translate.multiple(setup)
-    buckets, left_out = bucketed(sides[0], sides[1], setup.buckets, setup.tokens, multiple=room)
-    (held_out, cut), (final, cut_final) = (hold_out(vocabulary, part, setup.buckets[-1]) for part in (validation, test))
+    longest = setup.buckets[-1]
+    buckets, left_out = bucketed(sides[0], sides[1], setup.buckets, setup.tokens, multiple=translate.multiple(setup))
+    (held_out, *beyond), (final, *beyond_final) = (hold_out(vocabulary, part, longest) for part in (validation, test))
     data = translate.Data(buckets, held_out, translate.table_of(vocabulary.spellings))
     kinds = "tokenized_bleu takes as words what spaces part; detokenized_bleu is of the text as it stands"
     if translate.of_multi30k(setup):
@@ -29,11 +30,23 @@ def load(setup: translate.Setup) -> Inputs:
             "detokenized_bleu is of the text put together again"
         )
     note = (
-        f"{len(train.source)} pairs, of which {left_out} are longer than {setup.buckets[-1]} tokens and left out; of "
-        f"{len(validation.source)} and {len(test.source)} held-out sentences {cut} and {cut_final} are cut. "
-        f"{kinds}, by sacrebleu's tokeniser 13a."
+        f"{len(train.source)} pairs, of which {left_out} have more than {longest - 1} tokens and are left out"
+        f"{often_read(setup, buckets)}; of {len(validation.source)} and {len(test.source)} held-out sentences {beyond[0]} "
+        f"and {beyond_final[0]} are cut there, and {beyond[1]} and {beyond_final[1]} references go on where translations "
+        f"end. {kinds}, by sacrebleu's tokeniser 13a."
     )
     return Inputs(data, data._replace(held_out=final), note, files={VOCABULARY: vocabulary.to_json() + "\n"})
+
+
+def often_read(setup: translate.Setup, buckets: Buckets) -> str:
+    """Names the buckets whose pairs are read at least twice an epoch, because too few of them fill a batch."""
+    told = ""
+    for (source, _), batches in zip(buckets.tables, buckets.counts.tolist(), strict=True):
+        count, length = source.shape
+        times = batches * bucket_rows(length, setup.tokens, translate.multiple(setup)) / count
+        if times >= 2:
+            told += f"; the {count} in the bucket of {length} are read {times:.0f} times an epoch"
+    return told
 
 
 def pairs_of(setup: translate.Setup) -> tuple[Pairs, Pairs, Pairs]:
@@ -46,9 +59,10 @@ def pairs_of(setup: translate.Setup) -> tuple[Pairs, Pairs, Pairs]:
     out = int(count * setup.held_out)
     first, last = count - out, count - out // 2
     if not 0 < first < last < count:
+        share = max(0.1, math.ceil(200 / count) / 100)  # two pairs at least
         raise ValueError(
             f"held_out={setup.held_out} of the {count} pairs of {setup.source} leaves none to train, to validate or to test; "
-            "give at least 3 pairs and a share such as 0.1"
+            f"give {f'held_out={share:g}' if count > 2 else 'at least 3 pairs'}"
         )
     parts = (slice(first), slice(first, last), slice(last, count))
     return tuple(Pairs(*(side[part] for side in pairs)) for part in parts)
@@ -59,13 +73,14 @@ def spaced(text: str) -> str:
     return "".join(f" {word}" for word in text.split())
 
 
-def hold_out(vocabulary: Vocabulary, pairs: Pairs, longest: int) -> tuple[translate.HeldOut, int]:
-    """Held-out pairs as tokens, and how many sources had to be cut to fit."""
+def hold_out(vocabulary: Vocabulary, pairs: Pairs, longest: int) -> tuple[translate.HeldOut, int, int]:
+    """Held-out pairs as tokens, how many sources had to be cut to fit, and how many references no translation can reach."""
     source, target = ([vocabulary.encode(spaced(text)) for text in side] for side in pairs)
     size = min(longest, max(map(len, source)) + 1)
     table = padded([sentence[: size - 1] for sentence in source], size)
     goals = padded(target, max(map(len, target)) + 2, begin=True)
-    return translate.HeldOut(table, goals), sum(len(sentence) >= longest for sentence in source)
+    cut, beyond = (sum(len(sentence) >= longest for sentence in side) for side in (source, target))
+    return translate.HeldOut(table, goals), cut, beyond
 
 
 def drawn(outputs: translate.Outputs, data: translate.Data) -> dict[str, np.ndarray]:
