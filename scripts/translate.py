@@ -1,16 +1,16 @@
 """Translates with what a run has learned: `python scripts/translate.py runs/NAME < sentences.txt`, a sentence a line.
 
 With --score it translates the run's test sentences instead and prints their BLEU, with --against OTHER_RUN beside those of
-another run, on the same sentences.
+another run, on the same sentences. The texts that the run was trained on must still be there, and be the same.
 """
 
+import codecs
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,17 +20,27 @@ from rich.console import Console
 from research.command import Learned, OfRun, command, learned
 from research.data.pairs import padded
 from research.data.vocabulary import Vocabulary, from_json
+from research.engine import saved
+from research.engine.experiment import Inputs
 from research.engine.fields import Count, NonNegative, check
+from research.engine.run import data_hash
 from research.language import bleu, translate, words
 from research.recipes.translate import VOCABULARY, spaced
 
 
+class Search(NamedTuple):
+    """How translations are looked for, where nothing is asked."""
+
+    beam: Count = 5
+    length_penalty: NonNegative = 0.6
+
+
 @dataclass(frozen=True)
 class Arguments(OfRun):
-    beam: Count = 5
-    """Hypotheses that are kept of each sentence; 1 is greedy."""
-    length_penalty: NonNegative = 0.6
-    """How much longer translations are favoured; 0 is not at all."""
+    beam: int | None = None
+    """Hypotheses that are kept of each sentence; 1 is greedy. By default 5, and for BLEU what the run was evaluated with."""
+    length_penalty: float | None = None
+    """How much longer translations are favoured; 0 is not at all. By default 0.6, and for BLEU as the run was evaluated."""
     batch: Count = 32
     """Sentences that are translated at a time; a terminal's are translated one by one."""
     as_is: bool = False
@@ -38,30 +48,51 @@ class Arguments(OfRun):
     score: bool = False
     """Print BLEU of the test sentences, with 95 % intervals over sentences; read nothing."""
     against: Path | None = None
-    """Another run, whose test sentences are the same: print BLEU of both and how sure the difference is."""
+    """Another run, whose test sentences are the same: print BLEU of both and how sure the difference is. --seed, --row,
+    --best and --recipe hold for both runs."""
+
+
+class System(NamedTuple):
+    """What translates: a run, its folder, what its tokens stand for, and how it looks for translations."""
+
+    run: Learned
+    folder: Path
+    vocabulary: Vocabulary
+    search: Search
 
 
 def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="translate.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
+    asked = {name: value for name in Search._fields if (value := getattr(chosen, name)) is not None}
+    check(Search(**asked), Search())
     folders = [chosen.folder, *([chosen.against] if chosen.against else [])]
     vocabularies = [vocabulary_of(folder) for folder in folders]
     told = Console(stderr=True, highlight=False)
-    runs = [learned(replace(chosen, folder=folder), told) for folder in folders]
-    if chosen.score or chosen.against:
-        compare(runs, vocabularies, chosen)
-        return 0
-    run, vocabulary = runs[0], vocabularies[0]
-    before, after = conversion(run.plan.setup, chosen.as_is, told)
-    translated, longest = translator(run, vocabulary, chosen), run.plan.setup.buckets[-1]
+    scored = chosen.score or chosen.against is not None
+    systems = []
+    for folder, vocabulary in zip(folders, vocabularies, strict=True):
+        run = learned(replace(chosen, folder=folder), told)
+        usual = Search(run.plan.setup.beam, run.plan.rows[run.row].hyper.length_penalty) if scored else Search()
+        systems.append(System(run, folder, vocabulary, usual._replace(**asked)))
+    if scored:
+        compare(systems, chosen.batch)
+    else:
+        translate_input(systems[0], chosen, told)
+    return 0
+
+
+def translate_input(system: System, chosen: Arguments, told: Console) -> None:
+    """Prints a translation of each line of standard input."""
+    setup = system.run.plan.setup
+    before, after = conversion(setup, chosen.as_is, told)
+    translated, longest = translator(system), setup.buckets[-1]
     size = 1 if sys.stdin.isatty() else chosen.batch
-    lines = encoded(vocabulary, before, longest)
-    while tokens := list(islice(lines, size)):
+    for tokens in batches(encoded(system.vocabulary, before, longest), size):
         # A batch is filled up, so that all have one shape; and an empty line stays one, so that line n goes on to be line n.
         found = translated(padded(tokens + tokens[-1:] * (size - len(tokens)), longest))
         for text, read in zip(found, tokens, strict=False):
             print(after(text) if len(read) else "", flush=True)
-    return 0
 
 
 def vocabulary_of(folder: Path) -> Vocabulary:
@@ -84,14 +115,15 @@ def conversion(setup: translate.Setup, as_is: bool, told: Console) -> tuple[Call
     return partial(words.tokenized, language=setup.source), words.detokenized
 
 
-def translator(run: Learned, vocabulary: Vocabulary, chosen: Arguments) -> Callable[[np.ndarray], list[str]]:
+def translator(system: System) -> Callable[[np.ndarray], list[str]]:
     """Sentences i32[B,S] -> their translations. Every call of one shape runs the same program."""
+    run, _, vocabulary, (beam, length_penalty) = system
     model, spellings = translate.model_of(run.plan.setup, len(vocabulary)), translate.table_of(vocabulary.spellings)
     params = jax.device_put(run.state.average)
 
     @jax.jit
     def search(params: Any, source: jax.Array) -> jax.Array:
-        return translate.translate(model, params, source, chosen.beam, chosen.length_penalty).tokens[:, 0]
+        return translate.translate(model, params, source, beam, length_penalty).tokens[:, 0]
 
     return lambda source: translate.texts(np.asarray(search(params, source)), spellings)
 
@@ -99,6 +131,8 @@ def translator(run: Learned, vocabulary: Vocabulary, chosen: Arguments) -> Calla
 def encoded(vocabulary: Vocabulary, before: Callable[[str], str], longest: int) -> Iterator[np.ndarray]:
     """Tokens of each line of standard input. Raises ValueError, naming the line, for one that does not fit."""
     for number, line in enumerate(sys.stdin.buffer, 1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
@@ -111,32 +145,66 @@ def encoded(vocabulary: Vocabulary, before: Callable[[str], str], longest: int) 
         yield tokens
 
 
-def compare(runs: Sequence[Learned], vocabularies: Sequence[Vocabulary], chosen: Arguments) -> None:
+def batches(sentences: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """Sentences in lists of `size`; those before one that does not fit come before its error is raised."""
+    batch: list[np.ndarray] = []
+    try:
+        for sentence in sentences:
+            batch.append(sentence)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except ValueError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def compare(systems: Sequence[System], batch: int) -> None:
     """Prints BLEU of one run's test sentences, or of two runs' and of their difference."""
-    systems: list[tuple[list[str], list[str]]] = []
-    for run, vocabulary in zip(runs, vocabularies, strict=True):
-        data: Any = run.plan.recipe.load(run.plan.setup).final
-        references = translate.texts(data.held_out.target, data.spellings)
-        if systems and references != systems[0][1]:
-            names = " and ".join(run.plan.name for run in runs)
-            raise ValueError(f"{names} are tested on other texts; compare runs on the same")
-        translated, found = translator(run, vocabulary, chosen), [""] * len(references)
-        size = min(chosen.batch, len(references))
-        for places in np.asarray(translate.by_length(translate.lengths(data.held_out.source), size)).tolist():
-            for place, text in zip(places, translated(data.held_out.source[np.array(places)]), strict=True):
-                found[place] = text
-        systems.append((found, references))
-    tokenized = translate.of_multi30k(runs[0].plan.setup)
+    tests = [inputs_of(system).final for system in systems]
+    references, *others = [translate.texts(data.held_out.target, data.spellings) for data in tests]
+    if any(other != references for other in others):
+        names = " and ".join(system.run.plan.name for system in systems)
+        raise ValueError(f"{names} are tested on other texts; compare runs on the same")
+    counts: dict[str, list[np.ndarray]] = {kind: [] for kind in bleu.KINDS}
+    for system, data in zip(systems, tests, strict=True):
+        found = all_translated(translator(system), data.held_out.source, batch)
+        for kind in bleu.KINDS:
+            counts[kind].append(bleu.counts(kind, found, references, translate.of_multi30k(system.run.plan.setup)))
     console = Console(highlight=False)
-    console.print(f"{len(systems[0][1])} test sentences, beam {chosen.beam}, length penalty {chosen.length_penalty:g}")
+    console.print(f"{len(references)} test sentences")
     for kind in bleu.KINDS:
-        counts = [bleu.counts(kind, *system, tokenized) for system in systems]
-        for run, found in zip(runs, counts, strict=True):
+        for (run, _, _, search), found in zip(systems, counts[kind], strict=True):
             said = "{:.2f} [{:.2f}, {:.2f}]".format(*bleu.interval(found))
-            console.print(f"{kind}  {said}  {run.plan.name}, seed {run.plan.rows[run.row].seed}", soft_wrap=True)
-        if len(counts) > 1:
-            difference, p = bleu.paired(*counts)
+            how = f"seed {run.plan.rows[run.row].seed}, beam {search.beam}, length penalty {search.length_penalty:g}"
+            console.print(f"{kind}  {said}  {run.plan.name}, {how}", soft_wrap=True)
+        if len(systems) > 1:
+            difference, p = bleu.paired(*counts[kind])
             console.print("{}  {:+.2f} [{:+.2f}, {:+.2f}]  difference, p = {:.3f}".format(kind, *difference, p))
+
+
+def inputs_of(system: System) -> Inputs:
+    """What a run has read. Raises ValueError where that has changed since."""
+    setup = system.run.plan.setup
+    inputs = system.run.plan.recipe.load(setup)
+    if data_hash(inputs) != saved.manifest_of(system.folder)["data"]:
+        raise ValueError(
+            f"source={setup.source!r} and target={setup.target!r} hold other data now than when {system.folder} was trained: "
+            "the texts, or the code that reads them, have changed; bring those back, or train again"
+        )
+    return inputs
+
+
+def all_translated(translated: Callable[[np.ndarray], list[str]], source: np.ndarray, batch: int) -> list[str]:
+    """Sentences i32[M,S] -> their translations, in their order; those of like length are translated together."""
+    found = [""] * len(source)
+    for places in np.asarray(translate.by_length(translate.lengths(source), min(batch, len(source)))).tolist():
+        for place, text in zip(places, translated(source[np.array(places)]), strict=True):
+            found[place] = text
+    return found
 
 
 if __name__ == "__main__":
