@@ -19,7 +19,7 @@ from PIL import Image
 from recipes import PHRASES, TINY
 
 from research.data.fetch import data_root
-from research.data.pairs import bucket_rows, load_multi30k
+from research.data.pairs import bucket_rows, load_multi30k, turn
 from research.data.vocabulary import BEGIN, END, PADDING, from_json
 from research.engine.experiment import Ratio, Tick
 from research.engine.files import read_lines
@@ -44,6 +44,19 @@ def net():
     model = translate.model_of(replace(SMALL, buckets=(6, 12)), V)
     params = jax.jit(model.init)(KEY, SOURCE, translate.lengths(SOURCE), TARGET)
     return model, jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, params)
+
+
+@cache
+def inputs():
+    return load(SMALL)
+
+
+@cache
+def begun():
+    """A Setup that blanks half in training, its state at first and its compiled step."""
+    setup = replace(SMALL, dropout=0.5)
+    experiment = translate.make(setup)
+    return setup, jax.jit(experiment.init)(KEY, HYPER, inputs().data), jax.jit(experiment.step)
 
 
 @cache
@@ -94,14 +107,12 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole():
 
 
 def test_an_update_is_adams_and_the_average_follows():
-    inputs = load(SMALL)
-    state = jax.jit(translate.make(SMALL).init)(KEY, HYPER, inputs.data)
-    step = jax.jit(translate.make(SMALL).step)
+    _, before, step = begun()
     hyper = HYPER._replace(warmup=jnp.float32(0.5), average=jnp.float32(0.5))
     seen, averages = [], []
-    before = state
+    state = before
     for index in range(3):
-        state, metrics = step(state, hyper, inputs.data, Tick(jnp.int32(index), jnp.int32(10), KEY))
+        state, metrics = step(state, hyper, inputs().data, Tick(jnp.int32(index), jnp.int32(10), KEY))
         seen.append(state.params)
         averages.append(state.average)
     # From rest Adam's first direction is the gradient over its own size: here the rate is a fifth of the highest.
@@ -114,14 +125,36 @@ def test_an_update_is_adams_and_the_average_follows():
     assert isinstance(metrics["loss"], Ratio) and metrics["loss"].count > 0
 
 
+def test_a_tick_learns_from_the_pairs_that_its_turn_names():
+    """In both buckets, in the first epoch and later: the loss is that of these pairs, with the tick's own dropout."""
+    setup, state, step = begun()
+    data, seen = inputs().data, []
+    losses = jax.jit(partial(translate.objective, translate.model_of(setup, len(data.spellings))))
+    epoch, first = len(data.train.schedule), int(data.train.schedule[:, 0].argmin())  # of the smaller bucket, not at 0
+    for index in (first, first + 1, epoch + first, epoch + first + 1, 2 * epoch + first):
+        key = jax.random.fold_in(KEY, index)
+        _, metrics = step(state, HYPER, data, Tick(jnp.int32(index), jnp.int32(100), key))
+        bucket, batch = (int(x) for x in turn(*map(jnp.asarray, data.train[1:]), jnp.int32(index)))
+        source, target = data.train.tables[bucket]
+        rows = bucket_rows(source.shape[1], SMALL.tokens, translate.TOGETHER)
+        places = translate.epoch_indices(state.order, jnp.int32(batch), rows, len(source))
+        (part,) = jax.random.split(key, 1)  # a key for each part of the batch, of which there is one
+        _, wanted = losses(state.params, source[places], target[places], HYPER.label_smoothing, part)
+        assert jax.tree.map(float, metrics["loss"]) == pytest.approx(jax.tree.map(float, wanted), rel=1e-5)
+        seen.append((bucket, batch == index))
+    assert {*seen} == {(0, False), (1, False)}
+    again = [step(state, HYPER, data, Tick(jnp.int32(1), jnp.int32(100), key))[1] for key in jax.random.split(KEY)]
+    assert float(again[0]["loss"].total) != pytest.approx(float(again[1]["loss"].total), rel=1e-3)
+
+
 def test_an_epoch_reads_every_pair_of_a_bucket_once():
-    inputs = load(SMALL)
-    for source, _ in inputs.data.train.tables:
+    for source, _ in inputs().data.train.tables:
         count, length = source.shape
         rows = bucket_rows(length, SMALL.tokens, translate.multiple(SMALL))
         assert rows % translate.TOGETHER == 0 and rows * length <= SMALL.tokens
-        read = [translate.epoch_indices(jnp.uint32(3), jnp.int32(i), rows, count) for i in range(-(-count // rows))]
-        assert sorted(np.concatenate(read)[:count].tolist()) == list(range(count))
+        batches = jnp.arange(-(-count // rows))
+        read = jax.vmap(lambda i: translate.epoch_indices(jnp.uint32(3), i, rows, count))(batches)  # noqa: B023
+        assert sorted(read.reshape(-1)[:count].tolist()) == list(range(count))
 
 
 def test_greedy_search_is_the_model_run_anew_token_by_token():
@@ -164,17 +197,26 @@ def test_attention_is_a_mean_over_what_is_there_and_asking_changes_nothing():
 
 
 def test_sentences_come_back_in_their_order_whatever_batches_they_went_in():
-    inputs = load(SMALL)
-    state = jax.jit(translate.make(SMALL).init)(KEY, HYPER, inputs.data)
-    state = state._replace(average=jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, state.average))
-    outputs = [
-        jax.jit(translate.make(replace(SMALL, evaluation_batch=batch)).evaluate)(KEY, state, HYPER, inputs.data)
-        for batch in (4, 100)
-    ]
+    """As the search for as many hypotheses finds them, with the row's own favour for longer ones."""
+    state, data = begun()[1], inputs().data
+    average = jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, state.average)
+    # END comes now early, now late.
+    table, last = average["params"]["embedding"]["table"], average["params"]["decoder"]["norm"]["norm"]
+    last["bias"] = 2 * table[END] / jnp.linalg.norm(table[END])
+    average["params"]["embedding"]["table"] = table.at[END].multiply(2)
+    state = state._replace(average=average)
+    few, all_ = (jax.jit(translate.make(replace(SMALL, beam=3, evaluation_batch=batch)).evaluate) for batch in (4, 100))
+    hypers = [HYPER._replace(length_penalty=jnp.float32(x)) for x in (0.0, 3.0)]
+    outputs = [few(KEY, state, hypers[0], data), all_(KEY, state, hypers[0], data), few(KEY, state, hypers[1], data)]
+    held_out, model = data.held_out, translate.model_of(SMALL, len(data.spellings))
+    search = jax.jit(partial(translate.translate, model, width=3))
+    for found, hyper in ((outputs[0], hypers[0]), (outputs[2], hypers[1])):
+        wanted = search(state.average, held_out.source, alpha=hyper.length_penalty).tokens[:, 0]
+        np.testing.assert_array_equal(found.translation, wanted)
+    assert (outputs[0].translation != outputs[2].translation).any()
     np.testing.assert_array_equal(outputs[0].translation, outputs[1].translation)
     np.testing.assert_allclose(outputs[0].nats, outputs[1].nats, rtol=1e-4)
     assert len({tuple(x) for x in np.asarray(outputs[0].translation).tolist()}) > 1
-    held_out, model = inputs.data.held_out, translate.model_of(SMALL, len(inputs.data.spellings))
     alone = jax.jit(partial(translate.objective, model))(
         state.average, held_out.source[4:5], held_out.target[4:5, :25], jnp.float32(0.0)
     )
@@ -182,7 +224,7 @@ def test_sentences_come_back_in_their_order_whatever_batches_they_went_in():
     assert outputs[0].tokens.tolist() == (held_out.target[:, 1:25] != PADDING).sum(1).tolist()
     references = translate.texts(outputs[0].reference, outputs[0].spellings)
     assert references == Path(PHRASES["target"]).read_text(encoding="utf-8").splitlines()[228:234]
-    picture = drawn(jax.tree.map(lambda x: np.asarray(x)[None], outputs[0]), inputs.data)["attention"]
+    picture = drawn(jax.tree.map(lambda x: np.asarray(x)[None], outputs[0]), data)["attention"]
     assert picture.dtype == np.uint8 and picture.shape[-1] == 3 and len(np.unique(picture)) > 10
 
 
@@ -467,8 +509,8 @@ def test_shares_that_leave_nothing_are_refused():
 
 
 def test_no_byte_of_an_encoding_is_lost_in_the_table_of_spellings():
-    data = load(SMALL).data
-    vocabulary = from_json(load(SMALL).files["vocabulary.json"])
+    data = inputs().data
+    vocabulary = from_json(inputs().files["vocabulary.json"])
     sentence = "größe, naïve 語 ☂ <x>"
     tokens = vocabulary.encode(f" {sentence}")
     assert translate.texts(np.array([[*tokens, END, PADDING]]), data.spellings) == [sentence]
@@ -476,7 +518,7 @@ def test_no_byte_of_an_encoding_is_lost_in_the_table_of_spellings():
 
 def test_half_precision_keeps_the_state_whole():
     """Traced alone, which is where strict promotion speaks."""
-    setup, data = replace(SMALL, compute_dtype="bfloat16", dropout=0.1), load(SMALL).data
+    setup, data = replace(SMALL, compute_dtype="bfloat16", dropout=0.1), inputs().data
     experiment = translate.make(setup)
     state = jax.eval_shape(experiment.init, KEY, HYPER, data)
     after, metrics = jax.eval_shape(experiment.step, state, HYPER, data, Tick(jnp.int32(0), jnp.int32(10), KEY))
