@@ -1,7 +1,7 @@
 """Translates with what a run has learned: `python scripts/translate.py runs/NAME < sentences.txt`, a sentence a line.
 
 With --score it translates the run's test sentences instead and prints their BLEU, with --against OTHER_RUN beside those of
-another run, on the same sentences. The texts that the run was trained on must still be there, and be the same.
+another run, on the same sentences. For that the texts that the run was trained on must still be there, unchanged.
 """
 
 import codecs
