@@ -251,7 +251,7 @@ BAD = {
     "no file": ({"data": "nowhere.tsv"}, "data='nowhere.tsv' is neither sst2 nor a file"),
     "no run": ({"pretrained": "nowhere"}, "nowhere does not exist; give a folder such as runs/NAME"),
     "all alike": ({"data": "alike.tsv"}, "every sentence of alike.tsv has the label 'x'"),
-    "none held out": ({"held_out": 0.001}, "give 2 to 99 of them, as a share"),
+    "none held out": ({"held_out": 0.001}, "give held_out=0.1"),
 }
 
 

@@ -453,7 +453,7 @@ def test_the_script_says_what_does_not_fit(learned, tmp_path):
 BAD_SETUPS = {
     "lengths": ({}, ["a"], ["a", "b"], r"back has 2 lines and .*forth has 1: line 2 of .*back has no partner"),
     "empty": ({}, [], ["a"], "forth is empty"),
-    "few": ({}, ["a", "b"], ["b", "a"], "leaves none to train, to validate or to test; give at least 3 pairs"),
+    "few": ({}, ["a", "b"], ["b", "a"], "leaves none to train, to validate or to test; give at least 3 of them"),
     "mixed": ({"source": "en"}, ["a"], ["a"], "one is a language of Multi30k and the other a file"),
     "missing": ({"source": "nowhere"}, ["a"], ["a"], "nowhere is not a file"),
     "vocabulary": ({"byte_pairs": 100}, ["a b"] * 40, ["b a"] * 40, "byte_pairs=100 is less than 259"),

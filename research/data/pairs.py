@@ -3,6 +3,7 @@
 Dimensions: N examples, L tokens that a bucket has room for, P batches of an epoch.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -94,6 +95,22 @@ def load_labelled(path: str | Path, classes: Sequence[str] | None = None) -> Lab
     known = tuple(sorted(set(names)) if classes is None else classes)
     place = {name: i for i, name in enumerate(known)}
     return Labelled(texts, np.array([place[name] for name in names], np.int32), known)
+
+
+def held_out_parts(count: int, share: float, of: str) -> tuple[slice, slice, slice]:
+    """Which of `count` examples to learn from, to validate and to test: a share at the end is held out, half for each.
+
+    of  what they are, as in "pairs of my.en". Raises ValueError where a part would be empty.
+    """
+    out = int(count * share)
+    first, last = count - out, count - out // 2
+    if not 0 < first < last < count:
+        enough = max(0.1, math.ceil(200 / count) / 100)  # two examples at least
+        raise ValueError(
+            f"held_out={share} of the {count} {of} leaves none to train, to validate or to test; "
+            f"give {f'held_out={enough:g}' if count > 2 else 'at least 3 of them'}"
+        )
+    return slice(first), slice(first, last), slice(last, count)
 
 
 def load_sst2(root: str | Path | None = None) -> dict[str, Labelled]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from research.data.pairs import Labelled, fill_buckets, load_labelled, load_sst2
+from research.data.pairs import Labelled, fill_buckets, held_out_parts, load_labelled, load_sst2
 from research.data.vocabulary import Vocabulary, byte_pairs, from_json
 from research.engine import saved
 from research.engine.experiment import Inputs
@@ -61,17 +61,9 @@ def parts_of(setup: finetune.Setup) -> tuple[Labelled, Labelled, Labelled]:
             f"data={setup.data!r} is neither sst2 nor a file; give the path of lines: a text, a tab, a label"
         )
     whole = load_labelled(setup.data)
-    count = len(whole.texts)
-    out = int(count * setup.held_out)
-    first, last = count - out, count - out // 2
-    if not 0 < first < last < count:
-        raise ValueError(
-            f"held_out={setup.held_out} of the {count} sentences of {setup.data} leaves none to train, to validate or to "
-            f"test; give 2 to {max(2, count - 1)} of them, as a share"
-        )
+    parts = held_out_parts(len(whole.texts), setup.held_out, f"sentences of {setup.data}")
     if len(whole.classes) < 2:
         raise ValueError(f"every sentence of {setup.data} has the label {whole.classes[0]!r}; give two labels or more")
-    parts = (slice(first), slice(first, last), slice(last, count))
     return tuple(Labelled(whole.texts[part], whole.labels[part], whole.classes) for part in parts)
 
 

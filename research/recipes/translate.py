@@ -1,11 +1,10 @@
 """Translation: Multi30k's captions of pictures, or any two files of which line n means line n."""
 
-import math
 from itertools import chain
 
 import numpy as np
 
-from research.data.pairs import Buckets, Pairs, bucket_rows, bucketed, load_multi30k, load_pairs, padded
+from research.data.pairs import Buckets, Pairs, bucket_rows, bucketed, held_out_parts, load_multi30k, load_pairs, padded
 from research.data.vocabulary import END, PADDING, Vocabulary, byte_pairs
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
@@ -55,16 +54,7 @@ def pairs_of(setup: translate.Setup) -> tuple[Pairs, Pairs, Pairs]:
         splits = load_multi30k(setup.source, setup.target)
         return splits["train"], splits["val"], splits["test_2016_flickr"]
     pairs = load_pairs(setup.source, setup.target)
-    count = len(pairs.source)
-    out = int(count * setup.held_out)
-    first, last = count - out, count - out // 2
-    if not 0 < first < last < count:
-        share = max(0.1, math.ceil(200 / count) / 100)  # two pairs at least
-        raise ValueError(
-            f"held_out={setup.held_out} of the {count} pairs of {setup.source} leaves none to train, to validate or to test; "
-            f"give {f'held_out={share:g}' if count > 2 else 'at least 3 pairs'}"
-        )
-    parts = (slice(first), slice(first, last), slice(last, count))
+    parts = held_out_parts(len(pairs.source), setup.held_out, f"pairs of {setup.source}")
     return tuple(Pairs(*(side[part] for side in pairs)) for part in parts)
 
 
