@@ -4,6 +4,7 @@ Dimensions: T tokens of the translation, S tokens of the source, H rows and W co
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -23,7 +24,7 @@ def attention_maps(attention: np.ndarray, source: Sequence[str], target: Sequenc
     width, height = columns * CELL, MARGIN + rows * CELL
     whole = Image.new("RGB", (MARGIN + len(attention) * (width + GAP), height + GAP), PAPER)
     above, pen = lettering(source, width), ImageDraw.Draw(whole)
-    font = ImageFont.load_default(CELL * 0.6)
+    font = typeface()
     for row, token in enumerate(target):
         place = (MARGIN - 6, MARGIN + (row + 0.5) * CELL)
         pen.text(place, shortened(token), INK, font, anchor="rm")
@@ -39,10 +40,17 @@ def attention_maps(attention: np.ndarray, source: Sequence[str], target: Sequenc
 def lettering(tokens: Sequence[str], width: int) -> Image.Image:
     """Tokens written upwards, one above each column."""
     lying = Image.new("RGB", (MARGIN, width), PAPER)
-    pen, font = ImageDraw.Draw(lying), ImageFont.load_default(CELL * 0.6)
+    pen, font = ImageDraw.Draw(lying), typeface()
     for column, token in enumerate(tokens):
         pen.text((6, (column + 0.5) * CELL), shortened(token), INK, font, anchor="lm")
     return lying.transpose(Image.Transpose.ROTATE_90)
+
+
+def typeface() -> ImageFont.FreeTypeFont:
+    """matplotlib's own, which has the letters of many languages; Pillow's has English ones alone."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", CELL * 0.6)
 
 
 def shortened(token: str) -> str:

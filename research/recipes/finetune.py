@@ -110,7 +110,7 @@ FINETUNE = Recipe(
     setup=finetune.Setup(),
     hyper=finetune.Hyper(),
     load=load,
-    budget=Budget(steps=1000, chunk=50, record_every=50, evaluate_every=250),
+    budget=Budget(steps=600, chunk=50, record_every=50, evaluate_every=150),
     watch=(
         "test_accuracy",
         "validation_accuracy",
