@@ -108,7 +108,10 @@ TRANSLATE = recipe(
     translate.Hyper(learning_rate=2.5e-3, warmup=0.1),
     Budget(steps=6000, chunk=50, record_every=50, evaluate_every=500),
     about="""A small Transformer that translates Multi30k's English captions to German, cut to what 2 cores do in an hour.
-    No result is claimed yet.
+
+    One seed: tokenised, lowercased BLEU on test2016 37.2 greedy, 95 % interval over sentences [35.4, 38.7]; 37.7 [36.0, 39.3]
+    with 5 hypotheses. After 1000, 2000, 3000 and 6000 updates 20.4, 29.5, 33.3 and 37.0 on the validation part. 46 minutes
+    of one core's time of an AMD EPYC; 73 by the clock, because other work had half of it.
 
     python scripts/train.py translate
     python scripts/train.py translate --setup.source my.en --setup.target my.fr
