@@ -1,11 +1,12 @@
 """What scripts share: the options of a run, one boxed message for what went wrong, and an exit code that says whose
 fault it was."""
 
+import codecs
 import linecache
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,8 +19,10 @@ from rich.text import Text
 from research.catalog import find
 from research.engine import saved
 from research.engine.chunk import alive
+from research.engine.experiment import Inputs
 from research.engine.placement import configure
 from research.engine.plan import Budget, Plan, Recipe, source_hash
+from research.engine.run import data_hash
 
 BAD_INPUT, MACHINE = 2, 1
 
@@ -137,6 +140,28 @@ class Learned(NamedTuple):
     row: int
     state: Any
     tick: int
+
+
+def inputs_of(run: Learned, folder: Path) -> Inputs:
+    """What a run has read. Raises ValueError where that has changed since."""
+    inputs = run.plan.recipe.load(run.plan.setup)
+    if data_hash(inputs) != saved.manifest_of(folder)["data"]:
+        raise ValueError(
+            f"{folder} was trained on other data than there are now: what it read, or the code that reads it, has changed; "
+            "bring that back, or train again"
+        )
+    return inputs
+
+
+def given_lines() -> Iterator[str]:
+    """The lines of standard input. Raises ValueError, naming the line, for what is not UTF-8."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            wrong = f"byte 0x{line[error.start]:02X} is not UTF-8; give text in UTF-8"
+            raise ValueError(f"standard input, line {number}: {wrong}") from None
 
 
 def learned(chosen: OfRun, console: Console, fits: Callable[[Plan], Any] = lambda plan: None) -> Learned:

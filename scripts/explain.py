@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import tyro
 from rich.console import Console
 
-from research.command import Learned, OfRun, command, learned
+from research.command import Learned, OfRun, command, given_lines, inputs_of, learned
 from research.data.vocabulary import Vocabulary, from_json
 from research.engine.fields import Count, check
 from research.engine.files import write_text
@@ -55,7 +54,7 @@ def main(arguments: list[str]) -> int:
     told = Console(stderr=True, highlight=False)
     given = [] if sys.stdin.isatty() else list(sentences(vocabulary))
     run = learned(chosen, told)
-    data: Any = run.plan.recipe.load(run.plan.setup).final
+    data = inputs_of(run, chosen.folder).final
     longest = run.plan.setup.buckets[-1]
     cut = sum(len(tokens) > longest for tokens in given)
     if cut:
@@ -73,17 +72,10 @@ def main(arguments: list[str]) -> int:
 def sentences(vocabulary: Vocabulary) -> list[np.ndarray]:
     """Tokens of each line of standard input. Raises ValueError, naming the line, for one that does not fit."""
     found = []
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            if not text.strip():
-                raise ValueError("it is empty; give a sentence")
-            found.append(encode(vocabulary, text))
-        except UnicodeDecodeError as error:
-            wrong = f"byte 0x{line[error.start]:02X} is not UTF-8; give text in UTF-8"
-            raise ValueError(f"standard input, line {number}: {wrong}") from None
-        except ValueError as error:
-            raise ValueError(f"standard input, line {number}: {error}") from None
+    for number, text in enumerate(given_lines(), 1):
+        if not text.strip():
+            raise ValueError(f"standard input, line {number} is empty; give a sentence")
+        found.append(encode(vocabulary, text, f"standard input, line {number}"))
     return found
 
 

@@ -58,8 +58,12 @@ def main(arguments: list[str]) -> int:
         console.print(f"[bold]{study.name}: {block}, {sweep.recipe.name}[/bold]")
         failed += [(f.plan.name, repr(f.error)) for f in lanes.go(sweep, folder / block, console, **how)]
         failed += [(block, f"diverged: {row}") for row in lanes.diverged(folder / block / sweep.name, sweep)]
+        if failed and sweep is first:
+            break  # the arms begin from it
     for name, what in failed:
         say("failed", f"{name}: {what}", "red")
+    if failed and sweep is first:
+        return MACHINE
     from research.studies import page
 
     for part in page.write(study, folder, chosen.quick):

@@ -4,7 +4,6 @@ With --score it translates the run's test sentences instead and prints their BLE
 another run, on the same sentences. For that the texts that the run was trained on must still be there, unchanged.
 """
 
-import codecs
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +16,10 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from research.command import Learned, OfRun, command, learned
+from research.command import Learned, OfRun, command, given_lines, inputs_of, learned
 from research.data.pairs import padded
 from research.data.vocabulary import Vocabulary, from_json
-from research.engine import saved
-from research.engine.experiment import Inputs
 from research.engine.fields import Count, NonNegative, check
-from research.engine.run import data_hash
 from research.language import bleu, translate, words
 from research.recipes.translate import VOCABULARY, spaced
 
@@ -130,14 +126,7 @@ def translator(system: System) -> Callable[[np.ndarray], list[str]]:
 
 def encoded(vocabulary: Vocabulary, before: Callable[[str], str], longest: int) -> Iterator[np.ndarray]:
     """Tokens of each line of standard input. Raises ValueError, naming the line, for one that does not fit."""
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            wrong = f"byte 0x{line[error.start]:02X} is not UTF-8; give text in UTF-8"
-            raise ValueError(f"standard input, line {number}: {wrong}") from None
+    for number, text in enumerate(given_lines(), 1):
         tokens = vocabulary.encode(spaced(before(text)))
         if len(tokens) >= longest:
             wrong = f"{len(tokens)} tokens are more than the {longest - 1} that this run can read; give it in parts"
@@ -164,7 +153,7 @@ def batches(sentences: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndar
 
 def compare(systems: Sequence[System], batch: int) -> None:
     """Prints BLEU of one run's test sentences, or of two runs' and of their difference."""
-    tests = [inputs_of(system).final for system in systems]
+    tests = [inputs_of(system.run, system.folder).final for system in systems]
     references, *others = [translate.texts(data.held_out.target, data.spellings) for data in tests]
     if any(other != references for other in others):
         names = " and ".join(system.run.plan.name for system in systems)
@@ -184,18 +173,6 @@ def compare(systems: Sequence[System], batch: int) -> None:
         if len(systems) > 1:
             difference, p = bleu.paired(*counts[kind])
             console.print("{}  {:+.2f} [{:+.2f}, {:+.2f}]  difference, p = {:.3f}".format(kind, *difference, p))
-
-
-def inputs_of(system: System) -> Inputs:
-    """What a run has read. Raises ValueError where that has changed since."""
-    setup = system.run.plan.setup
-    inputs = system.run.plan.recipe.load(setup)
-    if data_hash(inputs) != saved.manifest_of(system.folder)["data"]:
-        raise ValueError(
-            f"source={setup.source!r} and target={setup.target!r} hold other data now than when {system.folder} was trained: "
-            "the texts, or the code that reads them, have changed; bring those back, or train again"
-        )
-    return inputs
 
 
 def all_translated(translated: Callable[[np.ndarray], list[str]], source: np.ndarray, batch: int) -> list[str]:

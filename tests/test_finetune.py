@@ -15,6 +15,7 @@ from test_lm import script
 from research.engine.experiment import Tick
 from research.engine.plan import Budget, Plan, Row
 from research.engine.run import run
+from research.engine.saved import manifest_of, plan_of, state_of
 from research.language import finetune, highlights, lm
 from research.numerics.attribution import integrated_gradients
 from research.numerics.calibration import calibration_error
@@ -35,7 +36,8 @@ def language_model(tmp_path_factory):
     texts = [line.split("\t")[0] for line in DATA.read_text().splitlines()[1:]]
     (folder / "text").write_text("".join(f"{text}\n" for text in texts))
     setup = lm.Setup(text=str(folder / "text"), byte_pairs=270, batch_size=4, evaluation_batches=2, **NET)
-    return run(Plan(LM, setup, (Row(0, lm.Hyper(warmup=0.0)),), Budget(6, 2, 2, 2)), folder / "runs")
+    # A rate at which it soon gets worse: the best state is not the last.
+    return run(Plan(LM, setup, (Row(0, lm.Hyper(learning_rate=0.3, warmup=0.0)),), Budget(6, 2, 2, 2)), folder / "runs")
 
 
 def tuned(language_model, mode: str) -> finetune.Setup:
@@ -51,6 +53,51 @@ def learned(setup: finetune.Setup):
     for index in range(3):
         state, _ = step(state, HYPER, inputs.data, Tick(jnp.int32(index), jnp.int32(4), KEY))
     return inputs, first, state
+
+
+def test_the_net_is_the_best_of_the_language_models(language_model):
+    plan = plan_of(LM, manifest_of(language_model))
+    best, last = (state_of(plan, language_model, 0, best=best) for best in (True, False))
+    assert best.tick < last.tick
+    found = load(tuned(language_model, "head")).data.pretrained
+    for path, x in finetune.net_of(best.state.params).items():
+        np.testing.assert_array_equal(found.pop(path), x)
+    assert not found
+
+
+def test_a_default_net_learns_less_than_a_twentieth_by_lora():
+    model = finetune.model_of(FINETUNE.setup, 4096)
+    net = finetune.net_of(jax.eval_shape(model.init, KEY, jnp.zeros((1, 2), jnp.int32)))
+    setup = replace(FINETUNE.setup, pretrained="x", mode="lora")
+    data = finetune.Data((), (), net, jnp.zeros(2), jnp.zeros((4096, 1)))
+    state = jax.eval_shape(partial(finetune.init, setup), KEY, HYPER, data)
+    assert finetune.trained_share(state.trained, net) < 0.05
+
+
+def test_numbers_are_blanked_in_training_alone():
+    setup = replace(SMALL, dropout=0.5)
+    inputs, _, state = learned(SMALL)
+    step = jax.jit(finetune.make(setup).step)
+    losses = {float(step(state, HYPER, inputs.data, Tick(jnp.int32(0), jnp.int32(4), key))[1]["loss"]) for key in
+              jax.random.split(KEY, 3)}  # fmt: skip
+    assert len(losses) == 3
+
+
+@pytest.mark.parametrize("net", [{"mixer": "minlstm"}, {"norm": "post", "bias": True}, {"activation": "swiglu"}])
+def test_other_nets_learn_in_every_mode(net):
+    setup = replace(SMALL, layers=2, **net)
+    model = finetune.model_of(setup, 280)
+    whole = finetune.net_of(jax.eval_shape(model.init, KEY, jnp.zeros((1, 2), jnp.int32)))
+    inputs = learned(SMALL)[0]
+    for mode in MOVES:
+        one = replace(setup, mode=mode, pretrained="x")
+        data = inputs.data._replace(pretrained={path: np.zeros(x.shape, x.dtype) for path, x in whole.items()})
+        state = jax.eval_shape(partial(finetune.init, one), KEY, HYPER, data)
+        after, _ = jax.eval_shape(
+            partial(finetune.step, one), state, HYPER, data, Tick(jnp.int32(0), jnp.int32(4), KEY)
+        )
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
+        assert len(state.trained) > 2 or mode == "head"
 
 
 MOVES = {
@@ -180,9 +227,20 @@ def test_it_learns_which_words_decide_and_names_them(tmp_path):
     assert code == 0 and [line.split("\t")[0] for line in out.splitlines()] == ["good", "poor"], said
     assert "&lt;b&gt;" in page.read_text() and "<b> was" not in page.read_text()
     code, out, said = explain(b"fine\n\nfine\n", folder, "--out", page)
-    assert code == 2 and not out and "standard input, line 2: it is empty" in said
+    assert code == 2 and not out and "standard input, line 2 is empty" in said
     code, _, said = explain(b"", tmp_path)
     assert code == 2 and "so it is no run of finetune" in said
+
+
+def test_rows_of_lora_share_a_net_and_are_explained(language_model, tmp_path, monkeypatch):
+    setup = tuned(language_model, "lora")
+    rows = Row(0, finetune.Hyper()), Row(1, finetune.Hyper(learning_rate=1e-2))
+    folder = run(Plan(FINETUNE, setup, rows, Budget(4, 2, 2, 2)), tmp_path / "runs")
+    code, out, said = explain(b"", folder, "--row", 1, "--count", 2, "--out", tmp_path / "words.html")
+    assert code == 0 and len(out.splitlines()) == 2, said
+    monkeypatch.setattr(finetune, "ABSENT", -2)  # another table of the same sentences
+    code, out, said = explain(b"fine\n", folder, "--out", tmp_path / "words.html")
+    assert code == 2 and not out and "was trained on other data than there are now" in said
 
 
 def test_reasons_add_up(language_model):
@@ -217,6 +275,7 @@ def test_calibration_error_by_hand():
     generator = np.random.default_rng(0)
     sure = generator.uniform(0.5, 1, 100_000)
     assert calibration_error(sure, generator.random(100_000) < sure) < 0.01
+    assert np.isnan(calibration_error(np.array([0.5, np.nan]), np.array([True, True])))
     assert calibration_error(sure, generator.random(100_000) < 0.5) == pytest.approx(0.25, abs=0.01)
 
 
@@ -251,6 +310,8 @@ BAD = {
     "no file": ({"data": "nowhere.tsv"}, "data='nowhere.tsv' is neither sst2 nor a file"),
     "no run": ({"pretrained": "nowhere"}, "nowhere does not exist; give a folder such as runs/NAME"),
     "all alike": ({"data": "alike.tsv"}, "every sentence of alike.tsv has the label 'x'"),
+    "sorted": ({"data": "sorted.tsv"}, "of the labels x, y of sorted.tsv the sentences to learn from have x alone"),
+    "sorted at the end": ({"data": "turned.tsv"}, "the sentences held out have y alone"),
     "none held out": ({"held_out": 0.001}, "give held_out=0.1"),
 }
 
@@ -260,6 +321,8 @@ def test_bad_input_is_named(what, tmp_path, monkeypatch):
     changed, said = BAD[what]
     monkeypatch.chdir(tmp_path)
     Path("alike.tsv").write_text("a b\tx\n" * 40)
+    Path("sorted.tsv").write_text("a b\tx\n" * 40 + "b a\ty\n" * 4)
+    Path("turned.tsv").write_text("a b\tx\n" * 10 + "b a\ty\n" * 30)
     setup = replace(SMALL, **changed)
     with pytest.raises(ValueError, match=said):
         finetune.make(setup)
@@ -269,10 +332,25 @@ def test_bad_input_is_named(what, tmp_path, monkeypatch):
 def test_a_pretrained_net_must_be_the_setups(language_model, tmp_path):
     with pytest.raises(ValueError, match="another net than this setup's; give --setup.layers 2$"):
         load(replace(SMALL, pretrained=str(language_model)))
+    with pytest.raises(
+        ValueError, match="give no --setup.bias --setup.layers 2$|give --setup.layers 2 no --setup.bias$"
+    ):
+        load(replace(SMALL, pretrained=str(language_model), bias=True))
     setup = replace(SMALL, width=16)
     other = run(Plan(FINETUNE, setup, (Row(0, finetune.Hyper()),), Budget(2, 2, 2, 2)), tmp_path)
     with pytest.raises(ValueError, match="is a run of 'finetune', not of lm, nanogpt"):
         load(replace(SMALL, pretrained=str(other)))
+
+
+def test_an_unknown_character_is_named_with_its_line(tmp_path):
+    (tmp_path / "text").write_text("a fine film\n" * 40)
+    setup = lm.Setup(text=str(tmp_path / "text"), batch_size=4, evaluation_batches=2, **NET)
+    folder = run(Plan(LM, setup, (Row(0, lm.Hyper()),), Budget(2, 2, 2, 2)), tmp_path / "runs")
+    (tmp_path / "mine.tsv").write_text(
+        "a film\tx\nfine film\ty\n" * 20 + "a zoo\tx\n" + "a film\tx\nfine film\ty\n" * 20
+    )
+    with pytest.raises(ValueError, match=r"mine.tsv, line 41: character 'z' \(U\+007A\)"):
+        load(replace(SMALL, data=str(tmp_path / "mine.tsv"), pretrained=str(folder), layers=2))
 
 
 def test_a_missing_label_is_named_with_its_line(tmp_path):

@@ -191,6 +191,7 @@ def test_arms_begin_from_a_run_that_is_made_before_them(tmp_path):
     assert sorted(seen) == ["", "leading"]
     page.write(study, tmp_path, quick=True)
     assert [line.split(",")[1] for line in (tmp_path / "table.csv").read_text().splitlines()[1:]] == ["on", "new"]
+    assert "| before | leading |" in (tmp_path / "table.md").read_text(), "what it cost is told"
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -31,11 +31,12 @@ class Pairs(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """texts, labels i32[N] which count in `classes`, the labels' names"""
+    """texts, labels i32[N] which count in `classes`, the labels' names; lines i32[N], where each stands in its file, from 1"""
 
     texts: list[str]
     labels: np.ndarray
     classes: tuple[str, ...]
+    lines: np.ndarray
 
 
 def load_pairs(source: str | Path, target: str | Path) -> Pairs:
@@ -76,7 +77,7 @@ def load_labelled(path: str | Path, classes: Sequence[str] | None = None) -> Lab
     Raises ValueError, naming file and line, for a line without text or label, with more columns or another label.
     """
     path = Path(path).expanduser()
-    texts, names = [], []
+    texts, names, numbers = [], [], []
     for number, line in enumerate(lines(path), 1):
         text, *columns = line.split("\t")
         if len(columns) != 1 or not columns[0].strip() or not text.strip():
@@ -90,11 +91,13 @@ def load_labelled(path: str | Path, classes: Sequence[str] | None = None) -> Lab
             raise ValueError(f"{path}, line {number} has the label {label!r}; known: {', '.join(classes)}")
         texts.append(text)
         names.append(label)
+        numbers.append(number)
     if not texts:
         raise ValueError(f"{path} has a heading and nothing below; give a file with examples")
     known = tuple(sorted(set(names)) if classes is None else classes)
     place = {name: i for i, name in enumerate(known)}
-    return Labelled(texts, np.array([place[name] for name in names], np.int32), known)
+    labels = np.array([place[name] for name in names], np.int32)
+    return Labelled(texts, labels, known, np.array(numbers, np.int32))
 
 
 def held_out_parts(count: int, share: float, of: str) -> tuple[slice, slice, slice]:

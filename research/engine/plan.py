@@ -200,11 +200,14 @@ def source_hash(recipe: Recipe) -> str:
     return digest.hexdigest()[:16]
 
 
+DRAWN = ("rl/pictures.py", "language/pictures.py", "language/highlights.py")  # what is only looked at
+
+
 @functools.cache
 def package_source() -> Any:
     """SHA-256 of the package's source, read once: a sweep asks for it with every cell."""
     root = Path(package.__path__[0])
-    others = [root / name for name in ("report", "studies", "sweep", "engine/saved.py", "rl/pictures.py")]
+    others = [root / name for name in ("report", "studies", "sweep", "engine/saved.py", *DRAWN)]
     ours = [path for path in sorted(root.rglob("*.py")) if not {path, path.parent} & {*others}]
     digest = hashlib.sha256()
     for path in ours:

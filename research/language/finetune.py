@@ -57,7 +57,8 @@ class Setup:
     """Share of a file's sentences, at its end, that are held out: half to validate, half to test. SST-2 has parts of its
     own."""
     pretrained: str = ""
-    """Folder of a run of `lm` to begin with, whose best state is taken; without one the net is new, and all of it learns."""
+    """Folder of a run of `lm` to begin with, whose best state of its first row is taken; its text must still be there, and the
+    path is part of this run's name. Without one the net is new, and all of it learns."""
     mode: Literal["all", "last", "head", "lora"] = "all"
     """What learns beside the head: all of the net, its last blocks, nothing, or small matrices beside each of the blocks'."""
     last: Count = 1

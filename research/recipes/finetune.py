@@ -9,6 +9,7 @@ import numpy as np
 from research.data.pairs import Labelled, fill_buckets, held_out_parts, load_labelled, load_sst2
 from research.data.vocabulary import Vocabulary, byte_pairs, from_json
 from research.engine import saved
+from research.engine.chunk import alive
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.language import finetune
@@ -21,14 +22,15 @@ CLASSES = "classes.json"
 def load(setup: finetune.Setup) -> Inputs:
     """Sentences in buckets and held-out ones, the pretrained net, and what a reader of the run's states needs."""
     train, validation, test = parts_of(setup)
-    folder = Path(setup.pretrained)
+    folder = Path(setup.pretrained).expanduser()
     if setup.pretrained:
         net, vocabulary, told = pretrained(setup, folder)
     else:
         net, told = {}, "a new net"
         vocabulary = byte_pairs((f"{text}\n" for text in train.texts), setup.byte_pairs)
     longest = setup.buckets[-1]
-    sentences = [encode(vocabulary, text) for text in train.texts]
+    names = [f"sst2/{name}.tsv" if setup.data == "sst2" else setup.data for name in ("train", "dev", "test")]
+    sentences, *others = [encoded(vocabulary, *one) for one in zip((train, validation, test), names, strict=True)]
 
     def table(members: list[int], length: int) -> tuple[np.ndarray, np.ndarray]:
         return padded([sentences[n] for n in members], length), train.labels[members]
@@ -36,8 +38,8 @@ def load(setup: finetune.Setup) -> Inputs:
     need = np.array([min(len(x), longest) for x in sentences], np.int64)
     buckets, _ = fill_buckets(need, table, setup.buckets, setup.tokens, multiple=finetune.TOGETHER)
     held_out, final = (
-        finetune.HeldOut(padded([encode(vocabulary, text) for text in part.texts], longest), part.labels)
-        for part in (validation, test)
+        finetune.HeldOut(padded(other, longest), part.labels)
+        for other, part in zip(others, (validation, test), strict=True)
     )
     counts = np.bincount(train.labels, minlength=len(train.classes)).astype(np.int32)
     data = finetune.Data(buckets, held_out, net, counts, table_of(vocabulary.spellings))
@@ -64,12 +66,30 @@ def parts_of(setup: finetune.Setup) -> tuple[Labelled, Labelled, Labelled]:
     parts = held_out_parts(len(whole.texts), setup.held_out, f"sentences of {setup.data}")
     if len(whole.classes) < 2:
         raise ValueError(f"every sentence of {setup.data} has the label {whole.classes[0]!r}; give two labels or more")
-    return tuple(Labelled(whole.texts[part], whole.labels[part], whole.classes) for part in parts)
+    held_out = slice(parts[1].start, parts[2].stop)
+    for some, what in ((whole.labels[parts[0]], "to learn from"), (whole.labels[held_out], "held out")):
+        if len(np.unique(some)) < (len(whole.classes) if what == "to learn from" else 2):
+            known = [whole.classes[label] for label in np.unique(some)]
+            raise ValueError(
+                f"of the labels {', '.join(whole.classes)} of {setup.data} the sentences {what} have {', '.join(known)} "
+                "alone: the last ones of a file are held out; shuffle its lines"
+            )
+    return tuple(Labelled(whole.texts[part], whole.labels[part], whole.classes, whole.lines[part]) for part in parts)
 
 
-def encode(vocabulary: Vocabulary, text: str) -> np.ndarray:
-    """A sentence as a line of its own, as the language model has read it: between two ends of lines -> int[L]"""
-    return vocabulary.encode(f"\n{text.strip()}\n")
+def encode(vocabulary: Vocabulary, text: str, place: str) -> np.ndarray:
+    """A sentence as a line of its own, as the language model has read it: between two ends of lines -> int[L]
+
+    Raises ValueError, naming the place where the sentence stands, for a character that the vocabulary has not."""
+    try:
+        return vocabulary.encode(f"\n{text.strip()}\n")
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def encoded(vocabulary: Vocabulary, part: Labelled, name: str) -> list[np.ndarray]:
+    places = zip(part.texts, part.lines.tolist(), strict=True)
+    return [encode(vocabulary, text, f"{name}, line {line}") for text, line in places]
 
 
 def padded(sentences: list[np.ndarray], length: int) -> np.ndarray:
@@ -95,13 +115,24 @@ def pretrained(setup: finetune.Setup, folder: Path) -> tuple[finetune.Net, Vocab
     others = {name: getattr(plan.setup, name) for name in finetune.NET}
     differ = {name: x for name, x in others.items() if x != getattr(setup, name)}
     if differ:
-        flags = " ".join(f"--setup.{name.replace('_', '-')} {x}" for name, x in differ.items())
+        flags = " ".join(flag(name, x) for name, x in differ.items())
         raise ValueError(f"pretrained={str(folder)!r} is another net than this setup's; give {flags}")
-    state, tick = saved.state_of(plan, folder, row=0, best=True)
+    try:
+        state, tick = saved.state_of(plan, folder, row=0, best=True)
+    except ValueError as error:
+        raise ValueError(f"pretrained={str(folder)!r}, whose text must still be there: {error}") from None
+    if not alive(state):
+        raise ValueError(f"pretrained={str(folder)!r} holds a NaN: that run diverged; use another one")
     net: Any = finetune.net_of(state.params)
     vocabulary = from_json((folder / VOCABULARY).read_text(encoding="utf-8"))
-    text = f"{plan.setup.text}, {tick} updates"
+    text = f"{plan.setup.text}, {tick} of {plan.ticks} updates"
     return net, vocabulary, f"pretrained by {folder.name}, seed {plan.rows[0].seed} ({text})"
+
+
+def flag(name: str, value: Any) -> str:
+    """How a field is set on the command line."""
+    option = f"--setup.{name.replace('_', '-')}"
+    return f"{option} {value}" if not isinstance(value, bool) else option if value else f"no {option}"
 
 
 FINETUNE = Recipe(

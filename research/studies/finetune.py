@@ -2,7 +2,8 @@
 
 The text is SST-2's own training sentences without their labels, so that nothing but the order of words is added. Every arm
 makes the same number of updates; its learning rate is the best of three, a factor of about three apart, by the accuracy on
-SST-2's validation part of one further seed.
+SST-2's validation part of one further seed. All arms that begin from a net that has read begin from the same one: their
+intervals are over fine-tuning alone.
 
 python scripts/reproduce.py finetune
 """

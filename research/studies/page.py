@@ -25,7 +25,7 @@ from research.report.stats import (
     paired,
 )
 from research.report.tables import MISSING, alike
-from research.studies.study import Block, Study, verdict
+from research.studies.study import BEFORE, Block, Study, verdict
 
 
 def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
@@ -48,7 +48,9 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
     if len(study.arms) > 1:
         apart = differences(list(blocks.values()), study.figure)
         further.append(Section("Each arm against the first, seed by seed", DIFFERENCE, apart))
-    further.append(Section("What it cost", COST, [cost(group) for group in everything]))
+    further.append(
+        Section("What it cost", COST, [cost(group) for group in [*made_first(study, folder, quick), *everything]])
+    )
     if not quick and study.published:
         further.append(Section("Beside published figures", PUBLISHED, published(study, blocks)))
     title = f"{study.name}{' (quick: a look, no result)' if quick else ''}: {study.question}"
@@ -77,6 +79,15 @@ def groups(study: Study, block: Block, folder: Path, quick: bool) -> list[Group]
                 raise ValueError(f"arm {arm.name!r} of {study.name} has no finished run in {home}; run the study again")
             found[arm.name] = Group({"study.on": block.name, "study.arm": arm.name}, members)
     return [found[arm.name] for arm in study.arms]
+
+
+def made_first(study: Study, folder: Path, quick: bool) -> list[Group]:
+    """The run that the arms begin from, where there is one."""
+    first = study.first(quick)
+    if first is None:
+        return []
+    members = tuple(collect.entries([folder / BEFORE / first.name]))
+    return [Group({"study.on": BEFORE, "study.arm": first.recipe.name}, members)]
 
 
 def arms_only(group: Group) -> Group:
