@@ -442,6 +442,18 @@ def test_changed_bytes_in_a_checkpoint_are_noticed(tmp_path):
     checkpoints.close()
 
 
+def test_an_array_without_elements_is_kept(tmp_path):
+    """As the state of pgx's minatar-asterix has one."""
+    checkpoints = Checkpoints(tmp_path)
+    tree = {"x": np.arange(3, dtype=np.int32), "none": np.zeros((2, 0), np.float32)}
+    checkpoints.save(1, tree)
+    found = checkpoints.restore(1, jax.tree.map(np.zeros_like, tree))
+    assert found["x"].tolist() == [0, 1, 2] and found["none"].shape == (2, 0) and found["none"].dtype == np.float32
+    with pytest.raises(Damaged, match="does not hold the bytes that were saved"):
+        checkpoints.restore(1, tree | {"none": np.zeros((3, 0), np.float32)})
+    checkpoints.close()
+
+
 def test_two_processes_never_write_one_folder(tmp_path):
     from research.engine.files import claim
 

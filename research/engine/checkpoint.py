@@ -42,7 +42,7 @@ class Checkpoints:
         """Commits `tree` under `tick`; a crash before the end leaves the older checkpoints as they were."""
         if self.latest() == tick:
             return
-        sealed = {"tree": tree, "digest": digest(tree)}
+        sealed = {"tree": without_empty(tree), "digest": digest(tree)}
         try:
             self._orbax_manager.save(tick, args=self._orbax.args.StandardSave(sealed))
         except Exception as error:
@@ -51,7 +51,7 @@ class Checkpoints:
 
     def restore(self, tick: int, template: Any) -> Any:
         """The tree saved under `tick`, with the structure, shapes and dtypes of `template`. Raises Damaged."""
-        sealed = {"tree": template, "digest": np.zeros(32, np.uint8)}
+        sealed = {"tree": without_empty(template), "digest": np.zeros(32, np.uint8)}
         path = self.folder / str(tick)
         older = [step for step in self._orbax_manager.all_steps() if step < tick]
         repair = (
@@ -61,13 +61,19 @@ class Checkpoints:
             restored = self._orbax_manager.restore(tick, args=self._orbax.args.StandardRestore(sealed))
         except Exception as error:
             raise Damaged(f"checkpoint {path} cannot be read ({first_line(error)}); {repair}") from error
+        tree = jax.tree.map(lambda x, y: y if np.size(x) else np.zeros(x.shape, x.dtype), template, restored["tree"])
         # Orbax casts silently and a file may be cut inside an array: the digest covers dtypes, shapes and bytes.
-        if not np.array_equal(restored["digest"], digest(restored["tree"])):
+        if not np.array_equal(restored["digest"], digest(tree)):
             raise Damaged(f"checkpoint {path} does not hold the bytes that were saved; {repair}")
-        return restored["tree"]
+        return tree
 
     def close(self) -> None:
         self._orbax_manager.close()
+
+
+def without_empty(tree: Any) -> Any:
+    """The tree with one byte in the place of each array without elements, which orbax refuses."""
+    return jax.tree.map(lambda x: x if np.size(x) else np.zeros(1, np.uint8), tree)
 
 
 def digest(tree: Any) -> np.ndarray:
