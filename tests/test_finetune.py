@@ -358,4 +358,6 @@ def test_a_missing_label_is_named_with_its_line(tmp_path):
     lines[311] = "a film"
     (tmp_path / "mine.tsv").write_text("\n".join(lines) + "\n")
     code, _, said = script("train.py", "finetune", "--setup.data", tmp_path / "mine.tsv", "--out", tmp_path / "runs")
-    assert code == 2 and "line 312 has no label" in said and "mine.tsv" in said and not (tmp_path / "runs").exists()
+    # A box breaks lines, within a path too.
+    assert code == 2 and "mine.tsv,line312hasnolabel" in said.replace(" ", ""), said
+    assert not (tmp_path / "runs").exists()
