@@ -48,8 +48,9 @@ def main(arguments: list[str]) -> int:
     if first := study.first(chosen.quick):
         sweeps.insert(0, (BEFORE, first))
     light = all(sweep.recipe.light for _, sweep in sweeps)
-    seeds = study.quick_seeds if chosen.quick else study.seeds
-    configure(min(len(study.arms) * seeds, study.width), light=light, device_count=chosen.device_count)
+    configure(
+        min(len(study.arms) * study.seeds_of(chosen.quick), study.width), light=light, device_count=chosen.device_count
+    )
     from research.sweep import lanes
 
     failed: list[tuple[str, str]] = []

@@ -69,7 +69,6 @@ STUDY = Study(
     seeds=4,
     figure="error",
     published=(Published("a line", "32 points", 0.01, 0.001, "std", 5, "nobody 2026", selected=True),),
-    quick_seeds=2,
 )
 
 

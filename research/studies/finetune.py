@@ -35,6 +35,5 @@ STUDY = Study(
     seeds=5,
     figure="test_accuracy",
     beside=("test_loss", "test_calibration_error", "test_trained_share"),
-    quick_seeds=2,
     before=Before(Preset(READER, READING, replace(READING, steps=100, evaluate_every=50)), "pretrained"),
 )

@@ -109,7 +109,6 @@ def study(name: str, ppo_ticks: int, dqn_ticks: int, pqn_ticks: int, told: str, 
         seeds=5,
         figure="episode_return",
         published=published(cut),
-        quick_seeds=2,
     )
 
 

@@ -32,6 +32,5 @@ STUDY = Study(
     ),
     seeds=10,
     figure="test_accuracy",
-    quick_seeds=2,
     width=8,
 )

@@ -14,6 +14,7 @@ from research.sweep.grid import make_cell
 from research.sweep.lanes import Sweep
 
 BEFORE = "before"  # folder, in a study's, of what is run first
+QUICK_SEEDS = 2  # the fewest that have an interval; one row on each of two cores is what compiles fastest
 
 
 class Preset(NamedTuple):
@@ -88,7 +89,6 @@ class Study:
     figure: str
     beside: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
-    quick_seeds: int = 3
     width: int = 64
     before: Before | None = None
 
@@ -96,6 +96,9 @@ class Study:
         for theirs in self.published:
             if theirs.kind in ("std", "SE", "95 %") and not (theirs.spread and theirs.n > 1):
                 raise ValueError(f"{theirs.source}: kind={theirs.kind!r} needs a spread above 0 and n of 2 or more")
+
+    def seeds_of(self, quick: bool) -> int:
+        return QUICK_SEEDS if quick else self.seeds
 
     def first(self, quick: bool = False) -> Sweep | None:
         """What is run before the arms."""
@@ -106,7 +109,7 @@ class Study:
 
     def sweeps(self, block: Block, quick: bool = False, folder: Path = Path()) -> list[tuple[tuple[Arm, ...], Sweep]]:
         """A block's arms, those of one recipe as one sweep whose cells are those arms; `folder` is the study's."""
-        seeds = tuple(range(self.quick_seeds if quick else self.seeds))
+        seeds = tuple(range(self.seeds_of(quick)))
         if self.before is not None and (first := self.first(quick)):
             made = folder / BEFORE / first.name / first.lanes[0].name
             block = block._replace(setup={self.before.field: str(made)} | block.setup)
