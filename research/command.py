@@ -134,23 +134,23 @@ class OfRun:
 
 
 class Learned(NamedTuple):
-    """One row's state after a tick, as NumPy arrays"""
+    """One row's state after a tick, as NumPy arrays, and what its recipe reads now"""
 
     plan: Plan
     row: int
     state: Any
     tick: int
+    inputs: Inputs
 
 
 def inputs_of(run: Learned, folder: Path) -> Inputs:
     """What a run has read. Raises ValueError where that has changed since."""
-    inputs = run.plan.recipe.load(run.plan.setup)
-    if data_hash(inputs) != saved.manifest_of(folder)["data"]:
+    if data_hash(run.inputs) != saved.manifest_of(folder)["data"]:
         raise ValueError(
             f"{folder} was trained on other data than there are now: what it read, or the code that reads it, has changed; "
             "bring that back, or train again"
         )
-    return inputs
+    return run.inputs
 
 
 def given_lines() -> Iterator[str]:
@@ -178,7 +178,7 @@ def learned(chosen: OfRun, console: Console, fits: Callable[[Plan], Any] = lambd
     plan = saved.plan_of(recipe, manifest)
     fits(plan)
     row = saved.row_of(plan, chosen.seed, chosen.row)
-    state, tick = saved.state_of(plan, chosen.folder, row, chosen.best)
+    state, tick, inputs = saved.state_of(plan, chosen.folder, row, chosen.best)
     if not alive(state):
         raise ValueError(
             f"the state of seed {plan.rows[row].seed} holds a NaN at tick {tick}: that row diverged; use another one"
@@ -186,4 +186,4 @@ def learned(chosen: OfRun, console: Console, fits: Callable[[Plan], Any] = lambd
     if source_hash(recipe) != manifest.get("source"):
         told = "the code has changed since this run began: what was learned then is used by the code as it is now"
         console.print(told, style="yellow", soft_wrap=True)
-    return Learned(plan, row, state, tick)
+    return Learned(plan, row, state, tick, inputs)

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from research.command import Learned, OfRun, command, given_lines, inputs_of, learned
 from research.data.pairs import padded
-from research.data.vocabulary import Vocabulary, from_json
+from research.data.vocabulary import Vocabulary, from_json, spelling_table, spelt_out
 from research.engine.fields import Count, NonNegative, check
 from research.language import bleu, translate, words
 from research.recipes.translate import VOCABULARY, spaced
@@ -114,14 +114,14 @@ def conversion(setup: translate.Setup, as_is: bool, told: Console) -> tuple[Call
 def translator(system: System) -> Callable[[np.ndarray], list[str]]:
     """Sentences i32[B,S] -> their translations. Every call of one shape runs the same program."""
     run, _, vocabulary, (beam, length_penalty) = system
-    model, spellings = translate.model_of(run.plan.setup, len(vocabulary)), translate.table_of(vocabulary.spellings)
+    model, spellings = translate.model_of(run.plan.setup, len(vocabulary)), spelling_table(vocabulary.spellings)
     params = jax.device_put(run.state.average)
 
     @jax.jit
     def search(params: Any, source: jax.Array) -> jax.Array:
         return translate.translate(model, params, source, beam, length_penalty).tokens[:, 0]
 
-    return lambda source: translate.texts(np.asarray(search(params, source)), spellings)
+    return lambda source: spelt_out(np.asarray(search(params, source)), spellings)
 
 
 def encoded(vocabulary: Vocabulary, before: Callable[[str], str], longest: int) -> Iterator[np.ndarray]:
@@ -154,7 +154,7 @@ def batches(sentences: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndar
 def compare(systems: Sequence[System], batch: int) -> None:
     """Prints BLEU of one run's test sentences, or of two runs' and of their difference."""
     tests = [inputs_of(system.run, system.folder).final for system in systems]
-    references, *others = [translate.texts(data.held_out.target, data.spellings) for data in tests]
+    references, *others = [spelt_out(data.held_out.target, data.spellings) for data in tests]
     if any(other != references for other in others):
         names = " and ".join(system.run.plan.name for system in systems)
         raise ValueError(f"{names} are tested on other texts; compare runs on the same")

@@ -71,7 +71,7 @@ def by_hand(folder: Path, row: int, chosen: int) -> tuple[float, int, bool]:
     """Steps one environment of the last evaluation in a plain loop -> return, length, terminated."""
     manifest = read_manifest(folder)
     plan = saved.plan_of(find(manifest["file"]), manifest)
-    state, tick = saved.state_of(plan, folder, row)
+    state, tick, _ = saved.state_of(plan, folder, row)
     play = plan.recipe.make(plan.setup).evaluate
     actor, environment = play.actor(state), play.environment
     start_key, rollout_key = jax.random.split(at_tick(stream(jnp.uint32(plan.rows[row].seed), "evaluate"), tick))

@@ -20,8 +20,8 @@ from PIL import Image
 from recipes import PHRASES, TINY
 
 from research.data.fetch import data_root
-from research.data.pairs import bucket_rows, load_multi30k, turn
-from research.data.vocabulary import BEGIN, END, PADDING, from_json
+from research.data.pairs import TOGETHER, bucket_rows, load_multi30k, turn
+from research.data.vocabulary import BEGIN, END, PADDING, from_json, spelling_table, spelt_out
 from research.engine.experiment import Ratio, Tick
 from research.engine.files import MANIFEST, read_lines, read_manifest, write_json
 from research.engine.plan import Budget, Plan, Row
@@ -137,7 +137,7 @@ def test_a_tick_learns_from_the_pairs_that_its_turn_names():
         _, metrics = step(state, HYPER, data, Tick(jnp.int32(index), jnp.int32(100), key))
         bucket, batch = (int(x) for x in turn(*map(jnp.asarray, data.train[1:]), jnp.int32(index)))
         source, target = data.train.tables[bucket]
-        rows = bucket_rows(source.shape[1], SMALL.tokens, translate.TOGETHER)
+        rows = bucket_rows(source.shape[1], SMALL.tokens, TOGETHER)
         places = translate.epoch_indices(state.order, jnp.int32(batch), rows, len(source))
         (part,) = jax.random.split(key, 1)  # a key for each part of the batch, of which there is one
         _, wanted = losses(state.params, source[places], target[places], HYPER.label_smoothing, part)
@@ -152,7 +152,7 @@ def test_an_epoch_reads_every_pair_of_a_bucket_once():
     for source, _ in inputs().data.train.tables:
         count, length = source.shape
         rows = bucket_rows(length, SMALL.tokens, translate.multiple(SMALL))
-        assert rows % translate.TOGETHER == 0 and rows * length <= SMALL.tokens
+        assert rows % TOGETHER == 0 and rows * length <= SMALL.tokens
         batches = jnp.arange(-(-count // rows))
         read = jax.vmap(lambda i: translate.epoch_indices(jnp.uint32(3), i, rows, count))(batches)  # noqa: B023
         assert sorted(read.reshape(-1)[:count].tolist()) == list(range(count))
@@ -223,7 +223,7 @@ def test_sentences_come_back_in_their_order_whatever_batches_they_went_in():
     ]
     np.testing.assert_allclose(outputs[0].nats, alone, rtol=1e-4)
     assert outputs[0].tokens.tolist() == (held_out.target[:, 1:25] != PADDING).sum(1).tolist()
-    references = translate.texts(outputs[0].reference, outputs[0].spellings)
+    references = spelt_out(outputs[0].reference, outputs[0].spellings)
     assert references == Path(PHRASES["target"]).read_text(encoding="utf-8").splitlines()[228:234]
     picture = drawn(jax.tree.map(lambda x: np.asarray(x)[None], outputs[0]), data)["attention"]
     assert picture.dtype == np.uint8 and picture.shape[-1] == 3 and len(np.unique(picture)) > 10
@@ -268,7 +268,7 @@ def test_bleu_is_sacrebleus():
 def test_only_multi30ks_text_is_put_together_again():
     said, wanted = HYPOTHESES[0].split(), REFERENCES[0].split()
     spelt = sorted({*said, *wanted})
-    spellings = translate.table_of([b"", b"", b"", *(f" {word}".encode() for word in spelt)])
+    spellings = spelling_table([b"", b"", b"", *(f" {word}".encode() for word in spelt)])
     sides = (np.array([[[3 + spelt.index(word) for word in text]]]) for text in (said, wanted))
     outputs = translate.Outputs(*sides, np.ones((1, 1)), np.ones((1, 1)), np.zeros(0), spellings[None])
     found = [
@@ -520,7 +520,7 @@ def test_no_byte_of_an_encoding_is_lost_in_the_table_of_spellings():
     vocabulary = from_json(inputs().files["vocabulary.json"])
     sentence = "größe, naïve 語 ☂ <x>"
     tokens = vocabulary.encode(f" {sentence}")
-    assert translate.texts(np.array([[*tokens, END, PADDING]]), data.spellings) == [sentence]
+    assert spelt_out(np.array([[*tokens, END, PADDING]]), data.spellings) == [sentence]
 
 
 def test_half_precision_keeps_the_state_whole():

@@ -20,6 +20,7 @@ from research.data.vocabulary import BEGIN, END, PADDING
 from research.engine.files import write_text
 
 LANGUAGES = ("en", "de", "fr")
+TOGETHER = 8  # the examples of a batch are a multiple, so that devices can share it
 SPLITS = ("train", "val", "test_2016_flickr", "test_2017_flickr", "test_2017_mscoco")
 
 
@@ -215,8 +216,7 @@ def fill_buckets(
 
     table  makes a bucket's table of the examples that are its members, and of its length
     """
-    if list(lengths) != sorted(set(lengths)) or not lengths:
-        raise ValueError(f"lengths={tuple(lengths)} must rise; as in (16, 32, 64)")
+    check_rising("lengths", lengths)
     chosen = np.searchsorted(lengths, need)
     tables: list[tuple[np.ndarray, np.ndarray]] = []
     order: list[int] = []
@@ -231,6 +231,12 @@ def fill_buckets(
             f"every pair is longer than lengths={tuple(lengths)} allow, the shortest {need.min()}; give more"
         )
     return Buckets(tuple(tables), *_scheduled(np.array(order, np.int32), seed)), int((chosen == len(lengths)).sum())
+
+
+def check_rising(name: str, lengths: Sequence[int], least: int = 1) -> None:
+    """Raises ValueError for lengths of buckets that do not rise from at least `least`; `name` is what they are called."""
+    if list(lengths) != sorted(set(lengths)) or not lengths or lengths[0] < least:
+        raise ValueError(f"{name}={tuple(lengths)} must rise from at least {least}; as in (24, 40, 64)")
 
 
 def bucket_rows(length: int, tokens: int, multiple: int = 1) -> int:

@@ -15,7 +15,7 @@ import codecs
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -217,3 +217,15 @@ def _byte_values() -> dict[str, int]:
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(BYTES) if byte not in visible]
     return {chr(byte): byte for byte in visible} | {chr(BYTES + i): byte for i, byte in enumerate(hidden)}
+
+
+def spelling_table(spellings: Sequence[bytes]) -> np.ndarray:
+    """Each token's bytes -> u8[N,W], with zeros behind: a vocabulary as an array, for `Inputs.data` and `spelt_out`."""
+    return np.array(spellings).view(np.uint8).reshape(len(spellings), -1)
+
+
+def spelt_out(tokens: np.ndarray, table: np.ndarray) -> list[str]:
+    """What sentences of tokens int[M,T] say, by a table of spellings u8[N,W]; in one line, without spaces at the ends."""
+    spelt = [bytes(token).rstrip(b"\0") for token in np.asarray(table)]
+    found = (b"".join(spelt[token] for token in sentence) for sentence in np.asarray(tokens).tolist())
+    return [" ".join(text.decode("utf-8", "replace").split()) for text in found]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from research.engine.checkpoint import Checkpoints
+from research.engine.experiment import Inputs
 from research.engine.files import MANIFEST, read_manifest
 from research.engine.lane import Lane
 from research.engine.placement import Placement
@@ -15,10 +16,12 @@ from research.engine.session import describe, saved_tree
 
 
 class Saved(NamedTuple):
-    """One row's state as NumPy arrays, and the tick after which it was saved (or, of a best state, evaluated)."""
+    """One row's state as NumPy arrays, the tick after which it was saved (or, of a best state, evaluated), and what its
+    recipe reads now."""
 
     state: Any
     tick: int
+    inputs: Inputs
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -83,15 +86,15 @@ def state_of(plan: Plan, folder: Path, row: int, best: bool = False) -> Saved:
             f"recipe {plan.recipe.name!r} keeps no best state, only the last; leave --best out, or train with a recipe that "
             "names the figure: Recipe(..., best='episode_return')"
         )
-    tick, tree = last_tree(plan, folder)
+    tick, tree, inputs = last_tree(plan, folder)
     chosen, tick = (tree["best"]["state"], int(tree["best"]["tick"][row])) if best else (tree["state"], tick)
     if best and not tick:
         raise ValueError(f"run folder {folder} has not been evaluated yet, so that none of its states is the best")
-    return Saved(jax.tree.map(lambda x: x[row], chosen), tick)
+    return Saved(jax.tree.map(lambda x: x[row], chosen), tick, inputs)
 
 
-def last_tree(plan: Plan, folder: Path) -> tuple[int, Any]:
-    """The last checkpoint's tick and tree."""
+def last_tree(plan: Plan, folder: Path) -> tuple[int, Any, Inputs]:
+    """The last checkpoint's tick and tree, and what the recipe reads, which gives the tree its shapes."""
     none = f"run folder {folder} holds no checkpoint; one is saved every half minute and at the end: wait, or resume the run"
     if not (folder / "checkpoints").is_dir():
         raise ValueError(none)
@@ -102,6 +105,6 @@ def last_tree(plan: Plan, folder: Path) -> tuple[int, Any]:
         tick = checkpoints.latest()
         if tick is None:
             raise ValueError(none)
-        return tick, checkpoints.restore(tick, saved_tree(plan, lane.template(), None))
+        return tick, checkpoints.restore(tick, saved_tree(plan, lane.template(), None)), inputs
     finally:
         checkpoints.close()

@@ -27,7 +27,7 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array, lax
 
-from research.data.pairs import Buckets, bucket_rows, turn
+from research.data.pairs import TOGETHER, Buckets, bucket_rows, check_rising, turn
 from research.engine.experiment import Experiment, Tick
 from research.engine.fields import BelowOne, Count, Fraction, NonNegative, Positive
 from research.engine.placement import spread
@@ -38,7 +38,6 @@ from research.numerics.calibration import calibration_error
 from research.numerics.objectives import cross_entropy
 from research.numerics.shuffle import epoch_indices, name_order
 
-TOGETHER = 8  # the sentences of a batch are a multiple, so that devices can share it
 ABSENT = -1  # stands where a sentence has no token any more
 LAST_LAYER = "output/"  # what a language model's net has, and a classifier's has not
 # What the net of a run of `lm` must share, by the names that the fields have there.
@@ -167,8 +166,7 @@ def make(setup: Setup) -> Experiment:
 
 def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
-    if not setup.buckets or list(setup.buckets) != sorted({*setup.buckets}) or setup.buckets[0] < 3:
-        raise ValueError(f"buckets={setup.buckets} must rise from at least 3; as in (24, 40, 64)")
+    check_rising("buckets", setup.buckets, least=3)
     if setup.buckets[-1] > setup.context:
         raise ValueError(
             f"buckets={setup.buckets} reach beyond context={setup.context}; end them with at most {setup.context}"

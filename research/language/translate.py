@@ -12,7 +12,6 @@ Dimensions: B pairs of a batch, L tokens that a bucket has room for, V tokens of
 S tokens of a source, T tokens of a translation at most, U tokens of the longest reference, W bytes of the longest token.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -23,8 +22,8 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-from research.data.pairs import LANGUAGES, Buckets, bucket_rows, turn
-from research.data.vocabulary import BEGIN, END, PADDING
+from research.data.pairs import LANGUAGES, TOGETHER, Buckets, bucket_rows, check_rising, turn
+from research.data.vocabulary import BEGIN, END, PADDING, spelt_out
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import BelowOne, Count, Fraction, NonNegative, Positive
 from research.engine.placement import spread
@@ -35,8 +34,6 @@ from research.numerics.averages import tail_average
 from research.numerics.objectives import cross_entropy
 from research.numerics.optimizers import descend_decaying
 from research.numerics.shuffle import epoch_indices, name_order
-
-TOGETHER = 8  # the pairs of a batch are a multiple, so that devices can share it
 
 
 @dataclass(frozen=True)
@@ -151,8 +148,7 @@ def make(setup: Setup) -> Experiment:
 
 def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
-    if not setup.buckets or list(setup.buckets) != sorted({*setup.buckets}) or setup.buckets[0] < 2:
-        raise ValueError(f"buckets={setup.buckets} must rise from at least 2; as in (16, 32, 64)")
+    check_rising("buckets", setup.buckets, least=2)
     bucket_rows(setup.buckets[-1], setup.tokens, multiple(setup))
     of_multi30k(setup)
     model_of(setup, 1)
@@ -330,17 +326,7 @@ def score(setup: Setup, outputs: Outputs) -> dict[str, np.ndarray]:
     apart = of_multi30k(setup)
     for kind in KINDS:
         rows = zip(outputs.translation, outputs.reference, outputs.spellings, strict=True)
-        figures[kind] = np.array([bleu(counts(kind, texts(x, s), texts(y, s), apart).sum(0)) for x, y, s in rows])
+        figures[kind] = np.array(
+            [bleu(counts(kind, spelt_out(x, s), spelt_out(y, s), apart).sum(0)) for x, y, s in rows]
+        )
     return figures | {"loss": outputs.nats.sum(axis=1, dtype=np.float64) / outputs.tokens.sum(axis=1)}
-
-
-def table_of(spellings: Sequence[bytes]) -> np.ndarray:
-    """Each token's bytes -> u8[V,W], with zeros behind"""
-    return np.array(spellings).view(np.uint8).reshape(len(spellings), -1)
-
-
-def texts(tokens: np.ndarray, spellings: np.ndarray) -> list[str]:
-    """What sentences of tokens int[M,T] say, by spellings u8[V,W]; in one line, without spaces at the ends."""
-    spelt = [bytes(token).rstrip(b"\0") for token in np.asarray(spellings)]
-    sentences = (b"".join(spelt[token] for token in sentence) for sentence in np.asarray(tokens).tolist())
-    return [" ".join(sentence.decode("utf-8", "replace").split()) for sentence in sentences]

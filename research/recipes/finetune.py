@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from research.data.pairs import Labelled, fill_buckets, held_out_parts, load_labelled, load_sst2
-from research.data.vocabulary import Vocabulary, byte_pairs, from_json
+from research.data.pairs import TOGETHER, Labelled, fill_buckets, held_out_parts, load_labelled, load_sst2
+from research.data.vocabulary import Vocabulary, byte_pairs, from_json, spelling_table
 from research.engine import saved
 from research.engine.chunk import alive
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.language import finetune
-from research.language.translate import table_of
 from research.recipes.lm import RECIPES, VOCABULARY
 
 CLASSES = "classes.json"
@@ -36,13 +35,13 @@ def load(setup: finetune.Setup) -> Inputs:
         return padded([sentences[n] for n in members], length), train.labels[members]
 
     need = np.array([min(len(x), longest) for x in sentences], np.int64)
-    buckets, _ = fill_buckets(need, table, setup.buckets, setup.tokens, multiple=finetune.TOGETHER)
+    buckets, _ = fill_buckets(need, table, setup.buckets, setup.tokens, multiple=TOGETHER)
     held_out, final = (
         finetune.HeldOut(padded(other, longest), part.labels)
         for other, part in zip(others, (validation, test), strict=True)
     )
     counts = np.bincount(train.labels, minlength=len(train.classes)).astype(np.int32)
-    data = finetune.Data(buckets, held_out, net, counts, table_of(vocabulary.spellings))
+    data = finetune.Data(buckets, held_out, net, counts, spelling_table(vocabulary.spellings))
     common = [100 * (part.labels == counts.argmax()).mean() for part in (validation, test)]
     cut = sum(len(x) > longest for x in sentences)
     note = (
@@ -118,7 +117,7 @@ def pretrained(setup: finetune.Setup, folder: Path) -> tuple[finetune.Net, Vocab
         flags = " ".join(flag(name, x) for name, x in differ.items())
         raise ValueError(f"pretrained={str(folder)!r} is another net than this setup's; give {flags}")
     try:
-        state, tick = saved.state_of(plan, folder, row=0, best=True)
+        state, tick, _ = saved.state_of(plan, folder, row=0, best=True)
     except ValueError as error:
         raise ValueError(f"pretrained={str(folder)!r}, whose text must still be there: {error}") from None
     if not alive(state):

@@ -5,7 +5,7 @@ from itertools import chain
 import numpy as np
 
 from research.data.pairs import Buckets, Pairs, bucket_rows, bucketed, held_out_parts, load_multi30k, load_pairs, padded
-from research.data.vocabulary import END, PADDING, Vocabulary, byte_pairs
+from research.data.vocabulary import END, PADDING, Vocabulary, byte_pairs, spelling_table
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.language import pictures, translate
@@ -21,7 +21,7 @@ def load(setup: translate.Setup) -> Inputs:
     longest = setup.buckets[-1]
     buckets, left_out = bucketed(sides[0], sides[1], setup.buckets, setup.tokens, multiple=translate.multiple(setup))
     (held_out, *beyond), (final, *beyond_final) = (hold_out(vocabulary, part, longest) for part in (validation, test))
-    data = translate.Data(buckets, held_out, translate.table_of(vocabulary.spellings))
+    data = translate.Data(buckets, held_out, spelling_table(vocabulary.spellings))
     kinds = "tokenized_bleu takes as words what spaces part; detokenized_bleu is of the text as it stands"
     if translate.of_multi30k(setup):
         kinds = (
