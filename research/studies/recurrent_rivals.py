@@ -1,7 +1,9 @@
 """A Transformer and its recurrent rivals on the characters of tiny Shakespeare, with equally many weights and updates.
 
 Every arm is the same stack of blocks; only what mixes positions differs. With width C a mixer has between 2 and 8 C^2
-weights, and the feed-forward layer is as wide as makes 12 C^2 of each block.
+weights, and the feed-forward layer is as wide as makes 12 C^2 of each block. All learn at four times nanoGPT's rate, by the
+loss of one further seed: of 1, 2, 4 and 8 thousandths 4 was best for the Transformer and the LSTM, of 1, 2 and 4 it was for
+the GRU and the minGRU.
 
 python scripts/reproduce.py recurrent-rivals
 """
@@ -39,7 +41,9 @@ STUDY = Study(
             Preset(NANOGPT_CPU, NANOGPT_CPU.budget, replace(NANOGPT_CPU.budget, steps=250)),
         ),
     ),
-    arms=tuple(Arm(NAMES[mixer], {"mixer": mixer, "hidden": hidden(mixer)}) for mixer in WEIGHTS),
+    arms=tuple(
+        Arm(NAMES[mixer], {"mixer": mixer, "hidden": hidden(mixer)}, {"learning_rate": 4e-3}) for mixer in WEIGHTS
+    ),
     seeds=5,
     figure="validation_loss",
     beside=("best_noisy_validation_loss",),
