@@ -18,6 +18,7 @@ RECIPES = {
     "translate": "research.recipes.translate:TRANSLATE",
     "translate-tiny": "research.recipes.translate:TINY",
     "finetune": "research.recipes.finetune:FINETUNE",
+    "gan-ring": "research.recipes.gan:GAN_RING",
     "a2c": "research.recipes.policy_gradient:A2C",
     "dqn": "research.recipes.dqn:DQN",
     "ppo": "research.recipes.ppo:PPO",

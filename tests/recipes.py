@@ -49,6 +49,16 @@ TINY: dict[str, dict] = {
     "classify": {"net": "conv32", "batch_size": 8, "evaluation_batch": 60, "cutout": 2, "flip": True},
     "classify-cifar10": {"data": "digits", "net": "lenet", "batch_size": 8, "evaluation_batch": 60, "shift": 1}
     | {"optimizer": "momentum"},
+    "gan-ring": {"generator": (8,), "discriminator": (8,), "pieces": 2, "batch_size": 8, "samples": 20}
+    | {
+        "packing": 2,
+        "spectral": True,
+        "penalty": "interpolated",
+        "unrolled": 1,
+        "discriminator_steps": 2,
+        "input_noise": True,
+        "dropout": 0.1,
+    },
     "translate": TRANSLATION | {"tokens": 200},
     "translate-tiny": TRANSLATION | {"tokens": 400, "accumulation": 2, "beam": 2, "buckets": (24,)},
     "a2c": {"widths": (8,), "environments": 4, "evaluation_episodes": 2},
