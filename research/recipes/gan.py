@@ -41,8 +41,8 @@ GAN_RING = recipe(
     adversarial.Setup(generator=(128, 128), discriminator=(64, 64), pieces=4, weights=0.0, batch_norm=True),
     adversarial.Hyper(generator_learning_rate=1e-3, discriminator_learning_rate=1e-3, beta1=0.5),
     Budget(steps=10_000, chunk=500, record_every=100, evaluate_every=2_500),
-    about="""A GAN on eight Gaussians on a ring, of which it may lose some: `modes` counts those that are there, of 8. No result is
-    claimed yet.
+    about="""A GAN on eight Gaussians on a ring, of which it may lose some: `modes` counts those that are there, of 8. No
+    result is claimed yet.
 
     python scripts/train.py gan-ring --seeds 5
     python scripts/train.py gan-ring --setup.packing 2 --seeds 5""",
