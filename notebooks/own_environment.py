@@ -237,7 +237,7 @@ for name, folder in folders.items():
 recipe = learners[0]
 plan = Plan(recipe, recipe.setup, tuple(Row(seed, recipe.hyper) for seed in range(3)), recipe.budget)
 play = recipe.make(recipe.setup).evaluate
-state, tick = saved.state_of(plan, folders["lander-ppo"], row=0)
+state = saved.state_of(plan, folders["lander-ppo"], row=0).state
 watched = jax.jit(lambda state, key: rollout.watch(lander, play.actor(state), key, play.count, jnp.int32(0)))
 episode = jax.device_get(watched(state, jax.random.key(7)))
 length = int(episode.evaluation.lengths[0])
