@@ -31,7 +31,7 @@ from research.gan.mixture import Mixture, draw, judge
 from research.gan.objectives import OBJECTIVES, Name, interpolated, r1
 from research.models.gan import COLLECTION, Discriminator, Generator
 from research.numerics.averages import tail_average
-from research.numerics.optimizers import descend_decaying
+from research.numerics.optimizers import descend
 
 
 @dataclass(frozen=True)
@@ -288,8 +288,7 @@ def generator_objective(
 
 def moved(setup: Setup, hyper: Hyper, player: Player, gradient: Any, rate: Array) -> Player:
     """A net after one step against a gradient."""
-    rule = adam(setup, hyper)
-    params, moments = descend_decaying(rule, player.params, player.optimizer, gradient, rate, jnp.float32(0.0))
+    params, moments = descend(adam(setup, hyper), player.params, player.optimizer, gradient, rate)
     return player._replace(params=params, optimizer=moments)
 
 

@@ -16,18 +16,20 @@ def adam(epsilon: float = 1e-8) -> optax.GradientTransformation:
 
 def descend(
     optimizer: optax.GradientTransformation,
-    weights: Array,
+    weights: Any,
     state: optax.OptState,
-    gradient: Array,
+    gradient: Any,
     learning_rate: Array,
     max_norm: Array | None = None,
-) -> tuple[Array, optax.OptState]:
-    """One step against a gradient f32[D], whose norm is scaled down to `max_norm` -> weights f32[D], optimizer's state."""
+) -> tuple[Any, optax.OptState]:
+    """One step against a gradient, f32[D] or a tree, whose norm is scaled down to `max_norm` -> weights like it, optimizer's
+    state."""
     if max_norm is not None:
         gradient, _ = optax.clip_by_global_norm(max_norm).update(gradient, optax.EmptyState())
     with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power
         direction, state = optimizer.update(gradient, state)
-    return weights - jnp.asarray(learning_rate, jnp.float32) * direction, state
+    rate = jnp.asarray(learning_rate, jnp.float32)
+    return jax.tree.map(lambda weight, direction: weight - rate * direction, weights, direction), state
 
 
 def descend_decaying(

@@ -38,7 +38,7 @@ def recipe(name: str, setup: adversarial.Setup, hyper: adversarial.Hyper, budget
 
 GAN_RING = recipe(
     "gan-ring",
-    adversarial.Setup(generator=(128, 128), discriminator=(64, 64), pieces=4, weights=0.0, batch_norm=True),
+    adversarial.Setup(generator=(128, 128), discriminator=(64, 64), pieces=4, weights=0.0),
     adversarial.Hyper(generator_learning_rate=1e-3, discriminator_learning_rate=1e-3, beta1=0.5),
     Budget(steps=10_000, chunk=500, record_every=100, evaluate_every=2_500),
     about="""A GAN on eight Gaussians on a ring, of which it may lose some: `modes` counts those that are there, of 8. No
