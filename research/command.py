@@ -153,6 +153,14 @@ def inputs_of(run: Learned, folder: Path) -> Inputs:
     return run.inputs
 
 
+def check_ending(out: Path, usual: str) -> None:
+    """Raises ValueError unless `out` is a file of the kind that the file name `usual` is."""
+    ending = Path(usual).suffix
+    if out.suffix.lower() != ending:
+        better = out / usual if out.is_dir() else out.with_suffix(ending)
+        raise ValueError(f"out={str(out)!r} must end in {ending}; try {str(better)!r}")
+
+
 def given_lines() -> Iterator[str]:
     """The lines of standard input. Raises ValueError, naming the line, for what is not UTF-8."""
     for number, line in enumerate(sys.stdin.buffer, 1):

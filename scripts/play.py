@@ -15,7 +15,8 @@ from jax import Array
 from PIL.Image import Image
 from rich.console import Console
 
-from research.command import Learned, OfRun, command, learned
+from research.command import Learned, OfRun, check_ending, command, learned
+from research.data.pictures import save_gif
 from research.engine.fields import Interval, Natural, check
 from research.engine.keys import at_tick, stream
 from research.engine.plan import Plan
@@ -38,9 +39,7 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="play.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
     out = chosen.out or chosen.folder / "play.gif"
-    if out.suffix.lower() != ".gif":
-        better = out / "play.gif" if out.is_dir() else out.with_suffix(".gif")
-        raise ValueError(f"out={str(out)!r} must end in .gif; try {str(better)!r}")
+    check_ending(out, "play.gif")
     console = Console(highlight=False)
     show(learned(chosen, console, lambda plan: play_of(plan, chosen.episode)), chosen, out, console)
     console.print(str(out), soft_wrap=True)
@@ -54,7 +53,7 @@ def show(run: Learned, chosen: Arguments, out: Path, console: Console) -> None:
     episode = watched(play, seed, run.tick, run.state, chosen.episode)
     returns, lengths = episode.evaluation
     length, ending = int(lengths[chosen.episode]), "terminated" if episode.terminated else "truncated"
-    pictures.save_gif(out, drawn(environment, episode, length, ending), round(1000 / chosen.frames_per_second))
+    save_gif(out, drawn(environment, episode, length, ending), round(1000 / chosen.frames_per_second))
     for text in (
         f"{environment.name}, seed {seed}, tick {run.tick}, episode {chosen.episode}: return "
         f"{returns[chosen.episode]:g}, length {length}, {ending}",

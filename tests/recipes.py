@@ -30,6 +30,7 @@ LANGUAGE = {
     "batch_size": 4,
     "evaluation_batches": 2,
 }
+IMAGES = {"data": "digits", "generator": (4,), "discriminator": (4,), "batch_size": 4, "samples": 20, "near": 10}
 TINY: dict[str, dict] = {
     "finetune": {
         "data": str(Path(__file__).with_name("own") / "opinions.tsv"),
@@ -59,6 +60,12 @@ TINY: dict[str, dict] = {
         "input_noise": True,
         "dropout": 0.1,
     },
+    "gan-grid": {"generator": (8,), "discriminator": (8,), "batch_size": 8, "samples": 20},
+    "gan-mnist": IMAGES
+    | {"latent": 3, "discriminator": (8, 8), "conditional": True, "dropout": 0.1, "shift": 1, "cutout": 3},
+    "dcgan-mnist": IMAGES | {"conditional": True, "scales": 2},
+    "dcgan-cifar10": IMAGES | {"discriminator_batch_norm": False, "spectral": True, "images": 50},
+    "stacked-mnist": IMAGES | {"stack": 2, "stacks": 50, "packing": 2},
     "translate": TRANSLATION | {"tokens": 200},
     "translate-tiny": TRANSLATION | {"tokens": 400, "accumulation": 2, "beam": 2, "buckets": (24,)},
     "a2c": {"widths": (8,), "environments": 4, "evaluation_episodes": 2},

@@ -9,11 +9,12 @@ import optax
 import pytest
 
 from research.data.images import Split
+from research.data.pictures import tiled
 from research.engine.chunk import advance, begin
 from research.engine.experiment import Tick
 from research.models.cnn import NETS
 from research.numerics.optimizers import descend_decaying
-from research.recipes.classify import CLASSIFY, grid, load, pictures
+from research.recipes.classify import CLASSIFY, load, pictures
 from research.vision.classify import Data, Hyper, Outputs, Setup, augment, make, score
 
 TINY = Setup(net="lenet", batch_size=8)
@@ -133,8 +134,17 @@ def test_pictures_show_what_is_wrong():
     )
     assert (shown["misclassified"][:8, :8] == input_.held_out.images[5]).all()  # one grey for red, green and blue
     assert (shown["misclassified"][8:] == 255).all() and (shown["misclassified"][:, 8:] == 255).all()
-    colour = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(1, 4, 4, 3)
-    assert (grid(colour)[:4, :4] == colour[0]).all()
+
+
+def test_tiles_stand_in_rows_with_a_line_between_them():
+    images = np.arange(5 * 4 * 3 * 3, dtype=np.uint8).reshape(5, 4, 3, 3)
+    whole = tiled(images, 2, 3)
+    assert whole.shape == (2 * 5, 3 * 4, 3)
+    assert (whole[5:9, 4:7] == images[4]).all(), "the fifth stands in the second row, the second column"
+    assert (whole[4] == 255).all() and (whole[:, 3] == 255).all() and (whole[5:, 8:] == 255).all()
+    grey, two = tiled(images[..., :1], 1, 1), tiled(images[..., :2], 1, 1)
+    assert (grey[:4, :3] == images[0, ..., :1]).all()
+    assert (two[:4, :3, :2] == images[0, ..., :2]).all() and (two[:4, :3, 2] == 0).all()
 
 
 def test_the_default_budget_is_at_most_ten_epochs_of_mnist():

@@ -11,17 +11,18 @@ from scipy.stats import chisquare
 
 from research.engine.experiment import Tick
 from research.engine.plan import Plan, Row
-from research.gan import adversarial, mixture, pictures
+from research.gan import adversarial, mixture, pictures, points
+from research.gan.adversarial import Batch
 from research.gan.objectives import OBJECTIVES, interpolated, r1, slopes
 from research.models.gan import COLLECTION, Discriminator
 
-SMALL = adversarial.Setup(generator=(6,), discriminator=(5,), pieces=2, batch_size=4, weights=0.0, samples=16)
+SMALL = points.Setup(generator=(6,), discriminator=(5,), pieces=2, batch_size=4, weights=0.0, samples=16)
 HYPER = adversarial.Hyper(generator_learning_rate=0.05, discriminator_learning_rate=0.02)
 
 
-def started(setup: adversarial.Setup, hyper: adversarial.Hyper = HYPER):
+def started(setup: points.Setup, hyper: adversarial.Hyper = HYPER):
     """-> experiment, state at first, hyper and data as JAX has them, the first tick"""
-    experiment, data = adversarial.make(setup), jax.tree.map(jnp.asarray, mixture.MIXTURES[setup.data])
+    experiment, data = points.make(setup), jax.tree.map(jnp.asarray, mixture.MIXTURES[setup.data])
     hyper = jax.tree.map(jnp.float32, hyper)
     state = experiment.init(jax.random.key(0), hyper, data)
     return experiment, state, hyper, data, Tick(jnp.int32(0), jnp.int32(10), jax.random.key(1))
@@ -98,16 +99,17 @@ def test_the_penalty_of_a_flat_discriminator_has_a_gradient():
 
 def test_spectral_norm_is_the_largest_singular_value():
     net, samples = Discriminator((7, 6), spectral=True), jax.random.normal(jax.random.key(0), (5, 4))
-    variables = net.init(jax.random.key(1), samples, train=False)
+    none = jnp.zeros((5, 0))
+    variables = net.init(jax.random.key(1), samples, none, train=False)
     params = jax.tree.map(lambda x: 3.0 * x, variables["params"])
     vectors = variables[COLLECTION]
     for _ in range(200):
-        vectors = net.apply({"params": params, COLLECTION: vectors}, samples[:1], refresh=True, mutable=[COLLECTION])[
-            1
-        ][COLLECTION]
+        held = {"params": params, COLLECTION: vectors}
+        vectors = net.apply(held, samples[:1], none[:1], refresh=True, mutable=[COLLECTION])[1][COLLECTION]
     divided = jax.tree.map(lambda x: x / np.linalg.svd(x, compute_uv=False)[0] if x.ndim == 2 else x, params)
-    plain = Discriminator((7, 6)).apply({"params": divided}, samples)
-    np.testing.assert_allclose(net.apply({"params": params, COLLECTION: vectors}, samples), plain, rtol=1e-4, atol=1e-6)
+    plain = Discriminator((7, 6)).apply({"params": divided}, samples, none)
+    held = {"params": params, COLLECTION: vectors}
+    np.testing.assert_allclose(net.apply(held, samples, none), plain, rtol=1e-4, atol=1e-6)
 
 
 def test_maxout_is_the_largest_of_its_pieces():
@@ -116,7 +118,7 @@ def test_maxout_is_the_largest_of_its_pieces():
         "Dense_0": {"kernel": jnp.array([[1.0, -1.0, 2.0, 3.0]]), "bias": jnp.zeros(4)},
         "Dense_1": {"kernel": jnp.array([[1.0], [10.0]]), "bias": jnp.array([0.5])},
     }
-    logit = Discriminator((2,), pieces=2).apply({"params": params}, jnp.array([[2.0], [-1.0]]))
+    logit = Discriminator((2,), pieces=2).apply({"params": params}, jnp.array([[2.0], [-1.0]]), jnp.zeros((2, 0)))
     # x = -1 gives (-1, 1), (-2, -3)
     assert logit.tolist() == [2 + 60 + 0.5, 1 - 20 + 0.5]
 
@@ -126,32 +128,37 @@ def test_a_discriminator_that_reads_deviation_tells_copies_from_samples_that_dif
     different = jax.random.normal(jax.random.key(0), (6, 3))
     copies = jnp.broadcast_to(different[:1], (6, 3))
     for net, same in ((plain, True), (told, False)):
-        params = net.init(jax.random.key(1), different)
-        first = [float(net.apply(params, x)[0]) for x in (different, copies)]
+        none = jnp.zeros((6, 0))
+        params = net.init(jax.random.key(1), different, none)
+        first = [float(net.apply(params, x, none)[0]) for x in (different, copies)]
         assert (first[0] == pytest.approx(first[1])) == same
 
 
 def test_batch_norm_makes_a_sample_of_its_own_latent_numbers():
     setup = replace(SMALL, batch_norm=True)
-    net, params = adversarial.generator_of(setup, (2,)), started(setup)[1].average
-    latent = jax.random.normal(jax.random.key(3), (50, 2))
-    with_others, filled = net.apply({"params": params}, latent, mutable=[COLLECTION])
-    alone = net.apply({"params": params} | filled, latent[:3], train=False)
+    game, state = points.game_of(setup), started(setup)[1]
+    latent, none = jax.random.normal(jax.random.key(3), (50, 2)), jnp.zeros((50, 0))
+    with_others, filled = game.generator.apply({"params": state.average}, latent, none, mutable=[COLLECTION])
+    alone = adversarial.sample(game, {"params": state.average} | filled, latent[:3], none[:3])
     np.testing.assert_allclose(alone, with_others[:3], rtol=1e-4, atol=1e-5)
     # By its own mean a single sample would be at 0 in each layer, whatever it is made of.
-    one, other = (adversarial.sample(setup, params, jax.random.key(key), 1, mixture.ring()) for key in (4, 5))
+    one, other = (points.sampled(game, state, jax.random.key(key), 1, mixture.ring()) for key in (4, 5))
     assert one.shape == (1, 2) and (one != 0).all() and (one != other).all()
 
 
 def test_a_pack_is_of_neighbours_and_generated_ones_are_packed_alike():
     setup = replace(SMALL, packing=3)
-    _, state, _, data, _ = started(setup)
-    samples = jnp.arange(24.0).reshape(12, 2)
-    assert adversarial.packed(setup, samples)[1].tolist() == [6, 7, 8, 9, 10, 11]
-    assert adversarial.real_packs(setup, jax.random.key(0), data).shape == (4, 6)
-    latent = adversarial.latents(setup, jax.random.key(0))
-    assert latent.shape == (12, 2)
-    assert adversarial.generate(setup, state.generator.params, latent, data).shape == (4, 6)
+    game, (_, state, _, data, _) = points.game_of(setup), started(setup)
+    samples, classes = jnp.arange(24.0).reshape(12, 2), jnp.arange(12.0)[:, None]
+    packs = adversarial.packed(setup, Batch(samples, classes))
+    assert packs.samples[1].tolist() == [6, 7, 8, 9, 10, 11] and packs.classes[1].tolist() == [3, 4, 5]
+    # Images lie beside each other by their channels: of pack 1 the pixel in row 1, column 0.
+    images = jnp.arange(12 * 2 * 2 * 2).reshape(12, 2, 2, 2)
+    pixel = adversarial.packed(setup, Batch(images, classes)).samples[1, 1, 0]
+    assert pixel.tolist() == [8 * image + 4 + channel for image in (3, 4, 5) for channel in (0, 1)]
+    assert adversarial.real(game, jax.random.key(0), data).samples.shape == (12, 2)
+    fake = adversarial.generate(game, state.generator.params, jax.random.key(0), data)
+    assert adversarial.shown(game, jnp.float32(0.0), jax.random.key(1), fake).samples.shape == (4, 6)
 
 
 def moved(before, after) -> list[bool]:
@@ -176,19 +183,20 @@ def test_a_discriminator_descends_its_objective_and_its_penalty(penalty, weight)
     setup = replace(SMALL, penalty=penalty, pieces=1)
     _, state, hyper, data, _ = started(setup)
     hyper = hyper._replace(penalty_weight=jnp.float32(weight))
+    game, none = points.game_of(setup), jnp.zeros((4, 0))
     real, fake = (x + jax.random.normal(jax.random.key(7), (4, 2)) for x in (0.0, 1.0))
     key = jax.random.key(8)
-    after, loss = adversarial.discriminate(setup, hyper, jnp.float32(0.0), state.discriminator, real, fake, key)
+    given = Batch(real, none), Batch(fake, none)
+    after, loss = adversarial.discriminate(game, hyper, jnp.float32(0.0), state.discriminator, *given, key)
     between = jax.random.uniform(jax.random.split(key, 5)[4], (4,))
-    net = adversarial.discriminator_of(setup)
 
     def plain(params):
-        r, f = (net.apply({"params": params}, x) for x in (real, fake))
+        r, f = (game.discriminator.apply({"params": params}, x, none) for x in (real, fake))
         return jnp.log1p(jnp.exp(-r)).mean() + jnp.log1p(jnp.exp(f)).mean()
 
     def written_out(params):
         def slope(x):
-            return jax.grad(lambda x: net.apply({"params": params}, x[None])[0])(x)
+            return jax.grad(lambda x: game.discriminator.apply({"params": params}, x[None], none[:1])[0])(x)
 
         at_real = jnp.stack([jnp.sum(slope(x) ** 2) for x in real])
         middle = [b * f + (1 - b) * r for b, r, f in zip(between, real, fake, strict=True)]
@@ -241,8 +249,10 @@ def test_the_average_is_what_is_judged():
         np.testing.assert_allclose(mean, sum(pair) / 2, rtol=1e-5, atol=1e-7)
     key = jax.random.key(9)
     judged = experiment.evaluate(key, second, hyper, data).samples
-    assert (judged == adversarial.sample(SMALL, second.average, key, SMALL.samples, data)).all()
-    assert (judged != adversarial.sample(SMALL, second.generator.params, key, SMALL.samples, data)).any()
+    game = points.game_of(SMALL)
+    assert (judged == points.sampled(game, second, key, SMALL.samples, data)).all()
+    last = second._replace(average=second.generator.params)
+    assert (judged != points.sampled(game, last, key, SMALL.samples, data)).any()
 
 
 EVERY = [{"objective": name, "spectral": True} for name in OBJECTIVES] + [
@@ -268,17 +278,15 @@ def test_an_unrolled_objective_equals_its_two_updates_written_out():
     """Nets and two steps of Adam in NumPy's float64, with gradients by differences; then the generator's own gradient by
     differences of what that gives."""
     setup = replace(SMALL, unrolled=2, batch_norm=False, objective="least-squares", generator=(2,), discriminator=(2,))
-    _, state, hyper, data, _ = started(setup)
+    game, (_, state, hyper, data, _) = points.game_of(setup), started(setup)
     key = jax.random.key(5)
     state = state._replace(
         generator=state.generator._replace(params=without_ties(state.generator.params)),
         discriminator=state.discriminator._replace(params=without_ties(state.discriminator.params)),
     )
-    latent_key, _, _, real_key, *_ = jax.random.split(key, 6)
-    latent, real = (
-        np.asarray(x, np.float64)
-        for x in (adversarial.latents(setup, latent_key), adversarial.real_packs(setup, real_key, data))
-    )
+    fake_key, _, _, real_key, *_ = jax.random.split(key, 6)
+    drawn = adversarial.latents(setup, jax.random.split(fake_key)[0], setup.batch_size)
+    latent, real = (np.asarray(x, np.float64) for x in (drawn, adversarial.real(game, real_key, data).samples))
     flat = jax.flatten_util.ravel_pytree
     d, g = (np.asarray(flat(player.params)[0], np.float64) for player in (state.discriminator, state.generator))
 
@@ -310,13 +318,13 @@ def test_an_unrolled_objective_equals_its_two_updates_written_out():
         return ((logit(w, fake) - 1) ** 2).mean() / 2
 
     def objective(params):
-        return adversarial.generator_objective(setup, hyper, jnp.float32(0.0), state.discriminator, data, key, params)
+        return adversarial.generator_objective(game, hyper, jnp.float32(0.0), state.discriminator, data, key, params)
 
     value, gradient = jax.value_and_grad(objective)(state.generator.params)
     assert float(value) == pytest.approx(two_ahead(g), rel=1e-4)
     expected = by_differences(two_ahead, g, 1e-5)
     np.testing.assert_allclose(flat(gradient)[0], expected, rtol=1e-2, atol=1e-2 * np.abs(expected).max())
-    looked_at = jax.grad(lambda p: objective_without(setup, hyper, state, data, key, p))(state.generator.params)
+    looked_at = jax.grad(lambda p: objective_without(game, state, data, key, p))(state.generator.params)
     assert np.abs(flat(looked_at)[0] - expected).max() > 0.1 * np.abs(expected).max(), "looking ahead changes it"
 
 
@@ -325,23 +333,21 @@ def without_ties(params):
     return jax.tree.map(lambda x: x + jnp.linspace(-0.3, 0.4, x.size) if x.ndim == 1 else x, params)
 
 
-def objective_without(setup, hyper, state, data, key, params):
+def objective_without(game, state, data, key, params):
     """The generator's objective on the same samples, by the discriminator as it is."""
-    latent = adversarial.latents(setup, jax.random.split(key, 6)[0])
-    fake = adversarial.generate(setup, params, latent, data)
-    net = adversarial.discriminator_of(setup)
-    return OBJECTIVES[setup.objective].generator(adversarial.logits(net, state.discriminator, fake, key))
+    fake = adversarial.generate(game, params, jax.random.split(key, 6)[0], data)
+    return OBJECTIVES[game.setup.objective].generator(adversarial.logits(game, state.discriminator, fake, key))
 
 
 def test_noise_falls_to_nothing():
     hyper, tick = HYPER._replace(noise=0.5), started(SMALL)[-1]
     levels = [float(adversarial.noise_level(hyper, tick._replace(index=jnp.int32(i)))) for i in (0, 5, 9)]
     assert levels == pytest.approx([0.5, 0.25, 0.05])
-    setup, packs = replace(SMALL, input_noise=True), jnp.zeros((2000, 2))
-    for level in (0.5, 0.0):
-        read = adversarial.noisy(setup, jax.random.key(0), packs, jnp.float32(level))
-        assert float(read.std()) == pytest.approx(level, rel=0.05)
-    assert adversarial.noisy(SMALL, jax.random.key(0), packs, jnp.float32(0.5)) is packs
+    batch = Batch(jnp.zeros((2000, 2)), jnp.zeros((2000, 0)))
+    for setup, level, expected in ((True, 0.5, 0.5), (True, 0.0, 0.0), (False, 0.5, 0.0)):
+        game = points.game_of(replace(SMALL, input_noise=setup))
+        read = adversarial.shown(game, jnp.float32(level), jax.random.key(0), batch).samples
+        assert float(read.std()) == pytest.approx(expected, rel=0.05)
 
 
 def test_a_mixture_is_drawn_evenly_and_as_wide_as_it_is():
@@ -372,7 +378,7 @@ def test_a_picture_shows_samples_where_they_are():
     picture = pictures.scatter(np.array([[0.65, 0.65]]), ring)
     rows, columns = np.nonzero((picture == pictures.INK).all(2))
     # Half of the way from the middle to the right and to the top edge, at 1.3.
-    assert abs(columns.mean() - 0.75 * 399) <= 1 and abs(rows.mean() - 0.25 * 399) <= 1
+    assert abs(columns.mean() - 0.75 * (pictures.SIDE - 1)) <= 1 and abs(rows.mean() - 0.25 * (pictures.SIDE - 1)) <= 1
     assert pictures.scatter(np.full((2, 2), np.nan), ring).shape == picture.shape
 
 
@@ -395,7 +401,7 @@ def test_fields_that_do_not_fit_are_refused(name):
 
 
 def test_a_gaussian_on_a_line_is_matched_in_mean_and_deviation():
-    setup = replace(adversarial.Setup(data="line", latent=1, pieces=1, batch_norm=False, weights=0.0), penalty="r1")
+    setup = replace(points.Setup(data="line", latent=1, pieces=1, batch_norm=False, weights=0.0), penalty="r1")
     setup = replace(setup, generator=(32,), discriminator=(32,))
     rates = {"generator_learning_rate": 1e-3, "discriminator_learning_rate": 4e-3, "beta1": 0.0}
     hyper = adversarial.Hyper(**rates, penalty_weight=0.2, average=0.1)

@@ -49,6 +49,21 @@ def cutout(key: Array, images: Array, size: int) -> Array:
     return jnp.where(hole, jnp.zeros_like(images), images)
 
 
+def recolour(key: Array, images: Array) -> Array:
+    """Changes brightness, saturation and contrast of images from -1 to 1 (Zhao et al. 2020, their code's `color`).
+
+    With u, v, w uniform from 0 to 1: u - 1/2 is added to an image, then each pixel's distance from the mean of its channels is
+    multiplied by 2 v, then its distance from the mean of the image by w + 1/2.
+    key key[], images f32[B,H,W,C] -> f32[B,H,W,C]
+    """
+    added, saturation, contrast = jax.random.uniform(key, (3, images.shape[0], 1, 1, 1))
+    images = images + (added - 0.5)
+    grey = images.mean(3, keepdims=True)
+    images = grey + 2.0 * saturation * (images - grey)
+    mean = images.mean((1, 2, 3), keepdims=True)
+    return mean + (contrast + 0.5) * (images - mean)
+
+
 def _hole(key: Array, count: int, length: int, size: int) -> Array:
     """Where `count` spans of `size` pixels around uniform centres lie on an axis -> bool[count,length]"""
     first = jax.random.randint(key, (count, 1), 0, length) - size // 2

@@ -200,7 +200,13 @@ def source_hash(recipe: Recipe) -> str:
     return digest.hexdigest()[:16]
 
 
-DRAWN = ("rl/pictures.py", "language/pictures.py", "language/highlights.py")  # what is only looked at
+DRAWN = (
+    "data/pictures.py",
+    "gan/pictures.py",
+    "rl/pictures.py",
+    "language/pictures.py",
+    "language/highlights.py",
+)  # what is only looked at
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """What a run has saved, read back for one row: its plan from the manifest, its state from a checkpoint. Writes nothing."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from research.engine.checkpoint import Checkpoints
+from research.engine.chunk import alive
 from research.engine.experiment import Inputs
 from research.engine.files import MANIFEST, read_manifest
 from research.engine.lane import Lane
@@ -53,6 +55,27 @@ def settled(value: Any, usual: Any) -> Any:
     if isinstance(value, list):
         return tuple(settled(x, None) for x in value)
     return Path(value) if isinstance(usual, Path) else value
+
+
+def plan_in(folder: Path, recipes: Iterable[Recipe], field: str) -> Plan:
+    """The plan of the run that a setup's `field` names. Raises ValueError unless it is one of these recipes'."""
+    manifest, known = manifest_of(folder), {recipe.name: recipe for recipe in recipes}
+    if manifest["recipe"] not in known:
+        raise ValueError(
+            f"{field}={str(folder)!r} is a run of {manifest['recipe']!r}, not of {', '.join(known)}; give one of these"
+        )
+    return plan_of(known[manifest["recipe"]], manifest)
+
+
+def living_state(plan: Plan, folder: Path, field: str, best: bool = False) -> Saved:
+    """The state of such a run's first row. Raises ValueError where there is none, or where the run diverged."""
+    try:
+        found = state_of(plan, folder, row=0, best=best)
+    except ValueError as error:
+        raise ValueError(f"{field}={str(folder)!r}, whose data must still be there: {error}") from None
+    if not alive(found.state):
+        raise ValueError(f"{field}={str(folder)!r} holds a NaN: that run diverged; use another one")
+    return found
 
 
 def row_of(plan: Plan, seed: int | None, row: int | None) -> int:

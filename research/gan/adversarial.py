@@ -11,25 +11,28 @@ Against collapse, by fields of `Setup` and `Hyper`:
     noise        on all that D reads, falling to nothing over the run (Arjovsky and Bottou 2017)
     two learning rates (Heusel et al. 2017), R1 and WGAN-GP's penalty, spectral normalisation
 
-Dimensions: B packs in a batch, m samples in a pack, P coordinates, Z latent numbers, M samples that are judged.
+What is imitated, and how samples are judged, is a `Game`'s: `points` and `images` are two.
+
+Dimensions: B packs in a batch, m samples in a pack, C a sample's last axis (coordinates, or channels behind rows and
+columns), Z latent numbers, K classes (0 where they play no part).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array, lax
 
-from research.engine.experiment import Experiment, Tick
+from research.engine.experiment import Tick
 from research.engine.fields import BelowOne, Count, Fraction, Natural, NonNegative, Positive
 from research.engine.placement import spread
-from research.gan.mixture import Mixture, draw, judge
 from research.gan.objectives import OBJECTIVES, Name, interpolated, r1
-from research.models.gan import COLLECTION, Discriminator, Generator
+from research.models.gan import COLLECTION
 from research.numerics.averages import tail_average
 from research.numerics.optimizers import descend
 
@@ -38,22 +41,20 @@ from research.numerics.optimizers import descend
 class Setup:
     """Static: a change compiles again."""
 
-    data: Literal["ring", "grid", "line"] = "ring"
-    """What to imitate: 8 Gaussians on a ring or 25 on a grid, or one on a line."""
     latent: Count = 2
-    """Normal numbers that the generator makes a sample of."""
+    """Numbers that the generator makes a sample of."""
+    latent_law: Literal["normal", "uniform"] = "normal"
+    """How these are distributed: with deviation 1, or from -1 to 1."""
     generator: tuple[int, ...] = (400, 400, 400, 400)
-    """Widths of the generator's hidden layers, each with a ReLU."""
+    """Widths of the generator's hidden layers, or their features where they are convolutions."""
     batch_norm: bool = True
     """In the generator, of the batch that is drawn; samples to judge are drawn with the statistics of one large batch."""
     discriminator: tuple[int, ...] = (200, 200, 200)
-    """Widths of the discriminator's hidden layers."""
-    pieces: Count = 5
-    """Linear functions of which each of its units is the largest; with 1 it has a leaky ReLU instead."""
+    """Widths of the discriminator's hidden layers, likewise."""
     dropout: BelowOne = 0.0
-    """Share of its units that are blanked in training."""
+    """Share of the discriminator's units that are blanked in training."""
     spectral: bool = False
-    """Divide its weights by their largest singular value."""
+    """Divide the discriminator's weights by their largest singular value."""
     weights: NonNegative = 0.02
     """Deviation of both nets' first weights; 0 is LeCun's rule."""
     objective: Name = "non-saturating"
@@ -114,19 +115,29 @@ class State(NamedTuple):
     average: Any
 
 
-class Outputs(NamedTuple):
-    """Samples f32[M,P], and what they should be of: centres f32[K,P], deviation f32[]"""
+class Batch(NamedTuple):
+    """samples f32[B*m,...,C], and their classes, one-hot: f32[B*m,K]"""
 
     samples: Array
-    mixture: Mixture
+    classes: Array
 
 
-def make(setup: Setup) -> Experiment:
-    """A GAN as an experiment."""
-    check(setup)
-    return Experiment(
-        init=partial(init, setup), step=partial(step, setup), evaluate=partial(evaluate, setup), score=score
-    )
+class Game(NamedTuple):
+    """Who plays, for what.
+
+    generator      latent f32[B*m,Z], classes f32[B*m,K] -> samples f32[B*m,...,C]
+    discriminator  packs f32[B,...,m*C], classes f32[B,m*K] -> logits f32[B], or f32[B,S] of S discriminators
+    real           (key, data, count) -> Batch of real samples
+    asked          (key, data, count) -> classes f32[count,K] that are to be generated
+    changed        (key, samples) -> samples: what is done by chance to all that the discriminator reads
+    """
+
+    setup: Setup
+    generator: nn.Module
+    discriminator: nn.Module
+    real: Callable[[Array, Any, int], Batch]
+    asked: Callable[[Array, Any, int], Array]
+    changed: Callable[[Array, Array], Array] = lambda key, samples: samples
 
 
 def check(setup: Setup) -> None:
@@ -148,50 +159,38 @@ def check(setup: Setup) -> None:
             )
 
 
-def generator_of(setup: Setup, shape: tuple[int, ...]) -> Generator:
-    dtype = jnp.dtype(setup.compute_dtype)
-    return Generator(setup.generator, shape, setup.batch_norm, leaky=False, deviation=setup.weights, dtype=dtype)
-
-
-def discriminator_of(setup: Setup) -> Discriminator:
-    return Discriminator(
-        setup.discriminator,
-        setup.pieces,
-        setup.dropout,
-        setup.spectral,
-        setup.deviation_read,
-        setup.weights,
-        jnp.dtype(setup.compute_dtype),
-    )
-
-
 def adam(setup: Setup, hyper: Hyper) -> optax.GradientTransformation:
     # The root in Adam has no slope at 0, which unrolled updates need wherever a gradient is exactly 0.
     return optax.scale_by_adam(hyper.beta1, hyper.beta2, eps_root=1e-16 if setup.unrolled else 0.0)
 
 
-def init(setup: Setup, key: Array, hyper: Hyper, data: Mixture) -> State:
+def init(game: Game, key: Array, hyper: Hyper, data: Any) -> State:
     generator_key, discriminator_key = jax.random.split(key)
-    size = data.centres.shape[1]
-    drawn = generator_of(setup, (size,)).init(generator_key, jnp.zeros((2, setup.latent)))["params"]
-    found = discriminator_of(setup).init(discriminator_key, jnp.zeros((2, setup.packing * size)), train=False)
-    generator = Player(drawn, adam(setup, hyper).init(drawn), {})
-    discriminator = Player(found["params"], adam(setup, hyper).init(found["params"]), found.get(COLLECTION, {}))
+    setup = game.setup
+    classes = game.asked(key, data, 2 * setup.packing)
+    drawn = game.generator.init(generator_key, jnp.zeros((len(classes), setup.latent)), classes)
+    samples = game.generator.apply(drawn, jnp.zeros((len(classes), setup.latent)), classes, mutable=[COLLECTION])[0]
+    packs = packed(setup, Batch(samples, classes))
+    found = game.discriminator.init(discriminator_key, *packs, train=False)
+    vectors = found[COLLECTION] if setup.spectral else {}
+    generator = Player(drawn["params"], adam(setup, hyper).init(drawn["params"]), {})
+    discriminator = Player(found["params"], adam(setup, hyper).init(found["params"]), vectors)
     # A copy of its own: the engine gives the state's memory away, each array once.
-    return State(generator, discriminator, jax.tree.map(jnp.copy, drawn))
+    return State(generator, discriminator, jax.tree.map(jnp.copy, generator.params))
 
 
-def step(setup: Setup, state: State, hyper: Hyper, data: Mixture, tick: Tick) -> tuple[State, dict[str, Array]]:
+def step(game: Game, state: State, hyper: Hyper, data: Any, tick: Tick) -> tuple[State, dict[str, Array]]:
+    setup = game.setup
     *keys, generator_key = jax.random.split(tick.key, setup.discriminator_steps + 1)
     level = noise_level(hyper, tick)
 
     def turn(discriminator: Player, key: Array) -> tuple[Player, Array]:
         latent_key, real_key, play_key = jax.random.split(key, 3)
-        fake = generate(setup, state.generator.params, latents(setup, latent_key), data)
-        return discriminate(setup, hyper, level, discriminator, real_packs(setup, real_key, data), fake, play_key)
+        fake = generate(game, state.generator.params, latent_key, data)
+        return discriminate(game, hyper, level, discriminator, real(game, real_key, data), fake, play_key)
 
     discriminator, losses = lax.scan(turn, state.discriminator, jnp.stack(keys))
-    objective = partial(generator_objective, setup, hyper, level, discriminator, data, generator_key)
+    objective = partial(generator_objective, game, hyper, level, discriminator, data, generator_key)
     loss, gradient = jax.value_and_grad(objective)(state.generator.params)
     generator = moved(setup, hyper, state.generator, gradient, hyper.generator_learning_rate)
     average = tail_average(state.average, generator.params, tick.index, hyper.average)
@@ -204,86 +203,105 @@ def noise_level(hyper: Hyper, tick: Tick) -> Array:
     return hyper.noise * (1.0 - tick.index / tick.total)
 
 
-def latents(setup: Setup, key: Array) -> Array:
-    """f32[B*m,Z]"""
-    return spread(jax.random.normal(key, (setup.batch_size * setup.packing, setup.latent)))
+def latents(setup: Setup, key: Array, count: int) -> Array:
+    """f32[count,Z]"""
+    if setup.latent_law == "uniform":
+        return jax.random.uniform(key, (count, setup.latent), minval=-1.0)
+    return jax.random.normal(key, (count, setup.latent))
 
 
-def real_packs(setup: Setup, key: Array, data: Mixture) -> Array:
-    """f32[B,m*P]"""
-    return packed(setup, spread(draw(key, data, setup.batch_size * setup.packing)))
+def real(game: Game, key: Array, data: Any) -> Batch:
+    """Real samples for an update."""
+    return jax.tree.map(spread, game.real(key, data, game.setup.batch_size * game.setup.packing))
 
 
-def packed(setup: Setup, samples: Array) -> Array:
-    """f32[B*m,P] -> f32[B,m*P]"""
-    return samples.reshape(-1, setup.packing * samples.shape[1])
+def generate(game: Game, params: Any, key: Array, data: Any) -> Batch:
+    """Generated samples for an update, as in training."""
+    latent_key, class_key = jax.random.split(key)
+    count = game.setup.batch_size * game.setup.packing
+    latent = spread(latents(game.setup, latent_key, count))
+    classes = spread(game.asked(class_key, data, count))
+    samples, _ = game.generator.apply({"params": params}, latent, classes, mutable=[COLLECTION])
+    return Batch(samples, classes)
 
 
-def generate(setup: Setup, params: Any, latent: Array, data: Mixture) -> Array:
-    """What the generator makes of latent f32[B*m,Z], as in training -> f32[B,m*P]"""
-    net = generator_of(setup, data.centres.shape[1:])
-    samples, _ = net.apply({"params": params}, latent, mutable=[COLLECTION])
-    return packed(setup, samples)
+def packed(setup: Setup, batch: Batch) -> Batch:
+    """Neighbours beside each other: samples f32[B*m,...,C] -> f32[B,...,m*C], classes f32[B*m,K] -> f32[B,m*K]"""
+
+    def pack(x: Array) -> Array:
+        count = x.shape[0] // setup.packing
+        packs = x.reshape(count, setup.packing, *x.shape[1:])  # [B, m, ..., C]
+        beside = jnp.moveaxis(packs, 1, -2)  # [B, ..., m, C]
+        return beside.reshape(count, *x.shape[1:-1], setup.packing * x.shape[-1])
+
+    return jax.tree.map(pack, batch)
+
+
+def shown(game: Game, level: Array, key: Array, batch: Batch) -> Batch:
+    """What the discriminator reads of a batch: changed by chance, packed, with noise."""
+    change_key, noise_key = jax.random.split(key)
+    packs = packed(game.setup, batch._replace(samples=game.changed(change_key, batch.samples)))
+    if not game.setup.input_noise:
+        return packs
+    return packs._replace(samples=packs.samples + level * jax.random.normal(noise_key, packs.samples.shape))
 
 
 def discriminate(
-    setup: Setup, hyper: Hyper, level: Array, player: Player, real: Array, fake: Array, key: Array
+    game: Game, hyper: Hyper, level: Array, player: Player, real: Batch, fake: Batch, key: Array
 ) -> tuple[Player, Array]:
-    """One update of the discriminator on packs f32[B,m*P] -> discriminator, its objective without the penalty"""
-    net = discriminator_of(setup)
+    """One update of the discriminator -> discriminator, its objective without the penalty"""
     real_key, fake_key, real_dropout, fake_dropout, penalty_key = jax.random.split(key, 5)
-    real, fake = noisy(setup, real_key, real, level), noisy(setup, fake_key, fake, level)
-
-    def logit(params: Any, packs: Array, dropout_key: Array) -> Array:
-        return logits(net, player._replace(params=params), packs, dropout_key)
+    real, fake = shown(game, level, real_key, real), shown(game, level, fake_key, fake)
 
     def objective(params: Any) -> tuple[Array, Array]:
-        loss = OBJECTIVES[setup.objective].discriminator(
-            logit(params, real, real_dropout), logit(params, fake, fake_dropout)
+        held = player._replace(params=params)
+        loss = OBJECTIVES[game.setup.objective].discriminator(
+            logits(game, held, real, real_dropout), logits(game, held, fake, fake_dropout)
         )
-        # The slope of the very function that judged the real samples: with its dropout.
-        one = partial(logit, params, dropout_key=real_dropout)
-        if setup.penalty == "r1":
-            return loss + hyper.penalty_weight * r1(one, real), loss
-        if setup.penalty == "interpolated":
-            between = jax.random.uniform(penalty_key, real.shape[:1])
-            return loss + hyper.penalty_weight * interpolated(one, real, fake, between), loss
+
+        # The slope of the very function that judged the real samples: with its classes and dropout.
+        def one(samples: Array) -> Array:
+            return logits(game, held, real._replace(samples=samples), real_dropout)
+
+        if game.setup.penalty == "r1":
+            return loss + hyper.penalty_weight * r1(one, real.samples), loss
+        if game.setup.penalty == "interpolated":
+            between = jax.random.uniform(penalty_key, real.samples.shape[:1])
+            return loss + hyper.penalty_weight * interpolated(one, real.samples, fake.samples, between), loss
         return loss, loss
 
     (_, loss), gradient = jax.value_and_grad(objective, has_aux=True)(player.params)
-    player = moved(setup, hyper, player, gradient, hyper.discriminator_learning_rate)
-    return player._replace(vectors=iterated(net, player, real)), loss
+    player = moved(game.setup, hyper, player, gradient, hyper.discriminator_learning_rate)
+    return player._replace(vectors=iterated(game, player, real)), loss
 
 
-def logits(net: Discriminator, player: Player, packs: Array, key: Array) -> Array:
-    """Packs f32[B,m*P] -> f32[B], as in training"""
-    return net.apply({"params": player.params, COLLECTION: player.vectors}, packs, rngs={"dropout": key})
+def logits(game: Game, player: Player, packs: Batch, key: Array) -> Array:
+    """As in training."""
+    variables = {"params": player.params, COLLECTION: player.vectors}
+    return game.discriminator.apply(variables, *packs, rngs={"dropout": key}, mutable=[COLLECTION])[0]
 
 
-def iterated(net: Discriminator, player: Player, packs: Array) -> Any:
+def iterated(game: Game, player: Player, packs: Batch) -> Any:
     """The vectors of power iteration after one more step."""
-    if not net.spectral:
+    if not game.setup.spectral:
         return player.vectors
     variables = {"params": player.params, COLLECTION: player.vectors}
-    return net.apply(variables, packs[:1], train=False, refresh=True, mutable=[COLLECTION])[1][COLLECTION]
-
-
-def noisy(setup: Setup, key: Array, packs: Array, level: Array) -> Array:
-    return packs + level * jax.random.normal(key, packs.shape) if setup.input_noise else packs
+    one = jax.tree.map(lambda x: x[:1], packs)
+    return game.discriminator.apply(variables, *one, train=False, refresh=True, mutable=[COLLECTION])[1][COLLECTION]
 
 
 def generator_objective(
-    setup: Setup, hyper: Hyper, level: Array, discriminator: Player, data: Mixture, key: Array, params: Any
+    game: Game, hyper: Hyper, level: Array, discriminator: Player, data: Any, key: Array, params: Any
 ) -> Array:
     """What the generator descends, by the discriminator as it is or as it would be after `unrolled` updates on one batch."""
-    latent_key, noise_key, dropout_key, real_key, *keys = jax.random.split(key, 4 + setup.unrolled)
-    fake = generate(setup, params, latents(setup, latent_key), data)
-    if setup.unrolled:
-        real = real_packs(setup, real_key, data)
+    latent_key, read_key, dropout_key, real_key, *keys = jax.random.split(key, 4 + game.setup.unrolled)
+    fake = generate(game, params, latent_key, data)
+    if game.setup.unrolled:
+        batch = real(game, real_key, data)
         for ahead in keys:
-            discriminator, _ = discriminate(setup, hyper, level, discriminator, real, fake, ahead)
-    read = noisy(setup, noise_key, fake, level)
-    return OBJECTIVES[setup.objective].generator(logits(discriminator_of(setup), discriminator, read, dropout_key))
+            discriminator, _ = discriminate(game, hyper, level, discriminator, batch, fake, ahead)
+    found = logits(game, discriminator, shown(game, level, read_key, fake), dropout_key)
+    return OBJECTIVES[game.setup.objective].generator(found)
 
 
 def moved(setup: Setup, hyper: Hyper, player: Player, gradient: Any, rate: Array) -> Player:
@@ -292,26 +310,19 @@ def moved(setup: Setup, hyper: Hyper, player: Player, gradient: Any, rate: Array
     return player._replace(params=params, optimizer=moments)
 
 
-def evaluate(setup: Setup, key: Array, state: State, hyper: Hyper, data: Mixture) -> Outputs:
-    return Outputs(sample(setup, state.average, key, setup.samples, data), data)
+FILLING = 1000  # samples whose mean and variance batch norm has while others are drawn
 
 
-def sample(setup: Setup, params: Any, key: Array, count: int, data: Mixture) -> Array:
-    """count samples f32[count,P]; each depends on its own latent numbers alone, for batch norm has the statistics of one large
-    batch."""
-    net = generator_of(setup, data.centres.shape[1:])
-    filling_key, key = jax.random.split(key)
-    variables = {"params": params}
-    if setup.batch_norm:
-        many = jax.random.normal(filling_key, (FILLING, setup.latent))
-        variables |= net.apply(variables, many, mutable=[COLLECTION])[1]
-    return net.apply(variables, jax.random.normal(key, (count, setup.latent)), train=False)
+def filled(game: Game, params: Any, key: Array, data: Any) -> Any:
+    """The generator's variables, with the statistics of one large batch where it has batch norm."""
+    if not game.setup.batch_norm:
+        return {"params": params}
+    latent_key, class_key = jax.random.split(key)
+    latent, classes = latents(game.setup, latent_key, FILLING), game.asked(class_key, data, FILLING)
+    statistics = game.generator.apply({"params": params}, latent, classes, mutable=[COLLECTION])[1]
+    return {"params": params, COLLECTION: statistics[COLLECTION]}
 
 
-FILLING = 2000  # samples whose mean and variance batch norm has while others are drawn
-
-
-def score(outputs: Outputs) -> dict[str, np.ndarray]:
-    """Outputs with a leading R axis -> what `mixture.judge` finds, f64[R]"""
-    rows = [judge(samples, Mixture(*row)) for samples, *row in zip(outputs.samples, *outputs.mixture, strict=True)]
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+def sample(game: Game, variables: Any, latent: Array, classes: Array) -> Array:
+    """Samples [M,...,C] of a generator's `filled` variables, each of its own latent numbers f32[M,Z] alone."""
+    return game.generator.apply(variables, latent, classes, train=False)

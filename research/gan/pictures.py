@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from research.gan.mixture import Mixture
 
-SIDE, MARGIN = 400, 1.3  # pixels; the picture reaches so many times as far as the farthest mode
+SIDE, MARGIN = 240, 1.3  # pixels; the picture reaches so many times as far as the farthest mode
 INK, MODE, PAPER = (0, 90, 160), (210, 210, 210), (255, 255, 255)
 
 

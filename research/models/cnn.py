@@ -27,7 +27,8 @@ class Stage(NamedTuple):
 class ConvNet(nn.Module):
     """Stages of convolution, then dense layers with ReLU, then one logit per class. Nothing random, no statistics.
 
-    dtype  of the computation; parameters and logits are float32
+    classes  0: the last dense layer's features come out, and no logits
+    dtype    of the computation; parameters and logits are float32
     """
 
     stages: tuple[Stage, ...]
@@ -45,6 +46,8 @@ class ConvNet(nn.Module):
         x = x.reshape(x.shape[0], -1)  # [B, H/4 * W/4 * features]
         for features in self.dense:
             x = nn.relu(nn.Dense(features, dtype=self.dtype)(x))
+        if not self.classes:
+            return x
         # The loss takes differences of logits: 8 bits of them would be too few.
         return nn.Dense(self.classes, dtype=jnp.float32)(x)
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from research.data.images import load_images
+from research.data.pictures import tiled
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.vision import classify
@@ -27,17 +28,8 @@ def load(setup: classify.Setup) -> Inputs:
 def pictures(outputs: Outputs, data: Data) -> dict[str, np.ndarray]:
     """The first held-out images, and the first that row 0 gets wrong, white where there are fewer -> u8[H,W,3]"""
     wrong = np.flatnonzero(~outputs.correct[0])
-    return {"samples": grid(data.held_out.images), "misclassified": grid(data.held_out.images[wrong])}
-
-
-def grid(images: np.ndarray) -> np.ndarray:
-    """Images u8[N,H,W,C] side by side, SAMPLES in a row, a white line between them -> u8[H',W',3]"""
-    count, height, width, channels = images.shape
-    canvas = np.full((SAMPLES * SAMPLES, height + 1, width + 1, channels), 255, np.uint8)
-    canvas[:count, :height, :width] = images[: SAMPLES * SAMPLES]
-    rows = canvas.reshape(SAMPLES, SAMPLES, height + 1, width + 1, channels).transpose(0, 2, 1, 3, 4)
-    whole = rows.reshape(SAMPLES * (height + 1), SAMPLES * (width + 1), channels)  # [rows * H, columns * W, C]
-    return np.repeat(whole, 3 // channels, axis=2)
+    named = {"samples": data.held_out.images, "misclassified": data.held_out.images[wrong]}
+    return {name: tiled(images, SAMPLES, SAMPLES) for name, images in named.items()}
 
 
 def recipe(name: str, setup: classify.Setup, hyper: classify.Hyper, budget: Budget, about: str) -> Recipe:

@@ -9,7 +9,6 @@ import numpy as np
 from research.data.pairs import TOGETHER, Labelled, fill_buckets, held_out_parts, load_labelled, load_sst2
 from research.data.vocabulary import Vocabulary, byte_pairs, from_json, spelling_table
 from research.engine import saved
-from research.engine.chunk import alive
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.language import finetune
@@ -104,24 +103,13 @@ def pretrained(setup: finetune.Setup, folder: Path) -> tuple[finetune.Net, Vocab
 
     Raises ValueError where the folder holds no such run, or one of another net than the setup's.
     """
-    manifest = saved.manifest_of(folder)
-    known = {recipe.name: recipe for recipe in RECIPES}
-    if manifest["recipe"] not in known:
-        raise ValueError(
-            f"pretrained={str(folder)!r} is a run of {manifest['recipe']!r}, not of {', '.join(known)}; give one of these"
-        )
-    plan = saved.plan_of(known[manifest["recipe"]], manifest)
+    plan = saved.plan_in(folder, RECIPES, "pretrained")
     others = {name: getattr(plan.setup, name) for name in finetune.NET}
     differ = {name: x for name, x in others.items() if x != getattr(setup, name)}
     if differ:
         flags = " ".join(flag(name, x) for name, x in differ.items())
         raise ValueError(f"pretrained={str(folder)!r} is another net than this setup's; give {flags}")
-    try:
-        state, tick, _ = saved.state_of(plan, folder, row=0, best=True)
-    except ValueError as error:
-        raise ValueError(f"pretrained={str(folder)!r}, whose text must still be there: {error}") from None
-    if not alive(state):
-        raise ValueError(f"pretrained={str(folder)!r} holds a NaN: that run diverged; use another one")
+    state, tick, _ = saved.living_state(plan, folder, "pretrained", best=True)
     net: Any = finetune.net_of(state.params)
     vocabulary = from_json((folder / VOCABULARY).read_text(encoding="utf-8"))
     text = f"{plan.setup.text}, {tick} of {plan.ticks} updates"

@@ -1,49 +1,202 @@
-"""GANs on mixtures of Gaussians in the plane, where what is missing can be counted."""
+"""GANs: on mixtures of Gaussians in the plane, where what is missing can be counted, and on images."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from research.engine.experiment import Inputs
+from research.data.images import cut, load_images
+from research.data.pictures import tiled
+from research.engine.experiment import Experiment, Inputs
 from research.engine.plan import Budget, Recipe
-from research.gan import adversarial
+from research.gan import adversarial, images, points
 from research.gan.mixture import MIXTURES, Mixture
 from research.gan.pictures import scatter
+from research.recipes.judges import judge_for
 
 
-def load(setup: adversarial.Setup) -> Inputs:
+def load_points(setup: points.Setup) -> Inputs:
     """The mixture, of which fresh samples are drawn: nothing is held out."""
     mixture = MIXTURES[setup.data]
     note = f"{len(mixture.centres)} modes; {setup.samples} samples are judged, of high quality within 3 deviations of a mode"
     return Inputs(mixture, note=note)
 
 
-def pictures(outputs: adversarial.Outputs, data: Mixture) -> dict[str, np.ndarray]:
-    """Row 0's samples, where they are points in a plane -> u8[H,W,3]"""
-    plane = data.centres.shape[1] == 2
-    return {"samples": scatter(outputs.samples[0], data)} if plane else {}
+def scatters(outputs: points.Outputs, data: Mixture) -> dict[str, np.ndarray]:
+    """The samples of the first rows, side by side, where they are points in a plane -> u8[H,W,3]"""
+    if data.centres.shape[1] != 2:
+        return {}
+    return {"samples": np.concatenate([scatter(samples, data) for samples in outputs.samples[:SHOWN]], 1)}
 
 
-def recipe(name: str, setup: adversarial.Setup, hyper: adversarial.Hyper, budget: Budget, about: str) -> Recipe:
+SHOWN = 5  # rows of a lane
+
+
+def load_pictures(setup: images.Setup) -> Inputs:
+    """Training images, and the test set's, which samples are compared with: nothing is chosen by them."""
+    found = load_images(setup.data, 0.0)
+    train = found.train
+    if setup.images:
+        least = len(found.classes)
+        if not least <= setup.images <= len(train.labels):
+            raise ValueError(
+                f"images={setup.images} must be at least {least}, one of each class, and at most the {len(train.labels)} "
+                "training images there are; 0 takes all"
+            )
+        train = cut(train, setup.images)[1]
+    random = np.random.default_rng(0)
+    stacks, held_out = (
+        np.arange(len(part.labels))[:, None]
+        if setup.stack == 1
+        else random.integers(len(part.labels), size=(n, setup.stack))
+        for part, n in ((train, setup.stacks), (found.test, setup.samples))
+    )
+    judge = judge_for(setup)
+    data = images.Data(train, stacks.astype(np.int32), found.test, held_out.astype(np.int32), judge)
+    note = (
+        f"{len(train.labels)} training images; {setup.samples} samples are judged by a {setup.judge_net} of hash "
+        f"{int(judge.hash):08x}, beside the {len(held_out)} {'stacks of ' if setup.stack > 1 else ''}test images"
+    )
+    return Inputs(data, note=" · ".join(filter(None, (note, found.note))))
+
+
+def tiles(outputs: images.Outputs, data: images.Data) -> dict[str, np.ndarray]:
+    """Row 0's samples, a column for each class where there are classes, and ways from one sample to another -> u8[H,W,3]"""
+    named = {"samples": outputs.samples, "between": outputs.between}
+    return {name: tiled(pixels[0], images.ROWS, images.COLUMNS) for name, pixels in named.items()}
+
+
+def recipe(
+    name: str,
+    make: Callable[[Any], Experiment],
+    setup: adversarial.Setup,
+    hyper: adversarial.Hyper,
+    budget: Budget,
+    about: str,
+) -> Recipe:
+    on_points = make is points.make
+    judged = ("high_quality", "reverse_kl") if on_points else ("smallest_share", "largest_share", "precision", "recall")
     return Recipe(
         name=name,
-        make=adversarial.make,
+        make=make,
         setup=setup,
         hyper=hyper,
-        load=load,
+        load=load_points if on_points else load_pictures,
         budget=budget,
-        watch=("modes", "high_quality", "reverse_kl", "discriminator_loss", "generator_loss"),
-        pictures=pictures,
+        watch=("modes", *judged, "discriminator_loss", "generator_loss"),
+        pictures=scatters if on_points else tiles,
         about=about,
     )
 
 
+NARROW = points.Setup(generator=(128, 128), discriminator=(64, 64), pieces=4, weights=0.0)
+FAST = adversarial.Hyper(generator_learning_rate=1e-3, discriminator_learning_rate=1e-3, beta1=0.5)
+
 GAN_RING = recipe(
     "gan-ring",
-    adversarial.Setup(generator=(128, 128), discriminator=(64, 64), pieces=4, weights=0.0),
-    adversarial.Hyper(generator_learning_rate=1e-3, discriminator_learning_rate=1e-3, beta1=0.5),
+    points.make,
+    NARROW,
+    FAST,
     Budget(steps=10_000, chunk=500, record_every=100, evaluate_every=2_500),
     about="""A GAN on eight Gaussians on a ring, of which it may lose some: `modes` counts those that are there, of 8. No
     result is claimed yet.
 
     python scripts/train.py gan-ring --seeds 5
     python scripts/train.py gan-ring --setup.packing 2 --seeds 5""",
+)
+
+GAN_GRID = recipe(
+    "gan-grid",
+    points.make,
+    points.Setup(data="grid", generator=(128, 128), discriminator=(64, 64), pieces=4, weights=0.0),
+    FAST,
+    Budget(steps=10_000, chunk=500, record_every=100, evaluate_every=2_500),
+    about="""A GAN on 25 Gaussians on a grid, of which it may lose some: `modes` counts those that are there, of 25. No
+    result is claimed yet.
+
+    python scripts/train.py gan-grid --seeds 5
+    python scripts/train.py gan-grid --setup.packing 4 --seeds 5""",
+)
+
+GAN_MNIST = recipe(
+    "gan-mnist",
+    images.make,
+    images.Setup(
+        latent=100,
+        generator=(256, 512),
+        batch_norm=False,
+        discriminator=(512, 256),
+        dropout=0.3,
+        weights=0.02,
+        batch_size=128,
+        samples=10_000,
+    ),
+    adversarial.Hyper(generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, beta1=0.5),
+    Budget(steps=10_000, chunk=100, record_every=100, evaluate_every=2_500),
+    about="""A pair of dense nets on MNIST, 100-256-512-784 and 784-512-256-1. No result is claimed yet.
+
+    python scripts/train.py gan-mnist --seeds 5""",
+)
+
+DCGAN_MNIST = recipe(
+    "dcgan-mnist",
+    images.make,
+    images.Setup(
+        net="convolution",
+        latent=100,
+        generator=(128, 64),
+        discriminator=(64, 128),
+        discriminator_batch_norm=True,
+        batch_size=64,
+        samples=10_000,
+    ),
+    adversarial.Hyper(generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, beta1=0.5),
+    Budget(steps=9_000, chunk=50, record_every=50, evaluate_every=1_500),
+    about="""DCGAN on MNIST. No result is claimed yet.
+
+    python scripts/train.py dcgan-mnist --seeds 2
+    python scripts/train.py dcgan-mnist --setup.conditional --seeds 2""",
+)
+
+DCGAN_CIFAR10 = recipe(
+    "dcgan-cifar10",
+    images.make,
+    images.Setup(
+        data="cifar10",
+        net="convolution",
+        latent=100,
+        generator=(256, 128, 64),
+        discriminator=(64, 128, 256),
+        discriminator_batch_norm=True,
+        batch_size=64,
+        samples=10_000,
+    ),
+    adversarial.Hyper(generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, beta1=0.5),
+    Budget(steps=39_000, chunk=50, record_every=50, evaluate_every=7_800),
+    about="""DCGAN on CIFAR-10, about 50 epochs. No result is claimed yet.
+
+    python scripts/train.py dcgan-cifar10""",
+)
+
+STACKED_MNIST = recipe(
+    "stacked-mnist",
+    images.make,
+    images.Setup(
+        stack=3,
+        net="convolution",
+        latent=100,
+        latent_law="uniform",
+        generator=(128, 64),
+        discriminator=(64, 128),
+        discriminator_batch_norm=True,
+        batch_size=64,
+        samples=26_000,
+    ),
+    adversarial.Hyper(generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, beta1=0.5),
+    Budget(steps=100_000, chunk=100, record_every=100, evaluate_every=10_000),
+    about="""DCGAN on three MNIST digits laid upon each other as red, green and blue: `modes` of 1000. 128,000 stacks, 50
+    epochs, 26,000 samples, as published (Lin et al. 2018); for an accelerator. No result is claimed yet.
+
+    python scripts/train.py stacked-mnist
+    python scripts/train.py stacked-mnist --setup.packing 2""",
 )

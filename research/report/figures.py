@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from PIL import Image
 
 from research.report import folder as run_folder
 from research.report.collect import Group, members
@@ -234,3 +235,16 @@ def save(figure: Figure, path: Path) -> None:
     """Writes PNG or PDF by the path's ending, without dates, so that equal runs give equal files."""
     empty = {"Software": None} if path.suffix == ".png" else {"CreationDate": None, "Producer": None}
     figure.savefig(path, metadata=empty)
+
+
+def strips(title: str, pictures: Mapping[str, Path | None]) -> Figure:
+    """A picture for each name, below each other; an empty place where there is none."""
+    shown = {name: np.asarray(Image.open(path)) if path else np.full((1, 1, 3), 255) for name, path in pictures.items()}
+    height = sum(7.0 * pixels.shape[0] / pixels.shape[1] if pixels.size > 3 else 0.3 for pixels in shown.values())
+    figure = Figure(figsize=(7.0, height + 0.25 * len(shown)), dpi=150, layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    for axis, (name, pixels) in zip(np.atleast_1d(figure.subplots(len(shown))), shown.items(), strict=True):
+        axis.imshow(pixels)
+        axis.set_title(name if pixels.size > 3 else f"{name}: no picture", loc="left", fontsize=8)
+        axis.axis("off")
+    return figure

@@ -9,9 +9,7 @@ Dimensions: H rows and W columns of pixels; T steps of an episode; O an observat
 
 import functools
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -273,13 +271,3 @@ def frames(
             told = f"{frame.dtype}{list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
             raise ValueError(f"draw gives {told}; it must give a picture, uint8[height, width, 3], from 0 to 255")
         yield frame
-
-
-def save_gif(path: Path, pictures: Sequence[Image.Image], milliseconds: int) -> None:
-    """Replaces `path` whole by an animation of the pictures, the last of which stays for a second longer."""
-    few = [picture.quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    lasting = [milliseconds] * (len(few) - 1) + [milliseconds + 1000]
-    few[0].save(part, "GIF", save_all=True, append_images=few[1:], duration=lasting, loop=0)
-    os.replace(part, path)

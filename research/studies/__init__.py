@@ -10,6 +10,8 @@ STUDIES = {
     "finetune": "research.studies.finetune:STUDY",
     "minatar": "research.studies.minatar:MINATAR",
     "minatar-cpu": "research.studies.minatar:CPU",
+    "mode-collapse-2d": "research.studies.mode_collapse_2d:STUDY",
+    "mode-collapse-2d-cpu": "research.studies.mode_collapse_2d:CPU",
     "nanogpt-char": "research.studies.nanogpt_char:STUDY",
     "mnist-cnn": "research.studies.mnist_cnn:STUDY",
     "ppo-ablation": "research.studies.ppo_ablation:STUDY",

@@ -41,6 +41,9 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
             axis = picture.axes[0]
             axis.set_title(f"{block}\n{axis.get_title(loc='left')}", loc="left", fontsize=10)
             pictures[f"{block}-{name}"] = picture
+        if study.picture:
+            last = {group.values["study.arm"]: newest_picture(group, study.picture) for group in members}
+            pictures[f"{block}-{study.picture}"] = figures.strips(f"{block}: {study.picture}", last)
     together = scaled(study, blocks)
     if whole := figures.profile({arm: tasks for arm, tasks in together.items() if tasks}, "share of the full score"):
         pictures["profile"] = whole
@@ -79,6 +82,11 @@ def groups(study: Study, block: Block, folder: Path, quick: bool) -> list[Group]
                 raise ValueError(f"arm {arm.name!r} of {study.name} has no finished run in {home}; run the study again")
             found[arm.name] = Group({"study.on": block.name, "study.arm": arm.name}, members)
     return [found[arm.name] for arm in study.arms]
+
+
+def newest_picture(group: Group, name: str) -> Path | None:
+    """The last picture of that name in the run folder of an arm's first seed."""
+    return max((group.entries[0].folder / "pictures").glob(f"{name}-*.png"), default=None)
 
 
 def made_first(study: Study, folder: Path, quick: bool) -> list[Group]:

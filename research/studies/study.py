@@ -79,7 +79,11 @@ class Published(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """A question, the runs that answer it, the figure that it turns on, and figures that stand `beside` it."""
+    """A question, the runs that answer it, the figure that it turns on, and figures that stand `beside` it.
+
+    picture  one of the recipe's pictures, of which each arm's last is shown; arms have no lane in common then: `width` is
+             the number of seeds
+    """
 
     name: str
     question: str
@@ -91,6 +95,7 @@ class Study:
     published: tuple[Published, ...] = ()
     width: int = 64
     before: Before | None = None
+    picture: str = ""
 
     def __post_init__(self) -> None:
         for theirs in self.published:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import Array, lax
+from jax import Array
 
 from research.data.augment import cutout, flip, shift
 from research.data.images import Split
@@ -27,6 +27,7 @@ from research.engine.fields import Count, Fraction, Interval, Natural, NonNegati
 from research.engine.placement import spread
 from research.models.cnn import NETS, ConvNet, initialize
 from research.numerics import schedules
+from research.numerics.blocks import map_blocks
 from research.numerics.objectives import cross_entropy
 from research.numerics.optimizers import descend_decaying
 from research.numerics.shuffle import epoch_indices, name_order
@@ -165,23 +166,14 @@ def objective(params: Any, net: ConvNet, images: Array, labels: Array, hyper: Hy
 
 
 def evaluate(setup: Setup, net: ConvNet, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
-    """All held-out images, batch by batch; the last batch is filled up with images that count for nothing."""
-    count = data.held_out.labels.shape[0]
-    batch = min(setup.evaluation_batch, count)
-    batches = jax.tree.map(partial(in_batches, size=batch), data.held_out)
+    """All held-out images, batch by batch."""
 
     def judge(split: Split) -> Outputs:
         logits = net.apply(state.params, normalize(split.images, data))
         prediction = logits.argmax(1).astype(jnp.int32)
         return Outputs(prediction, prediction == split.labels, cross_entropy(logits, split.labels))
 
-    return jax.tree.map(lambda x: x.reshape(-1)[:count], lax.map(judge, batches))
-
-
-def in_batches(x: Array, size: int) -> Array:
-    """x [M,...] -> [batches,size,...], filled up with zeros"""
-    padding = -x.shape[0] % size
-    return jnp.pad(x, ((0, padding), *[(0, 0)] * (x.ndim - 1))).reshape(-1, size, *x.shape[1:])
+    return map_blocks(judge, data.held_out, setup.evaluation_batch)
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:
