@@ -1,6 +1,7 @@
 """GANs: on mixtures of Gaussians in the plane, where what is missing can be counted, and on images."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def recipe(
     )
 
 
-NARROW = points.Setup(generator=(128, 128), discriminator=(64, 64), pieces=4, weights=0.0)
+NARROW = points.Setup(generator=(128, 128, 128), discriminator=(128, 128, 128), pieces=1, weights=0.0)
 FAST = adversarial.Hyper(generator_learning_rate=1e-3, discriminator_learning_rate=1e-3, beta1=0.5)
 
 GAN_RING = recipe(
@@ -97,7 +98,7 @@ GAN_RING = recipe(
     points.make,
     NARROW,
     FAST,
-    Budget(steps=10_000, chunk=500, record_every=100, evaluate_every=2_500),
+    Budget(steps=12_000, chunk=500, record_every=100, evaluate_every=3_000),
     about="""A GAN on eight Gaussians on a ring, of which it may lose some: `modes` counts those that are there, of 8. No
     result is claimed yet.
 
@@ -108,9 +109,9 @@ GAN_RING = recipe(
 GAN_GRID = recipe(
     "gan-grid",
     points.make,
-    points.Setup(data="grid", generator=(128, 128), discriminator=(64, 64), pieces=4, weights=0.0),
+    replace(NARROW, data="grid"),
     FAST,
-    Budget(steps=10_000, chunk=500, record_every=100, evaluate_every=2_500),
+    Budget(steps=12_000, chunk=500, record_every=100, evaluate_every=3_000),
     about="""A GAN on 25 Gaussians on a grid, of which it may lose some: `modes` counts those that are there, of 25. No
     result is claimed yet.
 

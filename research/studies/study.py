@@ -81,8 +81,7 @@ class Published(NamedTuple):
 class Study:
     """A question, the runs that answer it, the figure that it turns on, and figures that stand `beside` it.
 
-    picture  one of the recipe's pictures, of which each arm's last is shown; arms have no lane in common then: `width` is
-             the number of seeds
+    picture  one of the recipe's pictures, of which each arm's last is shown; no two arms share a lane then, nor a picture
     """
 
     name: str
@@ -129,7 +128,8 @@ class Study:
         for preset, arms in presets.values():
             cells = tuple(make_cell(preset.recipe, changes(block, arm)) for arm in arms)
             budget = preset.quick if quick else preset.budget
-            found.append((tuple(arms), Sweep(preset.recipe, cells, seeds, budget, self.width)))
+            width = len(seeds) if self.picture else self.width
+            found.append((tuple(arms), Sweep(preset.recipe, cells, seeds, budget, width)))
         return found
 
 
