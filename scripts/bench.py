@@ -84,6 +84,13 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "with a cache": Contestant("lm_generate.py", ("--by", "cache"), cores=(1,)),
         "reading the prefix again": Contestant("lm_generate.py", ("--by", "prefix"), cores=(1,)),
     },
+    "gan": {
+        "ours": Contestant("gan_ours.py", environment={"NPROC": "1"}),
+        "ours, four seeds": Contestant("gan_ours.py", ("--rows", "4"), environment={"NPROC": "1"}),
+        "torch eager": Contestant("gan_torch.py", ("--mode", "eager")),
+        "torch eager, fused Adam": Contestant("gan_torch.py", ("--mode", "eager", "--fused")),
+        "torch.compile": Contestant("gan_torch.py", ("--mode", "compile")),
+    },
     "engine": {
         "ours": Contestant("engine_overhead.py", ("--by", "engine"), cores=(1,)),
         "by hand": Contestant("engine_overhead.py", ("--by", "hand"), cores=(1,)),
