@@ -24,6 +24,7 @@ RECIPES = {
     "dcgan-mnist": "research.recipes.gan:DCGAN_MNIST",
     "dcgan-cifar10": "research.recipes.gan:DCGAN_CIFAR10",
     "stacked-mnist": "research.recipes.gan:STACKED_MNIST",
+    "synthetic-data": "research.recipes.gan:SYNTHETIC_DATA",
     "a2c": "research.recipes.policy_gradient:A2C",
     "dqn": "research.recipes.dqn:DQN",
     "ppo": "research.recipes.ppo:PPO",

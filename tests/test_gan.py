@@ -157,7 +157,7 @@ def test_a_pack_is_of_neighbours_and_generated_ones_are_packed_alike():
     pixel = adversarial.packed(setup, Batch(images, classes)).samples[1, 1, 0]
     assert pixel.tolist() == [8 * image + 4 + channel for image in (3, 4, 5) for channel in (0, 1)]
     assert adversarial.real(game, jax.random.key(0), data).samples.shape == (12, 2)
-    fake = adversarial.generate(game, state.generator.params, jax.random.key(0), data)
+    fake = adversarial.generate(game, state.generator.params, jax.random.key(0), data, 12)
     assert adversarial.shown(game, jnp.float32(0.0), jax.random.key(1), fake).samples.shape == (4, 6)
 
 
@@ -335,7 +335,7 @@ def without_ties(params):
 
 def objective_without(game, state, data, key, params):
     """The generator's objective on the same samples, by the discriminator as it is."""
-    fake = adversarial.generate(game, params, jax.random.split(key, 6)[0], data)
+    fake = adversarial.generate(game, params, jax.random.split(key, 6)[0], data, 4)
     return OBJECTIVES[game.setup.objective].generator(adversarial.logits(game, state.discriminator, fake, key))
 
 

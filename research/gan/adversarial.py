@@ -186,7 +186,7 @@ def step(game: Game, state: State, hyper: Hyper, data: Any, tick: Tick) -> tuple
 
     def turn(discriminator: Player, key: Array) -> tuple[Player, Array]:
         latent_key, real_key, play_key = jax.random.split(key, 3)
-        fake = generate(game, state.generator.params, latent_key, data)
+        fake = generate(game, state.generator.params, latent_key, data, drawn(setup))
         return discriminate(game, hyper, level, discriminator, real(game, real_key, data), fake, play_key)
 
     discriminator, losses = lax.scan(turn, state.discriminator, jnp.stack(keys))
@@ -210,15 +210,19 @@ def latents(setup: Setup, key: Array, count: int) -> Array:
     return jax.random.normal(key, (count, setup.latent))
 
 
+def drawn(setup: Setup) -> int:
+    """Samples of a kind in an update."""
+    return setup.batch_size * setup.packing
+
+
 def real(game: Game, key: Array, data: Any) -> Batch:
     """Real samples for an update."""
-    return jax.tree.map(spread, game.real(key, data, game.setup.batch_size * game.setup.packing))
+    return jax.tree.map(spread, game.real(key, data, drawn(game.setup)))
 
 
-def generate(game: Game, params: Any, key: Array, data: Any) -> Batch:
-    """Generated samples for an update, as in training."""
+def generate(game: Game, params: Any, key: Array, data: Any, count: int) -> Batch:
+    """Generated samples, as in training."""
     latent_key, class_key = jax.random.split(key)
-    count = game.setup.batch_size * game.setup.packing
     latent = spread(latents(game.setup, latent_key, count))
     classes = spread(game.asked(class_key, data, count))
     samples, _ = game.generator.apply({"params": params}, latent, classes, mutable=[COLLECTION])
@@ -295,7 +299,7 @@ def generator_objective(
 ) -> Array:
     """What the generator descends, by the discriminator as it is or as it would be after `unrolled` updates on one batch."""
     latent_key, read_key, dropout_key, real_key, *keys = jax.random.split(key, 4 + game.setup.unrolled)
-    fake = generate(game, params, latent_key, data)
+    fake = generate(game, params, latent_key, data, drawn(game.setup))
     if game.setup.unrolled:
         batch = real(game, real_key, data)
         for ahead in keys:

@@ -194,8 +194,8 @@ def one_hot(setup: Setup, labels: Array) -> Array:
 
 def asked(setup: Setup, key: Array, data: Data, count: int) -> Array:
     """Classes as often as among the training images."""
-    chosen = jax.random.randint(key, (count,), 0, data.train.labels.shape[0])
-    return one_hot(setup, data.train.labels[chosen])
+    chosen = data.stacks[jax.random.randint(key, (count,), 0, data.stacks.shape[0])]
+    return one_hot(setup, data.train.labels[chosen[:, 0]])
 
 
 def changed(setup: Setup, key: Array, samples: Array) -> Array:

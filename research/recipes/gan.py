@@ -10,7 +10,7 @@ from research.data.images import cut, load_images
 from research.data.pictures import tiled
 from research.engine.experiment import Experiment, Inputs
 from research.engine.plan import Budget, Recipe
-from research.gan import adversarial, images, points
+from research.gan import adversarial, images, points, synthetic
 from research.gan.mixture import MIXTURES, Mixture
 from research.gan.pictures import scatter
 from research.recipes.judges import judge_for
@@ -65,6 +65,11 @@ def tiles(outputs: images.Outputs, data: images.Data) -> dict[str, np.ndarray]:
     """Row 0's samples, a column for each class where there are classes, and ways from one sample to another -> u8[H,W,3]"""
     named = {"samples": outputs.samples, "between": outputs.between}
     return {name: tiled(pixels[0], images.ROWS, images.COLUMNS) for name, pixels in named.items()}
+
+
+def taught(outputs: synthetic.Outputs, data: images.Data) -> dict[str, np.ndarray]:
+    """What row 0's classifier learns from beside real images, a column for each class -> u8[H,W,3]"""
+    return {"samples": tiled(outputs.samples[0], images.ROWS, images.COLUMNS)}
 
 
 def recipe(
@@ -200,4 +205,30 @@ STACKED_MNIST = recipe(
 
     python scripts/train.py stacked-mnist
     python scripts/train.py stacked-mnist --setup.packing 2""",
+)
+
+SYNTHETIC_DATA = Recipe(
+    name="synthetic-data",
+    make=synthetic.make,
+    setup=synthetic.Setup(
+        net="convolution",
+        latent=64,
+        generator=(64, 32),
+        discriminator=(32, 64),
+        discriminator_batch_norm=True,
+        conditional=True,
+        shift=2,
+        cutout=7,
+        batch_size=64,
+    ),
+    hyper=adversarial.Hyper(generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, beta1=0.5, average=0.1),
+    load=load_pictures,
+    budget=Budget(steps=4_000, chunk=100, record_every=100, evaluate_every=4_000),
+    watch=("accuracy", "loss", "discriminator_loss", "generator_loss"),
+    pictures=taught,
+    about="""A GAN, told the classes, of a few MNIST images, then a classifier of the same few and of what the GAN makes of
+    them. No result is claimed yet.
+
+    python scripts/train.py synthetic-data --seeds 5
+    python scripts/train.py synthetic-data --setup.generated 0 --seeds 5      # the same classifier, of real images alone""",
 )

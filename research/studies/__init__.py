@@ -14,6 +14,9 @@ STUDIES = {
     "mode-collapse-2d-cpu": "research.studies.mode_collapse_2d:CPU",
     "nanogpt-char": "research.studies.nanogpt_char:STUDY",
     "mnist-cnn": "research.studies.mnist_cnn:STUDY",
+    "stacked-mnist": "research.studies.stacked_mnist:STUDY",
+    "stacked-mnist-cpu": "research.studies.stacked_mnist:CPU",
+    "synthetic-data": "research.studies.synthetic_data:STUDY",
     "ppo-ablation": "research.studies.ppo_ablation:STUDY",
     "recurrent-rivals": "research.studies.recurrent_rivals:STUDY",
 }
