@@ -51,10 +51,15 @@ def main(arguments: list[str]) -> int:
     check_ending(out, usual)
     console = Console(highlight=False)
     if chosen.training:
+        plain = Arguments(chosen.folder, training=True, out=chosen.out)
+        if chosen != plain:
+            raise ValueError(
+                "training shows the pictures that the run drew, of its first row; leave all options but --out out"
+            )
         animate(chosen.folder, out)
     else:
         run = learned(chosen, console, partial(fits, chosen))
-        picture = Image.fromarray(drawn(run, chosen))
+        picture = Image.fromarray(picture_of(run, chosen))
         out.parent.mkdir(parents=True, exist_ok=True)
         picture.save(out)
         console.print(f"{chosen.count} samples of seed {run.plan.rows[run.row].seed}, tick {run.tick}", soft_wrap=True)
@@ -76,6 +81,8 @@ def fits(chosen: Arguments, plan: Plan) -> None:
         raise ValueError(
             f"{chosen.folder} is a run of {plan.recipe.name!r}, which makes no samples; give that of a GAN"
         )
+    if plan.recipe.make is points.make and plan.setup.data == "line":
+        raise ValueError(f"{chosen.folder} makes points on a line, which have no picture; give a run on ring or grid")
     if plan.recipe.make is points.make and (chosen.between or chosen.of):
         raise ValueError(f"{chosen.folder} makes points: --between and --class are of images; leave them out")
     if chosen.of:
@@ -89,7 +96,7 @@ def fits(chosen: Arguments, plan: Plan) -> None:
             raise ValueError(f"class={chosen.of!r} is not one of {', '.join(known)}; or give 0 to {len(known) - 1}")
 
 
-def drawn(run: Learned, chosen: Arguments) -> np.ndarray:
+def picture_of(run: Learned, chosen: Arguments) -> np.ndarray:
     """A picture u8[H,W,3] of samples."""
     setup, key = run.plan.setup, jax.random.key(chosen.draw)
     data = jax.tree.map(jnp.asarray, run.inputs.data)

@@ -19,6 +19,7 @@ from research.engine.experiment import Tick
 from research.engine.plan import Plan, Row
 from research.gan import adversarial, images
 from research.gan import judge as judging
+from research.gan.objectives import OBJECTIVES, r1
 from research.models.cnn import NETS
 from research.models.gan import ConvDiscriminator, ConvGenerator, Scales, doubled, halved
 from research.numerics.blocks import map_blocks
@@ -70,12 +71,13 @@ def test_a_generator_of_28_pixels_has_the_published_shapes():
     net = ConvGenerator((128, 64), (28, 28, 1))
     variables = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((2, 100)), jnp.zeros((2, 0)))
     shapes = {
-        name: tuple(layer["kernel"].shape)
-        for name, layer in variables["params"].items()
-        if name[:4] in ("Dens", "Conv")
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])
     }
     # 100 numbers to 7 x 7 x 128, then 4 x 4 kernels (as 2 x 2 of four pixels each) to 14 x 14 x 64 and 28 x 28 x 1.
-    assert shapes == {"Dense_0": (100, 6272), "Conv_0": (2, 2, 128, 256), "Conv_1": (2, 2, 64, 4)}
+    norms = {f"BatchNorm_{i}/{name}": (width,) for i, width in enumerate((128, 64)) for name in ("scale", "bias")}
+    kernels = {"Dense_0/kernel": (100, 6272), "Conv_0/kernel": (2, 2, 128, 256), "Conv_1/kernel": (2, 2, 64, 4)}
+    assert shapes == norms | kernels | {"bias_1": (1,)}
     drawn = jax.eval_shape(lambda v: net.apply(v, jnp.zeros((2, 100)), jnp.zeros((2, 0)), train=False), variables)
     assert drawn.shape == (2, 28, 28, 1)
 
@@ -92,6 +94,34 @@ def test_a_class_moves_a_logit_by_its_vector_times_the_features():
     np.testing.assert_allclose(logits[0], logits[1] + added, rtol=1e-4, atol=1e-4)
 
 
+def test_a_convolutional_discriminator_normalises_all_layers_but_the_first():
+    net, x = ConvDiscriminator((3, 4, 5), batch_norm=True), jnp.zeros((2, 8, 8, 1))
+    params = jax.eval_shape(net.init, jax.random.key(0), x, jnp.zeros((2, 0)))["params"]
+    assert {name: layer["scale"].shape for name, layer in params.items() if name[:5] == "Batch"} == {
+        "BatchNorm_0": (4,),
+        "BatchNorm_1": (5,),
+    }
+
+
+def test_a_penalty_on_slopes_goes_through_our_convolutions():
+    """R1's gradient, a derivative of a derivative, beside that of a plain convolution of stride two."""
+    net, none = ConvDiscriminator((3,), deviation=0.5), jnp.zeros((4, 0))
+    x = jax.random.normal(jax.random.key(0), (4, 6, 6, 2))
+    params = net.init(jax.random.key(1), x, none)["params"]
+
+    def plain(params, x):
+        kernel = params["Conv_0"]["kernel"].reshape(2, 2, 2, 2, 2, 3).transpose(0, 2, 1, 3, 4, 5).reshape(4, 4, 2, 3)
+        y = lax.conv_general_dilated(x, kernel, (2, 2), [(1, 1)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        y = jax.nn.leaky_relu(y + params["Conv_0"]["bias"].reshape(1, 1, 1, 3), 0.2).reshape(4, -1)
+        return (y @ params["Dense_0"]["kernel"])[:, 0] + params["Dense_0"]["bias"]
+
+    found = jax.grad(lambda p: r1(lambda x: net.apply({"params": p}, x, none), x))(params)
+    expected = jax.grad(lambda p: r1(lambda x: plain(p, x), x))(params)
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert np.abs(found["Conv_0"]["kernel"]).max() > 0.01
+
+
 def test_each_scale_reads_the_image_at_its_size():
     net = Scales(lambda: ConvDiscriminator((3,), deviation=1.0), 2)
     x, none = jax.random.normal(jax.random.key(0), (2, 4, 4, 1)), jnp.zeros((2, 0))
@@ -102,6 +132,15 @@ def test_each_scale_reads_the_image_at_its_size():
         for i, y in enumerate((x, half))
     ]
     np.testing.assert_allclose(net.apply({"params": params}, x, none), jnp.stack(each, 1), rtol=1e-5)
+
+
+def test_as_many_scales_as_can_be_halved_make_a_step():
+    setup = replace(SMALL, scales=4)
+    experiment, state, hyper, data, tick = started(setup)
+    assert jax.eval_shape(experiment.step, state, hyper, data, tick)[1].keys() == {
+        "generator_loss",
+        "discriminator_loss",
+    }
 
 
 def test_blocks_leave_nothing_out_and_add_nothing():
@@ -185,7 +224,10 @@ def test_copies_and_what_is_memorised_are_found():
     real = random.normal(size=(200, 4))
     once, twice = random.normal(size=(200, 4)), np.repeat(random.normal(size=(100, 4)), 2, 0)
     assert judging.neighbours(once, real)["copies"] < 0.05 and judging.neighbours(twice, real)["copies"] == 1
-    assert judging.memorised(np.array([0.1, 2.0, 3.0, 0.2]), np.arange(1.0, 101.0)) == 0.5
+    # Held-out images of class 0 are 1 to 100 away, of class 3 ten times as far: the limits are 1.99 and 19.9.
+    far, of = np.concatenate([np.arange(1.0, 101.0), 10 * np.arange(1.0, 101.0)]), np.repeat([0, 3], 100)
+    samples, classes = np.array([1.9, 2.1, 19.0, 21.0, 0.0]), np.array([0, 0, 3, 3, 5])
+    assert judging.memorised(samples, far, classes, of) == 2 / 5
 
 
 def test_the_nearest_image_is_found_in_whatever_batches():
@@ -242,12 +284,14 @@ def test_real_stacks_are_the_training_images_that_they_name():
     np.testing.assert_allclose(batch.samples[4, ..., 1], expected, atol=1e-6)
 
 
-def test_a_class_that_is_asked_for_reaches_both_nets():
-    _, state, _, data, _ = started(SMALL)
-    game = images.game_of(SMALL)
-    real = images.real(SMALL, jax.random.key(0), data, 5)
-    variables = {"params": state.generator.params}
-    latent = jnp.ones((2, SMALL.latent))
+@pytest.mark.parametrize("name", ["gan-mnist", "dcgan-mnist"])
+def test_a_class_that_is_asked_for_reaches_both_nets(name):
+    setup = tiny(name).setup
+    _, state, _, data, _ = started(setup)
+    game = images.game_of(setup)
+    real = images.real(setup, jax.random.key(0), data, 5)
+    variables = adversarial.filled(game, state.generator.params, jax.random.key(2), data)
+    latent = jnp.ones((2, setup.latent))
     same, other = adversarial.sample(game, variables, latent, jnp.eye(10)[:2])
     assert (same != other).any()
     logits = [
@@ -288,6 +332,71 @@ def test_real_images_are_found_good():
     assert found["precision"] > 0.7 and found["coverage"] > 0.7 and found["told_apart_p"] > 0.01
     far = judging.frechet(features[::2], features[::2][:, ::-1])
     assert judging.frechet(features[::2], features[1::2]) < 0.2 * far
+
+
+class Bank:
+    """A generator that has an image for each class, times a parameter, and a third of a grey level too much."""
+
+    def __init__(self, images):
+        self.images = jnp.asarray(images, jnp.float32) / 127.5 - 1.0
+
+    def apply(self, variables, latent, classes, train=True, mutable=None):
+        return variables["params"] * self.images[classes.argmax(1)] + 0.3 / 127.5
+
+
+def test_what_is_judged_is_made_by_the_average_and_rounded():
+    setup = replace(SMALL, batch_norm=False, samples=40)
+    _, state, hyper, data, tick = started(setup)
+    firsts = [int(np.flatnonzero(np.asarray(data.train.labels) == label)[0]) for label in range(10)]
+    bank = np.asarray(data.train.images)[firsts]
+    game = images.game_of(setup)._replace(generator=Bank(bank))
+    player = state.generator._replace(params=jnp.float32(0.0))
+    state = state._replace(generator=player, average=jnp.float32(1.0))
+    outputs = images.evaluate(setup, game, tick.key, state, hyper, data)
+    net = NETS["lenet"](classes=10)
+    features, predicted = judging.read(net, data.judge, jnp.asarray(bank))
+    np.testing.assert_allclose(outputs.features, features[outputs.asked], rtol=1e-4, atol=1e-4)
+    assert len(set(outputs.asked.tolist())) > 5 and (outputs.predicted == predicted[outputs.asked]).all()
+    np.testing.assert_allclose(outputs.to_train, 0, atol=5e-3)
+    assert (outputs.real_to_train > 0.1).all(), "what was held out is no training image"
+    held_out, _ = judging.read(net, data.judge, data.held_out.images)
+    np.testing.assert_allclose(outputs.real_features, held_out, rtol=1e-4, atol=1e-4)
+    assert (outputs.samples[:10] == bank).all() and (outputs.between[:10] == bank[:1]).all()
+    row = images.Outputs(*map(np.asarray, outputs))
+    assert images.score_row(row)["memorised"] == 1 and images.score_row(row)["as_asked"] > 0.9
+
+
+def test_on_the_way_between_two_samples_no_number_shrinks():
+    for law, middle in (("normal", 0.5**0.5), ("uniform", 0.5)):
+        setup = replace(SMALL, latent=5, latent_law=law)
+        latent, labels = images.between(setup, jax.random.key(0), 3, 5)
+        way = latent.reshape(3, 5, 5)
+        np.testing.assert_allclose(way[:, 2], middle * (way[:, 0] + way[:, 4]), rtol=1e-4, atol=1e-5)
+        assert labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5 and (way[:, 0] != way[:, 4]).all()
+
+
+def test_both_nets_descend_what_is_changed_by_chance():
+    setup = replace(SMALL, shift=2, cutout=3, dropout=0.0, weights=0.0)
+    game, (_, state, hyper, data, _) = images.game_of(setup), started(setup)
+    level, objective = jnp.float32(0.0), OBJECTIVES["non-saturating"]
+    params, rival = state.generator.params, state.discriminator
+    key = jax.random.key(5)
+    latent_key, read_key, dropout_key, real_key = jax.random.split(key, 4)
+    real = adversarial.real(game, real_key, data)
+    fake = adversarial.generate(game, params, latent_key, real.classes)
+
+    def logits(packs):
+        return adversarial.logits(game, rival, packs, dropout_key)
+
+    changed, plain = (objective.generator(logits(x)) for x in (adversarial.shown(game, level, read_key, fake), fake))
+    found = adversarial.generator_objective(game, hyper, level, rival, data, key, params)
+    assert found == pytest.approx(float(changed), rel=1e-5) and abs(found - plain) > 1e-7
+    first, second, *_ = jax.random.split(key, 5)
+    pair = [logits(adversarial.shown(game, level, k, x)) for k, x in ((first, real), (second, fake))]
+    _, loss = adversarial.discriminate(game, hyper, level, rival, real, fake, key)
+    assert loss == pytest.approx(float(objective.discriminator(*pair)), rel=1e-6)
+    for some in ((logits(real), pair[1]), (pair[0], logits(fake))):
+        assert abs(loss - objective.discriminator(*some)) > 1e-7
 
 
 def test_what_is_changed_by_chance_is_real_and_generated_alike_and_has_a_slope():
@@ -334,7 +443,10 @@ WRONG = {
         CONVOLUTION | {"generator": (4, 4, 4, 4)},
         "halves 8x8 pixels 4 times, which does not come out even; use 3",
     ),
-    "scales": (CONVOLUTION | {"discriminator": (4, 4, 4), "scales": 2}, "halves 8x8 pixels 4 times after scales"),
+    "scales": (
+        CONVOLUTION | {"discriminator": (4, 4, 4), "scales": 2},
+        "halves 8x8 pixels 4 times after scales.* use 2 layers",
+    ),
     "scales of dense nets": ({"scales": 5}, "scales=5 halves 8 pixels too often; use 4 at most"),
     "norm": ({"discriminator_batch_norm": True}, "net='dense' does not go with discriminator_batch_norm"),
     "penalty": (
@@ -342,6 +454,7 @@ WRONG = {
         "penalty='r1' does not go with discriminator_batch_norm",
     ),
     "penalty at scales": ({"penalty": "r1", "scales": 2}, "penalty='r1' does not go with scales=2"),
+    "neighbours": ({"near": 5}, "near=5 and samples=20 must both be above 5"),
     "stack": ({"stack": 2}, "stack=2 does not go with conditional"),
     "colours": ({"recolour": True}, "data='digits' does not go with recolour"),
 }
@@ -402,6 +515,7 @@ def test_samples_are_drawn_as_asked(runs, tmp_path):
 
 
 REFUSED = {
+    "animation of another seed": (["--training", "--seed", 0], "leave all options but --out out"),
     "class": (["--class", "x"], "class='x' is not one of 0, 1, 2"),
     "ending": (["--out", "x.jpg"], "must end in .png; try 'x.png'"),
     "animation": (["--training", "--out", "x.png"], "must end in .gif"),

@@ -4,11 +4,11 @@ A generator G turns latent numbers z into samples, a discriminator D gives each 
 of D, each on fresh samples x and G(z), and then one of G on fresh z: either descends its objective (`objectives`) by Adam.
 Against collapse, by fields of `Setup` and `Hyper`:
 
-    packing      D reads m samples at once (Lin et al. 2018)
-    deviation    D is told how much a batch varies (Karras et al. 2018)
-    unrolled     G descends the objective that D would leave it after k more updates, and its gradient goes through
-                 these (Metz et al. 2017)
-    noise        on all that D reads, falling to nothing over the run (Arjovsky and Bottou 2017)
+    packing         D reads m samples at once (Lin et al. 2018)
+    deviation_read  D is told how much a batch varies (Karras et al. 2018)
+    unrolled        G descends the objective that D would leave it after k more updates, and its gradient goes through
+                    these (Metz et al. 2017)
+    input_noise  on all that D reads, falling to nothing over the run (Arjovsky and Bottou 2017)
     two learning rates (Heusel et al. 2017), R1 and WGAN-GP's penalty, spectral normalisation
 
 What is imitated, and how samples are judged, is a `Game`'s: `points` and `images` are two.
@@ -157,6 +157,10 @@ def check(setup: Setup) -> None:
                 f"{name}={getattr(setup, name)!r} does not go with deviation_read: a penalty is of each sample's own "
                 "slope, and dropout makes copies differ; use one of the two"
             )
+    alone = setup.batch_size * setup.packing == 1
+    for name, one in (("batch_norm", setup.batch_norm and alone), ("deviation_read", setup.deviation_read and alone)):
+        if one:
+            raise ValueError(f"batch_size=1 has nothing to compare a sample with, as {name} does; give 2 or more")
 
 
 def adam(setup: Setup, hyper: Hyper) -> optax.GradientTransformation:
@@ -165,9 +169,9 @@ def adam(setup: Setup, hyper: Hyper) -> optax.GradientTransformation:
 
 
 def init(game: Game, key: Array, hyper: Hyper, data: Any) -> State:
-    generator_key, discriminator_key = jax.random.split(key)
+    class_key, generator_key, discriminator_key = jax.random.split(key, 3)
     setup = game.setup
-    classes = game.asked(key, data, 2 * setup.packing)
+    classes = game.asked(class_key, data, 2 * setup.packing)
     drawn = game.generator.init(generator_key, jnp.zeros((len(classes), setup.latent)), classes)
     samples = game.generator.apply(drawn, jnp.zeros((len(classes), setup.latent)), classes, mutable=[COLLECTION])[0]
     packs = packed(setup, Batch(samples, classes))
@@ -186,8 +190,9 @@ def step(game: Game, state: State, hyper: Hyper, data: Any, tick: Tick) -> tuple
 
     def turn(discriminator: Player, key: Array) -> tuple[Player, Array]:
         latent_key, real_key, play_key = jax.random.split(key, 3)
-        fake = generate(game, state.generator.params, latent_key, data, drawn(setup))
-        return discriminate(game, hyper, level, discriminator, real(game, real_key, data), fake, play_key)
+        batch = real(game, real_key, data)
+        fake = generate(game, state.generator.params, latent_key, batch.classes)
+        return discriminate(game, hyper, level, discriminator, batch, fake, play_key)
 
     discriminator, losses = lax.scan(turn, state.discriminator, jnp.stack(keys))
     objective = partial(generator_objective, game, hyper, level, discriminator, data, generator_key)
@@ -210,21 +215,14 @@ def latents(setup: Setup, key: Array, count: int) -> Array:
     return jax.random.normal(key, (count, setup.latent))
 
 
-def drawn(setup: Setup) -> int:
-    """Samples of a kind in an update."""
-    return setup.batch_size * setup.packing
-
-
 def real(game: Game, key: Array, data: Any) -> Batch:
     """Real samples for an update."""
-    return jax.tree.map(spread, game.real(key, data, drawn(game.setup)))
+    return jax.tree.map(spread, game.real(key, data, game.setup.batch_size * game.setup.packing))
 
 
-def generate(game: Game, params: Any, key: Array, data: Any, count: int) -> Batch:
-    """Generated samples, as in training."""
-    latent_key, class_key = jax.random.split(key)
-    latent = spread(latents(game.setup, latent_key, count))
-    classes = spread(game.asked(class_key, data, count))
+def generate(game: Game, params: Any, key: Array, classes: Array) -> Batch:
+    """Generated samples of these classes, as in training."""
+    latent = spread(latents(game.setup, key, classes.shape[0]))
     samples, _ = game.generator.apply({"params": params}, latent, classes, mutable=[COLLECTION])
     return Batch(samples, classes)
 
@@ -299,11 +297,10 @@ def generator_objective(
 ) -> Array:
     """What the generator descends, by the discriminator as it is or as it would be after `unrolled` updates on one batch."""
     latent_key, read_key, dropout_key, real_key, *keys = jax.random.split(key, 4 + game.setup.unrolled)
-    fake = generate(game, params, latent_key, data, drawn(game.setup))
-    if game.setup.unrolled:
-        batch = real(game, real_key, data)
-        for ahead in keys:
-            discriminator, _ = discriminate(game, hyper, level, discriminator, batch, fake, ahead)
+    batch = real(game, real_key, data)
+    fake = generate(game, params, latent_key, batch.classes)
+    for ahead in keys:
+        discriminator, _ = discriminate(game, hyper, level, discriminator, batch, fake, ahead)
     found = logits(game, discriminator, shown(game, level, read_key, fake), dropout_key)
     return OBJECTIVES[game.setup.objective].generator(found)
 

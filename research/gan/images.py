@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,11 @@ from jax import Array
 from research.data import augment
 from research.data.images import FACTS, Split
 from research.engine.experiment import Experiment
-from research.engine.fields import Count, Natural
+from research.engine.fields import Count, Interval, Natural
 from research.gan import adversarial
 from research.gan import judge as judging
 from research.gan.adversarial import Batch, Game, Hyper, State
-from research.gan.judge import Judge
+from research.gan.judge import NEIGHBOURS, Judge
 from research.models.cnn import NETS
 from research.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator, Scales
 from research.numerics.blocks import map_blocks
@@ -37,7 +37,7 @@ class Setup(adversarial.Setup):
     """Images to imitate."""
     images: Natural = 0
     """Training images that are used, of every class in proportion; 0: all."""
-    stack: Count = 1
+    stack: Annotated[int, Interval(1, 4)] = 1
     """Images, drawn independently, that are laid upon each other as the channels of one sample."""
     stacks: Count = 128_000
     """Where that is more than one, such samples in the training set."""
@@ -78,7 +78,8 @@ class Outputs(NamedTuple):
     """What is judged, and what is looked at.
 
     features     f32[M,k*F] of generated samples, `real_features` of held-out ones
-    predicted    i32[M], the class that the judge takes a sample for; one for each image of a stack is a digit of it
+    predicted    i32[M], the class that the judge takes a sample for, whose digits are those of a stack's images;
+                 `real_predicted` likewise of held-out images
     asked        i32[M], the class that was asked for; -1 where none is
     to_train     f32[n] distance to the nearest training image, `real_to_train` of held-out images; NaN of stacks
     expected     f32[K**k], the classes' shares among real samples
@@ -92,6 +93,7 @@ class Outputs(NamedTuple):
     features: Array
     real_features: Array
     predicted: Array
+    real_predicted: Array
     asked: Array
     to_train: Array
     real_to_train: Array
@@ -129,7 +131,7 @@ def check(setup: Setup) -> None:
                 told = " after scales" if layers > len(getattr(setup, name)) else ""
                 raise ValueError(
                     f"{name}={getattr(setup, name)} halves {height}x{width} pixels {layers} times{told}, which does not come "
-                    f"out even; use {even(height)} layers at most"
+                    f"out even; use {even(height) - layers + len(getattr(setup, name))} layers at most"
                 )
     if setup.scales > 1 and height % 2 ** (setup.scales - 1):
         raise ValueError(f"scales={setup.scales} halves {height} pixels too often; use {even(height) + 1} at most")
@@ -138,6 +140,7 @@ def check(setup: Setup) -> None:
         ("spectral", "discriminator_batch_norm"): setup.spectral and setup.discriminator_batch_norm,
         (f"penalty={setup.penalty!r}", "discriminator_batch_norm"): setup.penalty != "none"
         and setup.discriminator_batch_norm,
+        ("deviation_read", "discriminator_batch_norm"): setup.deviation_read and setup.discriminator_batch_norm,
         (f"penalty={setup.penalty!r}", f"scales={setup.scales}"): setup.penalty != "none" and setup.scales > 1,
         (f"stack={setup.stack}", "conditional"): setup.stack > 1 and setup.conditional,
         (f"stack={setup.stack}", "recolour"): setup.stack > 1 and setup.recolour,
@@ -146,6 +149,11 @@ def check(setup: Setup) -> None:
     for (one, other), both in refused.items():
         if both:
             raise ValueError(f"{one} does not go with {other}; use one of the two")
+    if min(setup.near, setup.samples) <= NEIGHBOURS:
+        raise ValueError(
+            f"near={setup.near} and samples={setup.samples} must both be above {NEIGHBOURS}, the neighbours that a sample is "
+            "judged by; usual: 2000 and 10000"
+        )
 
 
 def even(size: int) -> int:
@@ -166,8 +174,8 @@ def game_of(setup: Setup) -> Game:
     else:
         generator = ConvGenerator(setup.generator, shape, setup.batch_norm, **common)
         discriminator = partial(ConvDiscriminator, setup.discriminator, setup.discriminator_batch_norm, **told)
-    judged_by = discriminator() if setup.scales == 1 else Scales(discriminator, setup.scales)
-    return Game(setup, generator, judged_by, partial(real, setup), partial(asked, setup), partial(changed, setup))
+    rival = discriminator() if setup.scales == 1 else Scales(discriminator, setup.scales)
+    return Game(setup, generator, rival, partial(real, setup), partial(asked, setup), partial(changed, setup))
 
 
 def real(setup: Setup, key: Array, data: Data, count: int) -> Batch:
@@ -226,6 +234,7 @@ def evaluate(setup: Setup, game: Game, key: Array, state: State, hyper: Hyper, d
         features,
         real_features,
         predicted,
+        real_predicted,
         classes.argmax(1).astype(jnp.int32) if setup.conditional else jnp.full(setup.samples, -1),
         to_train[0],
         to_train[1],
@@ -287,9 +296,9 @@ def drawn(
 
 
 def independent(setup: Setup, key: Array, rows: int, columns: int) -> tuple[Array, Array]:
-    """Latent numbers f32[rows*columns,Z], and a class for each column, i32[rows*columns]"""
+    """Latent numbers f32[rows*columns,Z], and all classes in turn, i32[rows*columns]"""
     count = rows * columns
-    labels = jnp.arange(count) % columns % len(FACTS[setup.data].classes)
+    labels = jnp.arange(count) % len(FACTS[setup.data].classes)
     return adversarial.latents(setup, key, count), labels
 
 
@@ -319,7 +328,8 @@ def score_row(row: Outputs) -> dict[str, float]:
     near = len(row.to_train)
     found |= judging.neighbours(row.features[:near], row.real_features[:near])
     if np.isfinite(row.to_train).all():
-        found["memorised"] = judging.memorised(row.to_train, row.real_to_train)
+        taken_for = row.predicted[:near], row.real_predicted[:near]
+        found["memorised"] = judging.memorised(row.to_train, row.real_to_train, *taken_for)
     if row.asked[0] >= 0:
         found["as_asked"] = float((row.predicted == row.asked).mean())
     return found

@@ -71,7 +71,7 @@ def nearest(images: Array, others: Array, batch: int = 1000) -> Array:
 
 
 def classes(predicted: np.ndarray, expected: np.ndarray) -> dict[str, float]:
-    """Classes i64[M] of samples, and the share f64[K] that each class should have -> modes, collapsed, mode_kl,
+    """Classes i32[M] of samples, and the share f64[K] that each class should have -> modes, collapsed, mode_kl,
     smallest_share, largest_share.
 
     modes           classes that a sample is taken for (Srivastava et al. 2017, section 4.2)
@@ -146,6 +146,11 @@ def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squares, 0))
 
 
-def memorised(to_train: np.ndarray, real_to_train: np.ndarray) -> float:
-    """Share of generated samples nearer to a training image than all but USUAL of the real images that were held out."""
-    return float((to_train < np.quantile(real_to_train, USUAL)).mean())
+def memorised(to_train: np.ndarray, real_to_train: np.ndarray, of: np.ndarray, real_of: np.ndarray) -> float:
+    """Share of generated samples nearer to a training image than all but USUAL of the held-out images of their class: ones
+    are alike, and would seem learned by heart beside eights. Classes i32[n] of either; without a held-out image, none is."""
+    near = np.zeros(len(to_train), bool)
+    for label in np.unique(real_of):
+        members = of == label
+        near[members] = to_train[members] < np.quantile(real_to_train[real_of == label], USUAL)
+    return float(near.mean())

@@ -151,7 +151,9 @@ def learn(
     made = round(setup.generated * setup.classifier_batch)
     batch = images.real(setup, real_key, data, setup.classifier_batch - made)
     if made:
-        fake = adversarial.generate(game, state.game.average, fake_key, data, made)
+        latent_key, class_key = jax.random.split(fake_key)
+        asked = images.asked(setup, class_key, data, made)
+        fake = adversarial.generate(game, state.game.average, latent_key, asked)
         batch = jax.tree.map(lambda *x: jnp.concatenate(x), batch, fake)
     # What moves in is as dark as the images' ground.
     shifted = augment.shift(shift_key, batch.samples + 1.0, setup.classifier_shift) - 1.0

@@ -154,10 +154,11 @@ class Scales(nn.Module):
     @nn.compact
     def __call__(self, samples: Array, classes: Array, train: bool = True, refresh: bool = False) -> Array:
         logits = []
-        for _ in range(self.scales):
+        for scale in range(self.scales):
+            if scale:
+                batch, height, width, channels = samples.shape
+                samples = samples.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
             logits.append(self.make()(samples, classes, train, refresh))
-            batch, height, width, channels = samples.shape
-            samples = samples.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
         return jnp.stack(logits, 1)
 
 
@@ -187,16 +188,16 @@ def maxout(pieces: Array) -> Array:
 
 def dense(width: int, deviation: float, dtype: Any, use_bias: bool = True) -> nn.Dense:
     """A linear layer, whose weights are normal of a deviation, or by LeCun's rule where that is 0."""
-    return nn.Dense(width, use_bias, dtype=dtype, kernel_init=drawn(deviation))
+    return nn.Dense(width, use_bias, dtype=dtype, kernel_init=initializer(deviation))
 
 
 def blockwise(features: int, deviation: float, dtype: Any, use_bias: bool) -> Conv:
     """A convolution over windows of two by two, for `doubled` and `halved`."""
-    init = drawn(deviation)
+    init = initializer(deviation)
     return Conv(features, (2, 2), padding="VALID", use_bias=use_bias, dtype=dtype, kernel_init=init)
 
 
-def drawn(deviation: float) -> Callable[..., Array]:
+def initializer(deviation: float) -> Callable[..., Array]:
     return nn.initializers.normal(deviation) if deviation else nn.initializers.lecun_normal()
 
 

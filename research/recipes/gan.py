@@ -46,12 +46,18 @@ def load_pictures(setup: images.Setup) -> Inputs:
             )
         train = cut(train, setup.images)[1]
     random = np.random.default_rng(0)
-    stacks, held_out = (
-        np.arange(len(part.labels))[:, None]
-        if setup.stack == 1
-        else random.integers(len(part.labels), size=(n, setup.stack))
-        for part, n in ((train, setup.stacks), (found.test, setup.samples))
-    )
+    stacks = held_out = None
+    if setup.stack > 1:
+        stacks = random.integers(len(train.labels), size=(setup.stacks, setup.stack))
+        # No image twice in its place as long as there are others: samples that share one are nearer than chance.
+        rounds = -(-setup.samples // len(found.test.labels))
+        every = [
+            np.concatenate([random.permutation(len(found.test.labels)) for _ in range(rounds)])
+            for _ in range(setup.stack)
+        ]
+        held_out = np.stack(every, 1)[: setup.samples]
+    else:
+        stacks, held_out = (np.arange(len(part.labels))[:, None] for part in (train, found.test))
     judge = judge_for(setup)
     data = images.Data(train, stacks.astype(np.int32), found.test, held_out.astype(np.int32), judge)
     note = (

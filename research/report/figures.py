@@ -239,12 +239,13 @@ def save(figure: Figure, path: Path) -> None:
 
 def strips(title: str, pictures: Mapping[str, Path | None]) -> Figure:
     """A picture for each name, below each other; an empty place where there is none."""
-    shown = {name: np.asarray(Image.open(path)) if path else np.full((1, 1, 3), 255) for name, path in pictures.items()}
-    height = sum(7.0 * pixels.shape[0] / pixels.shape[1] if pixels.size > 3 else 0.3 for pixels in shown.values())
+    shown = {name: np.asarray(Image.open(path)) if path else None for name, path in pictures.items()}
+    height = sum(0.3 if pixels is None else 7.0 * pixels.shape[0] / pixels.shape[1] for pixels in shown.values())
     figure = Figure(figsize=(7.0, height + 0.25 * len(shown)), dpi=150, layout="constrained")
     figure.suptitle(title, fontsize=10)
     for axis, (name, pixels) in zip(np.atleast_1d(figure.subplots(len(shown))), shown.items(), strict=True):
-        axis.imshow(pixels)
-        axis.set_title(name if pixels.size > 3 else f"{name}: no picture", loc="left", fontsize=8)
+        axis.set_title(f"{name}: no picture" if pixels is None else name, loc="left", fontsize=8)
         axis.axis("off")
+        if pixels is not None:
+            axis.imshow(pixels)
     return figure

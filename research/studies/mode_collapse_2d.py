@@ -24,7 +24,8 @@ MODES = {
 
 
 def arms(hyper: adversarial.Hyper, wasserstein_penalty: float) -> tuple[Arm, ...]:
-    """Each remedy alone, in a preset with these rates. WGAN-GP's five steps and its Adam are Gulrajani et al.'s (2017)."""
+    """Each remedy alone, in a preset with these rates. WGAN-GP's five steps and its Adam are those of
+    Gulrajani et al.'s code for such mixtures (2017)."""
     fast = 4 * hyper.discriminator_learning_rate
     slope: dict[str, Any] = {"objective": "wasserstein", "penalty": "interpolated", "discriminator_steps": 5}
     return (
