@@ -345,7 +345,7 @@ class Bank:
 
 
 def test_what_is_judged_is_made_by_the_average_and_rounded():
-    setup = replace(SMALL, batch_norm=False, samples=40)
+    setup = replace(SMALL, batch_norm=False, samples=100, near=100)
     _, state, hyper, data, tick = started(setup)
     firsts = [int(np.flatnonzero(np.asarray(data.train.labels) == label)[0]) for label in range(10)]
     bank = np.asarray(data.train.images)[firsts]
