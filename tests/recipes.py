@@ -66,7 +66,16 @@ TINY: dict[str, dict] = {
     "dcgan-mnist": IMAGES | {"conditional": True, "scales": 2},
     "dcgan-cifar10": IMAGES | {"discriminator_batch_norm": False, "spectral": True, "images": 50},
     "stacked-mnist": IMAGES | {"stack": 2, "stacks": 50, "packing": 2},
-    "synthetic-data": IMAGES | {"few": 20, "latent": 3, "classifier_batch": 8, "shift": 1, "cutout": 3},
+    "synthetic-data": IMAGES
+    | {
+        "net": "dense",
+        "discriminator_batch_norm": False,
+        "few": 20,
+        "latent": 3,
+        "classifier_batch": 8,
+        "shift": 1,
+        "cutout": 3,
+    },
     "translate": TRANSLATION | {"tokens": 200},
     "translate-tiny": TRANSLATION | {"tokens": 400, "accumulation": 2, "beam": 2, "buckets": (24,)},
     "a2c": {"widths": (8,), "environments": 4, "evaluation_episodes": 2},
