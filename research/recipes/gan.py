@@ -110,10 +110,12 @@ GAN_RING = recipe(
     NARROW,
     FAST,
     Budget(steps=12_000, chunk=500, record_every=100, evaluate_every=3_000),
-    about="""A GAN on eight Gaussians on a ring, of which it may lose some: `modes` counts those that are there, of 8. No
-    result is claimed yet.
+    about="""A GAN on eight Gaussians on a ring, of which it may lose some: `modes` counts those that are there, of 8.
 
-    python scripts/train.py gan-ring --seeds 5
+    6 seeds: 7.00 modes [6.34, 7.66], 78 % of the samples of high quality [66, 90]; with packing 2 7.83 modes [7.41, 8.26] and
+    65 % [55, 75]. 12 and 16 s a seed on 2 cores of an AMD EPYC. See the study mode-collapse-2d-cpu.
+
+    python scripts/train.py gan-ring --seeds 6
     python scripts/train.py gan-ring --setup.packing 2 --seeds 5""",
 )
 
@@ -123,11 +125,13 @@ GAN_GRID = recipe(
     replace(NARROW, data="grid"),
     FAST,
     Budget(steps=12_000, chunk=500, record_every=100, evaluate_every=3_000),
-    about="""A GAN on 25 Gaussians on a grid, of which it may lose some: `modes` counts those that are there, of 25. No
-    result is claimed yet.
+    about="""A GAN on 25 Gaussians on a grid, of which it may lose some: `modes` counts those that are there, of 25.
 
-    python scripts/train.py gan-grid --seeds 5
-    python scripts/train.py gan-grid --setup.packing 4 --seeds 5""",
+    6 seeds: 20.5 modes [19.4, 21.6], 53 % of the samples of high quality [46, 61]; with packing 2 22.7 modes [20.3, 25.0] and
+    32 % [6, 58]. 20 and 15 s a seed on 2 cores of an AMD EPYC. See the study mode-collapse-2d-cpu.
+
+    python scripts/train.py gan-grid --seeds 6
+    python scripts/train.py gan-grid --setup.packing 2 --seeds 6""",
 )
 
 GAN_MNIST = recipe(
