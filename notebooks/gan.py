@@ -38,7 +38,7 @@ home = Path(tempfile.mkdtemp())
 # makes the same ones again and again is then easily told.
 
 # %%
-budget = Budget(steps=1000, chunk=250, record_every=50, evaluate_every=500)
+budget = Budget(steps=500, chunk=250, record_every=50, evaluate_every=500)
 for packing in (1, 2):
     setup = replace(GAN_RING.setup, packing=packing)
     folder = run(Plan(GAN_RING, setup, (Row(0, GAN_RING.hyper), Row(1, GAN_RING.hyper)), budget), home)
@@ -64,7 +64,7 @@ setup = replace(
     near=300,
 )
 hyper = DCGAN_MNIST.hyper._replace(generator_learning_rate=1e-3, discriminator_learning_rate=1e-3)
-budget = Budget(steps=200, chunk=50, record_every=50, evaluate_every=100)
+budget = Budget(steps=100, chunk=50, record_every=50, evaluate_every=100)
 folder = run(Plan(DCGAN_MNIST, setup, (Row(0, hyper),), budget), home)
 result = summary.summarize(folder)
 for name, value in result["rows"][0]["figures"].items():

@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 from probes import PROBES
 
 from research.catalog import RECIPES, find
+from research.engine.experiment import Experiment
 from research.engine.plan import Budget, Plan, Recipe, Row
 
 SMALL = Budget(steps=20, chunk=10, record_every=5, evaluate_every=10)
@@ -110,6 +112,11 @@ def tiny(name: str) -> Recipe:
     recipe = find(name)
     setup = replace(recipe.setup, **TINY[name])
     return replace(recipe, setup=setup, budget=replace(SMALL, steps=20 * recipe.steps_per_tick(setup)))
+
+
+def compiled(experiment: Experiment) -> Experiment:
+    """Its array functions as programs: called by hand, each of their operations would be compiled alone."""
+    return experiment._replace(**{name: jax.jit(getattr(experiment, name)) for name in ("init", "step", "evaluate")})
 
 
 NAMES = [*PROBES, *RECIPES]

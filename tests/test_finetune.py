@@ -1,6 +1,7 @@
 """Fine-tuning: what learns and what stays, by definition; pretrained nets read back; reasons that add up."""
 
 import io
+import re
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -215,14 +216,15 @@ def test_it_learns_which_words_decide_and_names_them(tmp_path):
     assert all('"test_accuracy": 1.0' in line for line in summary[-2:]), summary[-2:]
     page = tmp_path / "words.html"
     code, out, said = explain(b"", folder, "--count", 5, "--out", page)
+    assert code == 0 and len(out.splitlines()) == 5 and page.read_text().count("<li>") == 5, said
+    lines = DATA.read_text().splitlines()[1:65]
+    sentences = "".join(line.split("\t")[0] + "\n" for line in lines)
+    code, out, said = explain(sentences.encode(), folder, "--out", page)
     assert code == 0, said
+    # Other words count as well, by where they push it: a causal net has read them. By chance one in seven would be named first.
     words = {"warm", "bright", "witty", "tender", "dull", "flat", "stale", "clumsy"}
-    for line in out.splitlines():
-        decided, _, strongest = line.split("\t")
-        # Other words count as well, by where they push it: a causal net has read them.
-        told = [word.rsplit(" ", 1) for word in strongest.split(", ")]
-        assert decided in ("good", "poor") and any(word in words and float(part) > 0 for word, part in told), line
-    assert len(out.splitlines()) == 5 and page.read_text().count("<li>") == 5
+    first = [re.fullmatch(r"(?:good|poor)\t[\d.]+\t(\w+) [+-].*", line)[1] for line in out.splitlines()]
+    assert len(first) == 64 and sum(word in words for word in first) > 64 * 0.4, first
     code, out, said = explain(b"a witty plot\nthe <b> was very stale\n", folder, "--seed", 1, "--out", page)
     assert code == 0 and [line.split("\t")[0] for line in out.splitlines()] == ["good", "poor"], said
     assert "&lt;b&gt;" in page.read_text() and "<b> was" not in page.read_text()

@@ -1,6 +1,7 @@
 """GANs on images: convolutions that halve and double, what the judge finds, classes, stacks, and what a user draws."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from jax import lax
 from PIL import Image
-from recipes import tiny
+from recipes import compiled, tiny
 from test_play import script
 
 from research.data import augment
@@ -31,10 +32,11 @@ SMALL = tiny("gan-mnist").setup
 
 
 def started(setup: images.Setup):
-    """-> experiment, state at first, hyper, data as JAX has them, the first tick"""
+    """-> experiment, compiled, state at first, hyper, data as JAX has them, the first tick"""
     experiment, data = images.make(setup), jax.tree.map(jnp.asarray, load_pictures(setup).data)
     hyper = jax.tree.map(jnp.float32, adversarial.Hyper())
-    state = jax.jit(experiment.init)(jax.random.key(0), hyper, data)
+    experiment = compiled(experiment)
+    state = experiment.init(jax.random.key(0), hyper, data)
     return experiment, state, hyper, data, Tick(jnp.int32(0), jnp.int32(10), jax.random.key(1))
 
 
@@ -290,12 +292,18 @@ def test_a_class_that_is_asked_for_reaches_both_nets(name):
     _, state, _, data, _ = started(setup)
     game = images.game_of(setup)
     real = images.real(setup, jax.random.key(0), data, 5)
-    variables = adversarial.filled(game, state.generator.params, jax.random.key(2), data)
     latent = jnp.ones((2, setup.latent))
-    same, other = adversarial.sample(game, variables, latent, jnp.eye(10)[:2])
+
+    @jax.jit
+    def drawn(params):
+        variables = adversarial.filled(game, params, jax.random.key(2), data)
+        return adversarial.sample(game, variables, latent, jnp.eye(10)[:2])
+
+    same, other = drawn(state.generator.params)
     assert (same != other).any()
+    judged = jax.jit(partial(adversarial.logits, game))
     logits = [
-        adversarial.logits(game, state.discriminator, batch, jax.random.key(1))
+        judged(state.discriminator, batch, jax.random.key(1))
         for batch in (real, real._replace(classes=jnp.roll(real.classes, 1, 1)))
     ]
     assert (logits[0] != logits[1]).all()
@@ -307,10 +315,10 @@ def test_a_class_that_is_asked_for_reaches_both_nets(name):
 def test_a_run_of_images_is_judged(name):
     setup = tiny(name).setup
     experiment, state, hyper, data, tick = started(setup)
-    after, metrics = jax.jit(experiment.step)(state, hyper, data, tick)
+    after, metrics = experiment.step(state, hyper, data, tick)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert all(np.isfinite(x) for x in jax.tree.leaves(metrics))
-    outputs = jax.tree.map(lambda x: np.asarray(x)[None], jax.jit(experiment.evaluate)(tick.key, after, hyper, data))
+    outputs = jax.tree.map(lambda x: np.asarray(x)[None], experiment.evaluate(tick.key, after, hyper, data))
     found = experiment.score(outputs)
     classes = 10**setup.stack
     assert outputs.expected.shape == (1, classes) and outputs.expected.sum() == pytest.approx(1, abs=1e-5)
@@ -352,7 +360,7 @@ def test_what_is_judged_is_made_by_the_average_and_rounded():
     game = images.game_of(setup)._replace(generator=Bank(bank))
     player = state.generator._replace(params=jnp.float32(0.0))
     state = state._replace(generator=player, average=jnp.float32(1.0))
-    outputs = images.evaluate(setup, game, tick.key, state, hyper, data)
+    outputs = jax.jit(partial(images.evaluate, setup, game))(tick.key, state, hyper, data)
     net = NETS["lenet"](classes=10)
     features, predicted = judging.read(net, data.judge, jnp.asarray(bank))
     np.testing.assert_allclose(outputs.features, features[outputs.asked], rtol=1e-4, atol=1e-4)
@@ -468,6 +476,7 @@ def test_fields_that_do_not_fit_are_refused(name):
         Plan(recipe, replace(recipe.setup, **change), (Row(0, recipe.hyper),), recipe.budget)
 
 
+# The tests of these runs go to one worker.
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
     """A classifier's run, and one of a GAN that it judges."""
@@ -489,6 +498,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     return {"judge": judge, "gan": folder}
 
 
+@pytest.mark.xdist_group("gan")
 def test_a_users_own_classifier_judges(runs):
     judge = judges.of_run(runs["judge"], replace(SMALL, judge_net="conv32"))
     assert f"FD-{int(judge.hash):08x}" in (runs["gan"] / "summary.json").read_text()
@@ -498,6 +508,7 @@ def test_a_users_own_classifier_judges(runs):
         judge_for(replace(SMALL, judge_net="conv32"))
 
 
+@pytest.mark.xdist_group("gan")
 def test_samples_are_drawn_as_asked(runs, tmp_path):
     grid = tmp_path / "new" / "grid.png"
     code, said, wrong = script("sample.py", runs["gan"], "--count", 5, "--class", 7, "--out", grid)
@@ -522,6 +533,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.xdist_group("gan")
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_drawn_is_refused(runs, name):
     arguments, told = REFUSED[name]
