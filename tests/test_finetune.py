@@ -219,14 +219,16 @@ def test_it_learns_which_words_decide_and_names_them(tmp_path):
     assert code == 0 and len(out.splitlines()) == 5 and page.read_text().count("<li>") == 5, said
     lines = DATA.read_text().splitlines()[1:65]
     sentences = "".join(line.split("\t")[0] + "\n" for line in lines)
-    code, out, said = explain(sentences.encode(), folder, "--out", page)
+    code, out, said = explain(sentences.encode(), folder, "--seed", 1, "--out", page)
     assert code == 0, said
+    right = [told.split("\t")[0] == line.split("\t")[1] for told, line in zip(out.splitlines(), lines, strict=True)]
+    assert np.mean(right) > 0.9
     # Other words count as well, by where they push it: a causal net has read them. By chance one in seven would be named first.
     words = {"warm", "bright", "witty", "tender", "dull", "flat", "stale", "clumsy"}
     first = [re.fullmatch(r"(?:good|poor)\t[\d.]+\t(\w+) [+-].*", line)[1] for line in out.splitlines()]
     assert len(first) == 64 and sum(word in words for word in first) > 64 * 0.4, first
-    code, out, said = explain(b"a witty plot\nthe <b> was very stale\n", folder, "--seed", 1, "--out", page)
-    assert code == 0 and [line.split("\t")[0] for line in out.splitlines()] == ["good", "poor"], said
+    code, out, said = explain(b"a witty plot\nthe <b> was very stale\n", folder, "--out", page)
+    assert code == 0 and len(out.splitlines()) == 2, said
     assert "&lt;b&gt;" in page.read_text() and "<b> was" not in page.read_text()
     code, out, said = explain(b"fine\n\nfine\n", folder, "--out", page)
     assert code == 2 and not out and "standard input, line 2 is empty" in said
