@@ -147,7 +147,7 @@ GAN_MNIST = recipe(
         batch_size=128,
         samples=10_000,
     ),
-    adversarial.Hyper(generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, beta1=0.5),
+    adversarial.Hyper(generator_learning_rate=1e-3, discriminator_learning_rate=1e-3, beta1=0.5, average=0.1),
     Budget(steps=10_000, chunk=100, record_every=100, evaluate_every=2_500),
     about="""A pair of dense nets on MNIST, 100-256-512-784 and 784-512-256-1. No result is claimed yet.
 
