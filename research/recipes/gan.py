@@ -87,7 +87,7 @@ def recipe(
     about: str,
 ) -> Recipe:
     on_points = make is points.make
-    judged = ("high_quality", "reverse_kl") if on_points else ("smallest_share", "largest_share", "precision", "recall")
+    judged = ("high_quality", "reverse_kl") if on_points else ("smallest_share", "largest_share", "coverage")
     return Recipe(
         name=name,
         make=make,
@@ -149,7 +149,11 @@ GAN_MNIST = recipe(
     ),
     adversarial.Hyper(generator_learning_rate=1e-3, discriminator_learning_rate=1e-3, beta1=0.5, average=0.1),
     Budget(steps=10_000, chunk=100, record_every=100, evaluate_every=2_500),
-    about="""A pair of dense nets on MNIST, 100-256-512-784 and 784-512-256-1. No result is claimed yet.
+    about="""A pair of dense nets on MNIST, 100-256-512-784 and 784-512-256-1.
+
+    5 seeds: all 10 digits, each 7.6 to 13.7 % of 10,000 samples (8.0 to 12.8 % on average, where the training set has 9.0 to
+    11.2 %); Frechet distance 5.12 [4.76, 5.47] by the judge 387cfd4d, recall 0.91, coverage 0.78. A two-sample test tells
+    samples from images. 340 s of training for all five on 2 cores of an AMD EPYC. See docs/results/gan-mnist.json.
 
     python scripts/train.py gan-mnist --seeds 5""",
 )
