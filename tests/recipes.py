@@ -65,7 +65,7 @@ TINY: dict[str, dict] = {
     },
     "gan-grid": {"generator": (8,), "discriminator": (8,), "batch_size": 8, "samples": 20},
     "gan-mnist": IMAGES | {"latent": 3, "conditional": True, "dropout": 0.1, "shift": 1, "cutout": 3},
-    "dcgan-mnist": IMAGES | {"conditional": True, "scales": 2},
+    "dcgan-mnist": IMAGES | {"conditional": True, "scales": 2, "hidden": 3},
     "dcgan-cifar10": IMAGES | {"discriminator_batch_norm": False, "spectral": True, "images": 50},
     "stacked-mnist": IMAGES | {"stack": 2, "stacks": 50, "packing": 2},
     "synthetic-data": IMAGES

@@ -96,6 +96,23 @@ def test_a_class_moves_a_logit_by_its_vector_times_the_features():
     np.testing.assert_allclose(logits[0], logits[1] + added, rtol=1e-4, atol=1e-4)
 
 
+def test_only_a_hidden_layer_joins_what_far_patches_show():
+    """Without it a logit is a sum over patches: of two corners' changes, each counts whatever the other is."""
+    blank = jnp.zeros((1, 8, 8, 1))
+    one, other = blank.at[:, :2, :2].set(1.0), blank.at[:, -2:, -2:].set(-1.0)
+    images, none = jnp.concatenate([blank, one, other, one + other]), jnp.zeros((4, 0))
+    for hidden, joined in ((0, False), (6, True)):
+        net = ConvDiscriminator((3, 4), hidden=hidden, deviation=1.0)
+        nothing, first, second, both = net.apply(net.init(jax.random.key(0), images, none), images, none)
+        assert abs(first - nothing) > 0.01 and abs(second - nothing) > 0.01
+        assert (abs(both - first - second + nothing) > 0.01) == joined
+    shapes = jax.eval_shape(
+        ConvGenerator((4,), (8, 8, 1), hidden=6).init, jax.random.key(0), jnp.zeros((2, 3)), none[:2]
+    )
+    found = {name: layer["kernel"].shape for name, layer in shapes["params"].items() if name[:5] == "Dense"}
+    assert found == {"Dense_0": (3, 6), "Dense_1": (6, 4 * 4 * 4)}
+
+
 def test_a_convolutional_discriminator_normalises_all_layers_but_the_first():
     net, x = ConvDiscriminator((3, 4, 5), batch_norm=True), jnp.zeros((2, 8, 8, 1))
     params = jax.eval_shape(net.init, jax.random.key(0), x, jnp.zeros((2, 0)))["params"]
@@ -456,6 +473,7 @@ WRONG = {
         "halves 8x8 pixels 4 times after scales.* use 2 layers",
     ),
     "scales of dense nets": ({"scales": 5}, "scales=5 halves 8 pixels too often; use 4 at most"),
+    "hidden": ({"hidden": 3}, "net='dense' does not go with hidden=3"),
     "norm": ({"discriminator_batch_norm": True}, "net='dense' does not go with discriminator_batch_norm"),
     "penalty": (
         CONVOLUTION | {"penalty": "r1", "discriminator_batch_norm": True},

@@ -43,6 +43,8 @@ class Setup(adversarial.Setup):
     """Where that is more than one, such samples in the training set."""
     net: Literal["dense", "convolution"] = "dense"
     """Dense layers, or DCGAN's."""
+    hidden: Natural = 0
+    """Units of a dense layer at the small end of either of DCGAN's nets, as in its authors' code for MNIST; 0: none."""
     discriminator_batch_norm: bool = False
     """In DCGAN's discriminator, of the batch that is read."""
     conditional: bool = False
@@ -137,6 +139,7 @@ def check(setup: Setup) -> None:
         raise ValueError(f"scales={setup.scales} halves {height} pixels too often; use {even(height) + 1} at most")
     refused = {
         ("net='dense'", "discriminator_batch_norm"): setup.net == "dense" and setup.discriminator_batch_norm,
+        ("net='dense'", f"hidden={setup.hidden}"): setup.net == "dense" and setup.hidden > 0,
         ("spectral", "discriminator_batch_norm"): setup.spectral and setup.discriminator_batch_norm,
         (f"penalty={setup.penalty!r}", "discriminator_batch_norm"): setup.penalty != "none"
         and setup.discriminator_batch_norm,
@@ -172,8 +175,10 @@ def game_of(setup: Setup) -> Game:
         generator: nn.Module = Generator(setup.generator, shape, setup.batch_norm, bounded=True, **common)
         discriminator = partial(Discriminator, setup.discriminator, **told)
     else:
-        generator = ConvGenerator(setup.generator, shape, setup.batch_norm, **common)
-        discriminator = partial(ConvDiscriminator, setup.discriminator, setup.discriminator_batch_norm, **told)
+        generator = ConvGenerator(setup.generator, shape, setup.batch_norm, setup.hidden, **common)
+        discriminator = partial(
+            ConvDiscriminator, setup.discriminator, setup.discriminator_batch_norm, setup.hidden, **told
+        )
     rival = discriminator() if setup.scales == 1 else Scales(discriminator, setup.scales)
     return Game(setup, generator, rival, partial(real, setup), partial(asked, setup), partial(changed, setup))
 

@@ -85,11 +85,14 @@ class Discriminator(nn.Module):
 class ConvGenerator(nn.Module):
     """DCGAN's generator (Radford et al. 2016): a linear layer of widths[0] features on a small image, which each further
     layer doubles in height and width, the last to `shape` = (H, W, C): latent f32[B,Z] -> images f32[B,H,W,C] from -1 to 1.
+
+    hidden  units of a dense layer before these, or 0: as in its authors' code for MNIST, which sees the whole image at once
     """
 
     widths: tuple[int, ...]
     shape: tuple[int, int, int]
     batch_norm: bool = True
+    hidden: int = 0
     deviation: float = 0.02
     dtype: Any = jnp.float32
 
@@ -98,6 +101,9 @@ class ConvGenerator(nn.Module):
         height, width, channels = self.shape
         small = (height >> len(self.widths), width >> len(self.widths), self.widths[0])
         x = jnp.concatenate([latent, classes], 1)
+        if self.hidden:
+            x = dense(self.hidden, self.deviation, self.dtype, not self.batch_norm)(x)
+            x = nn.relu(normalized(x, train) if self.batch_norm else x)
         x = dense(math.prod(small), self.deviation, self.dtype, not self.batch_norm)(x).reshape(-1, *small)
         last = len(self.widths) - 1
         for number, features in enumerate([*self.widths[1:], channels]):
@@ -114,12 +120,14 @@ class ConvDiscriminator(nn.Module):
     not said here is as in `Discriminator`.
 
     batch_norm  in every layer but the first, of the batch that is read
+    hidden      units of a dense layer before the last, or 0: without it no unit sees more of an image than a patch
     classes     enter by the projection of Miyato and Koyama 2018: the features' product with a vector of the class is
                 added to the logit
     """
 
     widths: tuple[int, ...]
     batch_norm: bool = False
+    hidden: int = 0
     dropout: float = 0.0
     spectral: bool = False
     deviation_read: bool = False
@@ -128,14 +136,20 @@ class ConvDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, samples: Array, classes: Array, train: bool = True, refresh: bool = False) -> Array:
+        def activated(x: Array, norm: bool) -> Array:
+            x = nn.leaky_relu(normalized(x, True) if norm else x, SLOPE)
+            return nn.Dropout(self.dropout, deterministic=not train)(x)
+
         x = samples
         for number, features in enumerate(self.widths):
             norm = self.batch_norm and number > 0
             layer = blockwise(features, self.deviation, self.dtype, not norm)
-            x = halved(divided(layer, self.spectral, refresh), x)
-            x = nn.leaky_relu(normalized(x, True) if norm else x, SLOPE)
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        x = x.reshape(x.shape[0], -1).astype(jnp.float32)  # [B, F]
+            x = activated(halved(divided(layer, self.spectral, refresh), x), norm)
+        x = x.reshape(x.shape[0], -1)  # [B, F]
+        if self.hidden:
+            layer = dense(self.hidden, self.deviation, self.dtype, not self.batch_norm)
+            x = activated(divided(layer, self.spectral, refresh)(x), self.batch_norm)
+        x = x.astype(jnp.float32)
         told = with_deviation(x) if self.deviation_read else x
         logit = divided(dense(1, self.deviation, jnp.float32), self.spectral, refresh)(told)[:, 0]
         if classes.shape[1]:

@@ -164,14 +164,15 @@ DCGAN_MNIST = recipe(
     images.Setup(
         net="convolution",
         latent=100,
-        generator=(128, 64),
-        discriminator=(64, 128),
+        generator=(64, 32),
+        discriminator=(32, 64),
+        hidden=512,
         discriminator_batch_norm=True,
         batch_size=64,
         samples=10_000,
     ),
-    adversarial.Hyper(generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, beta1=0.5),
-    Budget(steps=9_000, chunk=50, record_every=50, evaluate_every=1_500),
+    adversarial.Hyper(generator_learning_rate=1e-3, discriminator_learning_rate=5e-4, beta1=0.5, average=0.1),
+    Budget(steps=4_000, chunk=50, record_every=50, evaluate_every=1_000),
     about="""DCGAN on MNIST. No result is claimed yet.
 
     python scripts/train.py dcgan-mnist --seeds 2
