@@ -98,7 +98,7 @@ def test_a_class_moves_a_logit_by_its_vector_times_the_features():
 
 def test_only_a_hidden_layer_joins_what_far_patches_show():
     """Without it a logit is a sum over patches: of two corners' changes, each counts whatever the other is."""
-    blank = jnp.zeros((1, 8, 8, 1))
+    blank = jnp.zeros((1, 16, 16, 1))
     one, other = blank.at[:, :2, :2].set(1.0), blank.at[:, -2:, -2:].set(-1.0)
     images, none = jnp.concatenate([blank, one, other, one + other]), jnp.zeros((4, 0))
     for hidden, joined in ((0, False), (6, True)):
