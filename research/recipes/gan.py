@@ -173,7 +173,12 @@ DCGAN_MNIST = recipe(
     ),
     adversarial.Hyper(generator_learning_rate=1e-3, discriminator_learning_rate=5e-4, beta1=0.5, average=0.1),
     Budget(steps=4_000, chunk=50, record_every=50, evaluate_every=1_000),
-    about="""DCGAN on MNIST. No result is claimed yet.
+    about="""DCGAN on MNIST, with a dense layer of 512 at the small end of both nets: without it no unit of the discriminator
+    sees more of a digit than 10 pixels across, and FD stood at 14 after as many updates (one seed).
+
+    4 seeds: Frechet distance 0.885 [0.702, 1.068] by the judge 387cfd4d, precision 0.91, recall 0.93, coverage 0.92; each digit
+    8.4 to 11.9 % of 10,000 samples. A two-sample test tells samples from images, less well than gan-mnist's. 470 s of training
+    for all four on 2 cores of an AMD EPYC. See docs/results/dcgan-mnist.json.
 
     python scripts/train.py dcgan-mnist --seeds 2
     python scripts/train.py dcgan-mnist --setup.conditional --seeds 2""",
