@@ -147,8 +147,8 @@ class ConvDiscriminator(nn.Module):
             x = activated(halved(divided(layer, self.spectral, refresh), x), norm)
         x = x.reshape(x.shape[0], -1)  # [B, F]
         if self.hidden:
-            layer = dense(self.hidden, self.deviation, self.dtype, not self.batch_norm)
-            x = activated(divided(layer, self.spectral, refresh)(x), self.batch_norm)
+            joined = dense(self.hidden, self.deviation, self.dtype, not self.batch_norm)
+            x = activated(divided(joined, self.spectral, refresh)(x), self.batch_norm)
         x = x.astype(jnp.float32)
         told = with_deviation(x) if self.deviation_read else x
         logit = divided(dense(1, self.deviation, jnp.float32), self.spectral, refresh)(told)[:, 0]
