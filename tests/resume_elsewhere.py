@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 import conftest  # noqa: F401  the same settings as the tests
-from recipes import METHODS, plan_of, tiny
+from recipes import PROGRAMS, plan_of, tiny
 
 from research.engine.run import run
 
-for name in METHODS:
+for name in PROGRAMS:
     run(plan_of(tiny(name)), Path(sys.argv[1]), device_count=1)

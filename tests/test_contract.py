@@ -216,7 +216,7 @@ def lines(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def resumed_elsewhere(tmp_path_factory):
-    """Every method's first chunk saved here, and the rest run by a fresh process. -> (whole, resumed) out folders."""
+    """Every recipe's first chunk saved here, and the rest run by a fresh process. -> (whole, resumed) out folders."""
     whole, resumed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("resumed")
     advance = Lane.advance
 
@@ -226,7 +226,7 @@ def resumed_elsewhere(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Lane, "advance", advance_and_be_stopped)
-        for name in METHODS:
+        for name in PROGRAMS:
             with pytest.raises(Interrupted, match="stopped by SIGTERM at tick 10 of 20"):
                 run(plan_of(tiny(name)), resumed, device_count=1)
     command = [sys.executable, str(Path(__file__).with_name("resume_elsewhere.py")), str(resumed)]
@@ -236,7 +236,7 @@ def resumed_elsewhere(tmp_path_factory):
 
 # These share two processes' work, not programs: they go to one worker.
 @pytest.mark.xdist_group("resumed")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_saved_and_resumed_in_a_fresh_process_gives_the_same_bits(name, resumed_elsewhere):
     whole, resumed = resumed_elsewhere
     folder = run(plan_of(tiny(name)), whole, device_count=1)
