@@ -35,6 +35,8 @@ LANGUAGE = {
     "evaluation_batches": 2,
 }
 IMAGES = {"data": "digits", "generator": (4,), "discriminator": (4,), "batch_size": 4, "samples": 20, "near": 10}
+BOARD = {"widths": (4, 4), "games": 2, "moves": 2, "replay": 8, "updates": 1, "batch_size": 4}
+BOARD |= {"simulations": 3, "contests": 2}
 TINY: dict[str, dict] = {
     "finetune": {
         "data": str(Path(__file__).with_name("own") / "opinions.tsv"),
@@ -66,11 +68,12 @@ TINY: dict[str, dict] = {
     "gan-grid": {"generator": (8,), "discriminator": (8,), "batch_size": 8, "samples": 20},
     "gan-mnist": IMAGES | {"latent": 3, "conditional": True, "dropout": 0.1, "shift": 1, "cutout": 3},
     "dcgan-mnist": IMAGES | {"conditional": True, "scales": 2, "hidden": 3},
-    "dcgan-cifar10": IMAGES | {"discriminator_batch_norm": False, "spectral": True, "images": 50},
-    "stacked-mnist": IMAGES | {"stack": 2, "stacks": 50, "packing": 2},
+    "dcgan-cifar10": IMAGES | {"hidden": 3, "discriminator_batch_norm": False, "spectral": True, "images": 50},
+    "stacked-mnist": IMAGES | {"hidden": 3, "stack": 2, "stacks": 50, "packing": 2},
     "synthetic-data": IMAGES
     | {
         "net": "dense",
+        "hidden": 0,
         "discriminator_batch_norm": False,
         "few": 20,
         "latent": 3,
@@ -80,6 +83,10 @@ TINY: dict[str, dict] = {
     },
     "translate": TRANSLATION | {"tokens": 200},
     "translate-tiny": TRANSLATION | {"tokens": 400, "accumulation": 2, "beam": 2, "buckets": (24,)},
+    "alphazero-tic-tac-toe": {"widths": (8,), "games": 4, "moves": 3, "replay": 48, "updates": 2, "batch_size": 8}
+    | {"simulations": 4, "contests": 4, "judged_simulations": 4},
+    "alphazero-connect-four": BOARD | {"judged_simulations": 3, "rule": "puct"},
+    "alphazero-go-9x9": BOARD | {"board": "go_3x3", "judged_simulations": 0},
     "a2c": {"widths": (8,), "environments": 4, "evaluation_episodes": 2},
     "q-learning": {"rollout_length": 10, "environments": 2, "evaluation_episodes": 2},
     "reinforce": {"environment": "Pendulum-v1", "widths": (8,), "environments": 2, "rollout_length": 200}

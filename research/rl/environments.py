@@ -9,7 +9,6 @@ Dimensions: B environments side by side, A action components; O stands for the s
 """
 
 import difflib
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -201,20 +200,3 @@ def check(environment: Environment) -> None:
                 f"environment {environment.name!r}: {what} is {found.dtype}{list(found.shape)}; it must be "
                 f"{jnp.dtype(kind).name}{list(shape)}: convert it in the environment"
             )
-
-
-def lenient(function: Callable) -> Callable:
-    """Libraries mix types and ranks; code that calls them runs under JAX's own rules, whatever the caller has set."""
-
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            return function(*arguments)
-
-    return call
-
-
-def settle(state: Any, kinds: Any) -> Any:
-    """A state with the array types of `kinds`: Python numbers and weak types, which libraries leave in their states, would
-    change from step to step and recompile."""
-    return jax.tree.map(lambda x, kind: jnp.asarray(x, kind.dtype), state, kinds)

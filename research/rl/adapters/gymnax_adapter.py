@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from research.rl.environments import Box, Discrete, Environment, Outcome, lenient, settle
+from research.numerics.foreign import lenient, settle
+from research.rl.environments import Box, Discrete, Environment, Outcome
 from research.rl.pictures import drawing
 
 

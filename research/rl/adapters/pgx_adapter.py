@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from research.rl.environments import Discrete, Environment, Outcome, lenient, settle
+from research.numerics.foreign import lenient, settle
+from research.rl.environments import Discrete, Environment, Outcome
 
 # Module and class of a game, and what its rules leave open.
 EXACT = {"use_minimal_action_set": False, "sticky_action_prob": 0.1}

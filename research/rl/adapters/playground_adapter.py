@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from research.rl.environments import Box, Environment, Outcome, lenient, settle
+from research.numerics.foreign import lenient, settle
+from research.rl.environments import Box, Environment, Outcome
 
 PREFIX = "playground:"
 

@@ -1,0 +1,334 @@
+"""AlphaZero (Silver et al. 2018), and Gumbel AlphaZero (Danihelka et al. 2022): one net learns from its own searches.
+
+A tick lets B games go on by T moves, each move found by a search with the net as it is, and begins a game anew where one
+ends. Every position is kept, with what the search advised there, and from the end of its game on with how that ended for
+whoever was to move. Then U updates each take M positions by chance, one symmetry of the board for each, and descend
+
+    mean(cross-entropy of the advised policy + value_weight * (value - outcome)^2) + decay of the matrices
+
+Only positions whose games have ended are learned from; of others the batch makes nothing.
+
+Dimensions: B games, T moves a tick, S slots (moves in time) of B positions in memory, M positions in an update, A moves of the
+board, H rows, W columns, C planes.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+
+from research.engine.experiment import Experiment, Ratio, Tick
+from research.engine.fields import Count, Fraction, Natural, NonNegative, Positive
+from research.engine.placement import spread
+from research.games import boards
+from research.games.boards import Board, Position, played
+from research.games.contest import Judged, Opponent, score
+from research.games.search import Advice, Rule, opinion, search
+from research.models.board import BoardNet, Kind
+from research.numerics import replay
+from research.numerics.optimizers import adam, descend_decaying
+from research.numerics.schedules import cosine
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Static: a change compiles again."""
+
+    board: str = "tic_tac_toe"
+    """Name of a board."""
+    net: Kind = "dense"
+    """Dense layers, or residual blocks of convolutions."""
+    widths: tuple[int, ...] = (128, 128)
+    """Units of each layer, or features of each block, which are all the same."""
+    rule: Rule = "gumbel"
+    """How a search chooses: Gumbel AlphaZero's way, or AlphaZero's."""
+    simulations: Count = 16
+    """Of a search, in self-play."""
+    games: Count = 64
+    """Games side by side."""
+    moves: Count = 8
+    """Moves of each game in a tick."""
+    replay: Count = 16_384
+    """Positions that are remembered, all games together; a multiple of games times moves."""
+    updates: Count = 8
+    """Of the net in a tick."""
+    batch_size: Count = 256
+    """Positions in an update."""
+    symmetries: bool = True
+    """Show each position turned or mirrored by chance, as the board's rules allow."""
+    sampled_moves: Natural = 8
+    """With rule=puct, a game's first moves that are drawn by the shares of visits; later ones are the most visited."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the net's hidden layers; parameters, logits and values are float32."""
+    opponent: Opponent = "random"
+    """Whom the net is judged against: legal moves by chance, or, on tic_tac_toe, best moves by chance."""
+    contests: Count = 1000
+    """Games of an evaluation, half of them as either player."""
+    judged_simulations: Natural = 16
+    """Of a search in an evaluation; 0: the net's own best move."""
+
+
+class Hyper(NamedTuple):
+    """Traced: a change never compiles."""
+
+    learning_rate: Positive = 2e-3
+    """Of Adam, at its highest; it falls by half a cosine."""
+    warmup: Fraction = 0.02
+    """Share of the run in which the learning rate rises."""
+    weight_decay: NonNegative = 1e-4
+    """Of matrices, a step's share of them being this times the learning rate."""
+    value_weight: NonNegative = 1.0
+    """Of the value's loss."""
+    noise: NonNegative = 1.0
+    """In self-play: the scale of Gumbel noise; or, with rule=puct, the share of Dirichlet noise in the prior, usually 0.25."""
+    dirichlet: Positive = 0.3
+    """With rule=puct, that noise's concentration."""
+    resign: Fraction = 1.0
+    """A player resigns whose searched value is below minus this; 1: nobody does."""
+
+
+class Memory(NamedTuple):
+    """What is remembered of S*B positions.
+
+    observation [S*B,H,W,C]; weights f32[S*B,A]; known bool[S*B], whether the game has ended; outcome f32[S*B] of whoever was
+    to move, and until it is known 1 where that is player 0, else -1
+    """
+
+    observation: Array
+    weights: Array
+    known: Array
+    outcome: Array
+
+
+class Games(NamedTuple):
+    """B games under way.
+
+    age f32[B] in moves; resolute bool[B], where nobody may resign; doomed f32[B], who there would have been first to: 1 for
+    player 0, -1 for player 1, 0 for nobody
+    """
+
+    positions: Position
+    age: Array
+    resolute: Array
+    doomed: Array
+
+
+class State(NamedTuple):
+    """params f32 and Adam's moments; games under way; memory"""
+
+    params: Any
+    optimizer: optax.OptState
+    games: Games
+    memory: Memory
+
+
+RESOLUTE = 0.1  # share of the games that are played to their end, which shows what resigning costs
+
+
+def make(setup: Setup) -> Experiment:
+    """AlphaZero on a board as an experiment."""
+    board = boards.make(setup.board)
+    check(setup)
+    net = BoardNet(setup.net, setup.widths, board.actions, dtype=jnp.dtype(setup.compute_dtype))
+    return Experiment(
+        init=partial(init, setup, board, net),
+        step=partial(step, setup, board, net),
+        evaluate=Judged(
+            board, partial(advise, setup, board, net), setup.judged_simulations, setup.opponent, setup.contests
+        ),
+        score=score,
+    )
+
+
+def check(setup: Setup) -> None:
+    """Raises ValueError for fields that do not fit each other."""
+    if not setup.widths or min(setup.widths) < 1:
+        raise ValueError(f"widths={setup.widths} must be at least one layer of at least 1; as in (128, 128)")
+    if setup.net == "residual" and len(set(setup.widths)) > 1:
+        raise ValueError(f"widths={setup.widths} must all be the same with net=residual; as in {setup.widths[:1] * 3}")
+    block = setup.games * setup.moves
+    if setup.replay % block:
+        raise ValueError(
+            f"replay={setup.replay} must be a multiple of games={setup.games} times moves={setup.moves}; nearest: "
+            f"{max(1, round(setup.replay / block)) * block}"
+        )
+    if setup.opponent == "perfect" and setup.board != "tic_tac_toe":
+        raise ValueError(f"opponent='perfect' knows tic_tac_toe alone, not board={setup.board!r}; use opponent=random")
+    if setup.contests % 2:
+        raise ValueError(f"contests={setup.contests} must be even, half as either player; try {setup.contests + 1}")
+
+
+def init(setup: Setup, board: Board, net: BoardNet, key: Array, hyper: Hyper, data: Any) -> State:
+    observation = board.start().observation
+    params = net.init(key, observation[None])
+    like = Memory(
+        jax.ShapeDtypeStruct((1, setup.games, *board.shape), observation.dtype),
+        jax.ShapeDtypeStruct((1, setup.games, board.actions), jnp.float32),
+        jax.ShapeDtypeStruct((1, setup.games), jnp.bool_),
+        jax.ShapeDtypeStruct((1, setup.games), jnp.float32),
+    )
+    memory = replay.empty(like, setup.replay // setup.games)
+    return State(params, adam().init(params), begun(setup, board, jnp.zeros(setup.games, bool)), memory)
+
+
+def begun(setup: Setup, board: Board, resolute: Array) -> Games:
+    return Games(boards.starts(board, setup.games), jnp.zeros(setup.games), resolute, jnp.zeros(setup.games))
+
+
+def step(
+    setup: Setup, board: Board, net: BoardNet, state: State, hyper: Hyper, data: Any, tick: Tick
+) -> tuple[State, dict[str, Array | Ratio]]:
+    play_key, learn_key = jax.random.split(tick.key)
+    state, games = play(setup, board, net, state, hyper, tick.index, play_key)
+    state, losses = learn(setup, board, net, state, hyper, tick, learn_key)
+    return state, games | losses
+
+
+class Moved(NamedTuple):
+    """A move in each of B games.
+
+    memory what is remembered of it; ended bool[B], whether it ended the game, and outcome f32[B], how for player 0; resigned
+    bool[B], whether that was how; age and doomed f32[B] of the game, doomed 0 where whoever it was could resign
+    """
+
+    memory: Memory
+    ended: Array
+    outcome: Array
+    resigned: Array
+    age: Array
+    doomed: Array
+
+
+def play(
+    setup: Setup, board: Board, net: BoardNet, state: State, hyper: Hyper, index: Array, key: Array
+) -> tuple[State, dict[str, Ratio]]:
+    """T moves of self-play in each game, into the memory."""
+    judge = partial(net.apply, state.params)
+
+    def move(games: Games, key: Array) -> tuple[Games, Moved]:
+        search_key, draw_key, fresh_key = jax.random.split(key, 3)
+        positions = spread(games.positions)
+        advice = search(
+            board, judge, setup.rule, setup.simulations, search_key, positions, hyper.noise, hyper.dirichlet
+        )
+        after = played(board, positions, acted(setup, advice, games.age, draw_key))
+        sign = jnp.where(positions.current_player == 0, 1.0, -1.0)
+        hopeless = (advice.value < -hyper.resign) & ~after.terminated
+        resigned = hopeless & ~games.resolute
+        doomed = jnp.where((games.doomed == 0) & hopeless, sign, games.doomed)
+        ended = after.terminated | resigned
+        outcome = jnp.where(resigned, -sign, after.rewards[:, 0])
+        known = jnp.zeros(setup.games, bool)
+        kept = Memory(positions.observation, advice.weights, known, sign)
+        going_on = Games(after, games.age + 1.0, games.resolute, doomed)
+        fresh = begun(setup, board, jax.random.bernoulli(fresh_key, RESOLUTE, (setup.games,)))
+        moved = Moved(kept, ended, outcome, resigned, going_on.age, jnp.where(games.resolute, doomed, 0.0))
+        return boards.chosen(ended, fresh, going_on), moved
+
+    games, moved = lax.scan(move, state.games, jax.random.split(key, setup.moves))
+    memory = remember(setup, state.memory, moved, index)
+    over = lambda which: (which & moved.ended).sum(dtype=jnp.float32)
+    count, doomed = over(moved.ended), moved.doomed != 0
+    told = {
+        "game_length": Ratio(jnp.where(moved.ended, moved.age, 0.0).sum(), count),
+        "first_player_wins": Ratio(over(moved.outcome > 0), count),
+        "draws": Ratio(over(moved.outcome == 0), count),
+        "resigned": Ratio(over(moved.resigned), count),
+        # Of the games that were played on where somebody would have resigned, those that he did not lose.
+        "resigned_wrongly": Ratio(over(doomed & (moved.outcome * moved.doomed >= 0)), over(doomed)),
+    }
+    return state._replace(games=games, memory=memory), told
+
+
+def acted(setup: Setup, advice: Advice, ages: Array, key: Array) -> Array:
+    """The moves that are made, i32[B]: Gumbel's are drawn already."""
+    if setup.rule == "gumbel":
+        return advice.action
+    drawn = jax.random.categorical(key, jnp.log(advice.weights))
+    return jnp.where(ages < setup.sampled_moves, drawn, advice.action).astype(jnp.int32)
+
+
+def remember(setup: Setup, memory: Memory, moved: Moved, index: Array) -> Memory:
+    """The memory after a tick's moves [T,B,...]: what ended tells all positions of its game how."""
+
+    # From the last move back: how the game goes on from here ends, if it does within this tick.
+    def back(following: tuple[Array, Array], now: Moved) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        known, outcome = following
+        outcome = jnp.where(now.ended, now.outcome, outcome)
+        known = known | now.ended
+        return (known, outcome), (known, outcome)
+
+    nothing = jnp.zeros(setup.games, bool), jnp.zeros(setup.games)
+    (ended, outcome), (known, outcomes) = lax.scan(back, nothing, moved, reverse=True)
+    sign = moved.memory.outcome
+    new = moved.memory._replace(known=known, outcome=jnp.where(known, sign * outcomes, sign))
+    # Whatever of a game is not known yet belongs to the game under way: the first one to end, if one did.
+    by_game = lambda x: x.reshape(-1, setup.games)  # [S, B]
+    told = ~by_game(memory.known) & ended[None]
+    earlier = jnp.where(told, by_game(memory.outcome) * outcome[None], by_game(memory.outcome))
+    memory = memory._replace(known=(by_game(memory.known) | told).reshape(-1), outcome=earlier.reshape(-1))
+    return replay.write(memory, new, index)
+
+
+def learn(
+    setup: Setup, board: Board, net: BoardNet, state: State, hyper: Hyper, tick: Tick, key: Array
+) -> tuple[State, dict[str, Ratio]]:
+    """U updates, each on M positions of the memory."""
+    slots = setup.replay // setup.games
+    rate = hyper.learning_rate * cosine(tick.index, tick.total, hyper.warmup)
+    oldest, count = replay.complete(tick.index, setup.moves, slots, 1)
+
+    def update(carry: tuple[Any, optax.OptState], key: Array) -> tuple[tuple[Any, optax.OptState], dict[str, Ratio]]:
+        params, moments = carry
+        draw_key, turn_key = jax.random.split(key)
+        places = replay.draw(draw_key, oldest, count, slots, setup.games, setup.batch_size)
+        batch = spread(replay.at(state.memory, places))
+        if setup.symmetries:
+            batch = turned(board, batch, turn_key)
+        gradient, told = jax.grad(partial(objective, net, hyper), has_aux=True)(params, batch)
+        params, moments = descend_decaying(adam(), params, moments, gradient, rate, hyper.weight_decay)
+        return (params, moments), told
+
+    (params, moments), told = lax.scan(update, (state.params, state.optimizer), jax.random.split(key, setup.updates))
+    told = jax.tree.map(lambda x: x.sum(), told)
+    return state._replace(params=params, optimizer=moments), told
+
+
+def turned(board: Board, batch: Memory, key: Array) -> Memory:
+    """Each of M positions by a symmetry of the board of its own."""
+    count = batch.known.shape[0]
+    which = jax.random.randint(key, (count,), 0, len(board.cells))
+    cells, moves = jnp.asarray(board.cells)[which], jnp.asarray(board.moves)[which]  # [M, H*W], [M, A]
+    flat = batch.observation.reshape(count, -1, board.shape[2])
+    seen = jnp.take_along_axis(flat, cells[:, :, None], 1).reshape(batch.observation.shape)
+    return batch._replace(observation=seen, weights=jnp.take_along_axis(batch.weights, moves, 1))
+
+
+def objective(net: Any, hyper: Hyper, params: Any, batch: Memory) -> tuple[Array, dict[str, Ratio]]:
+    """What an update descends, f32[], and its parts."""
+    logits, values = net.apply(params, batch.observation)
+    known = batch.known.astype(jnp.float32)
+    count = known.sum()
+    cross = (-(batch.weights * jax.nn.log_softmax(logits)).sum(1) * known).sum()
+    squared = ((values - batch.outcome) ** 2 * known).sum()
+    entropy = (-jax.scipy.special.xlogy(batch.weights, batch.weights).sum(1) * known).sum()
+    loss = (cross + hyper.value_weight * squared) / jnp.maximum(count, 1.0)
+    return loss, {
+        "policy_loss": Ratio(cross, count),
+        "value_loss": Ratio(squared, count),
+        "advised_entropy": Ratio(entropy, count),
+    }
+
+
+def advise(
+    setup: Setup, board: Board, net: BoardNet, state: State, simulations: int, key: Array, positions: Position
+) -> Advice:
+    """What a state has learned to do at B positions, without noise; its net's own opinion where simulations is 0."""
+    judge = partial(net.apply, state.params)
+    if simulations:
+        return search(board, judge, setup.rule, simulations, key, positions)
+    return opinion(judge, positions)

@@ -1,0 +1,82 @@
+"""Policy and value networks over boards: a dense one, and residual convolutions.
+
+No layer keeps statistics of batches: a position is valued alike alone, in a search and in training. A residual block
+begins as the identity, by a gain of 0 on its last product (De and Smith 2020), which is what it needs in place of batch norm.
+
+Dimensions: `...` any batch, H rows, W columns, C planes, A moves, F features.
+"""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from research.models.conv import Conv
+
+Kind = Literal["dense", "residual"]
+
+
+class BoardNet(nn.Module):
+    """A body and the asked heads: observations [...,H,W,C] -> logits f32[...,A] of moves, values f32[...] from -1 to 1 of
+    whoever is to move.
+
+    kind     dense: a layer of each of `widths`. residual: a 3x3 convolution of widths[0] features, and a block of two
+             for each width, which are all the same
+    actions  A, or 0: no policy, and the logits have no entry
+    valued   False: no value, which is 0 then
+    """
+
+    kind: Kind
+    widths: tuple[int, ...]
+    actions: int
+    valued: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, observation: Array) -> tuple[Array, Array]:
+        batch, board = observation.shape[:-3], observation.shape[-3:]
+        x = observation.reshape(-1, *board).astype(self.dtype)
+        x = self.dense(x) if self.kind == "dense" else self.residual(x)
+        logits = self.policy(x) if self.actions else jnp.zeros((x.shape[0], 0))
+        value = self.value(x) if self.valued else jnp.zeros(x.shape[0])
+        return logits.reshape(*batch, self.actions), value.reshape(batch)
+
+    def dense(self, x: Array) -> Array:
+        x = x.reshape(x.shape[0], -1)
+        for width in self.widths:
+            x = nn.relu(nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.he_normal())(x))
+        return x
+
+    def residual(self, x: Array) -> Array:
+        he = nn.initializers.he_normal()
+        x = Conv(self.widths[0], dtype=self.dtype, kernel_init=he)(x)
+        for number, width in enumerate(self.widths):
+            inner = nn.relu(Conv(width, dtype=self.dtype, kernel_init=he)(nn.relu(x)))
+            inner = inner + pooled(inner, self.dtype)
+            gain = self.param(f"gain_{number}", nn.initializers.zeros_init(), ())
+            x = x + gain.astype(self.dtype) * Conv(width, dtype=self.dtype, kernel_init=he)(inner)
+        return nn.relu(x)
+
+    def policy(self, x: Array) -> Array:
+        """Close to uniform at first."""
+        if x.ndim == 4:
+            x = nn.relu(Conv(HEAD, (1, 1), dtype=self.dtype)(x)).reshape(x.shape[0], -1)
+        return nn.Dense(self.actions, kernel_init=nn.initializers.normal(0.01))(x.astype(jnp.float32))
+
+    def value(self, x: Array) -> Array:
+        if x.ndim == 4:
+            x = nn.relu(Conv(HEAD, (1, 1), dtype=self.dtype)(x)).reshape(x.shape[0], -1)
+            x = nn.relu(nn.Dense(HIDDEN, dtype=self.dtype)(x))
+        return jnp.tanh(nn.Dense(1, kernel_init=nn.initializers.normal(0.01))(x.astype(jnp.float32)))[:, 0]
+
+
+HEAD = 4  # features of the 1x1 convolution that each head begins with
+HIDDEN = 64  # units of the value head's hidden layer
+
+
+def pooled(x: Array, dtype: Any) -> Array:
+    """What the whole board says to each of its cells, by features' means and maxima (Wu 2019, section 3.3), as part of the
+    module that calls it: [B,H,W,F] -> [B,1,1,F]"""
+    whole = jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], -1)
+    return nn.Dense(x.shape[-1], dtype=dtype, kernel_init=nn.initializers.zeros_init())(whole)[:, None, None]

@@ -1,0 +1,107 @@
+"""Board games: AlphaZero and Gumbel AlphaZero from nothing."""
+
+from pathlib import Path
+
+import numpy as np
+
+from research.engine.experiment import Inputs
+from research.engine.plan import Budget, Recipe
+from research.games import alphazero, boards
+from research.games.contest import Solved
+from research.games.solved import best_moves
+
+
+def load(setup: alphazero.Setup) -> Inputs:
+    """What is known of the board for certain."""
+    board = boards.make(setup.board)
+    table = best_moves() if setup.board == "tic_tac_toe" else np.zeros((0, 9), bool)
+    moves, best, note = np.zeros((0, 1), np.int32), np.zeros((0, board.actions), bool), ""
+    if setup.board == "connect_four":
+        with np.load(POSITIONS / "connect_four.npz") as file:
+            moves, best = file["moves"].astype(np.int32), file["best"]
+        note = (
+            f"{len(best)} solved positions of connect four, which have {best.sum(1).mean():.2f} best moves on average"
+        )
+    return Inputs(Solved(table, moves, best), note=note)
+
+
+# Written, and solved exactly, by tests/connect_four.py.
+POSITIONS = Path(__file__).with_name("positions")
+
+
+def moves_per_tick(setup: alphazero.Setup) -> int:
+    return setup.games * setup.moves
+
+
+WATCH = ("losses", "wins_first", "wins_second", "policy_loss", "value_loss", "game_length")
+
+ALPHAZERO_TIC_TAC_TOE = Recipe(
+    name="alphazero-tic-tac-toe",
+    make=alphazero.make,
+    setup=alphazero.Setup(opponent="perfect", contests=2000),
+    hyper=alphazero.Hyper(noise=3.0),
+    load=load,
+    budget=Budget(steps=512 * 400, chunk=20, record_every=20, evaluate_every=200),
+    steps_per_tick=moves_per_tick,
+    unit="moves",
+    watch=WATCH,
+    light=True,
+    about="""Gumbel AlphaZero on tic-tac-toe. No result is claimed yet.
+
+    python scripts/train.py alphazero-tic-tac-toe --seeds 5""",
+)
+
+ALPHAZERO_CONNECT_FOUR = Recipe(
+    name="alphazero-connect-four",
+    make=alphazero.make,
+    setup=alphazero.Setup(
+        board="connect_four",
+        net="residual",
+        widths=(32, 32, 32),
+        simulations=32,
+        games=128,
+        moves=16,
+        replay=128 * 16 * 50,
+        updates=16,
+        batch_size=512,
+        contests=200,
+        judged_simulations=32,
+    ),
+    hyper=alphazero.Hyper(),
+    load=load,
+    budget=Budget(steps=128 * 16 * 600, chunk=2, record_every=2, evaluate_every=60),
+    steps_per_tick=moves_per_tick,
+    unit="moves",
+    watch=("policy_agrees", "search_agrees", *WATCH),
+    about="""Gumbel AlphaZero on connect four. No result is claimed yet.
+
+    python scripts/train.py alphazero-connect-four""",
+)
+
+ALPHAZERO_GO_9X9 = Recipe(
+    name="alphazero-go-9x9",
+    make=alphazero.make,
+    setup=alphazero.Setup(
+        board="go_9x9",
+        net="residual",
+        widths=(128,) * 6,
+        simulations=32,
+        games=1024,
+        moves=32,
+        replay=1024 * 32 * 8,
+        updates=8,
+        batch_size=4096,
+        contests=256,
+        judged_simulations=32,
+    ),
+    hyper=alphazero.Hyper(learning_rate=1e-3),
+    load=load,
+    budget=Budget(steps=1024 * 32 * 1500, chunk=1, record_every=1, evaluate_every=50),
+    steps_per_tick=moves_per_tick,
+    unit="moves",
+    watch=WATCH,
+    about="""Gumbel AlphaZero on 9x9 Go with the sizes of pgx's example (6 blocks of 128 features, 32 simulations, 1024 games,
+    batches of 4096), for an accelerator. No result is claimed yet.
+
+    python scripts/train.py alphazero-go-9x9""",
+)
