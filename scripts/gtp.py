@@ -6,7 +6,7 @@ Any program that speaks it can be the other side: GoGui, Sabaki, GNU Go, or scri
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from importlib.metadata import version
 
 import jax
 import jax.numpy as jnp
@@ -14,44 +14,42 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-import research
 from research.command import Learned, OfRun, command, learned
-from research.engine.fields import Interval, Natural, check
+from research.engine.fields import Fraction, Natural, check
 from research.engine.plan import Plan
 from research.games import boards, go
-from research.games.contest import Judged
+from research.games.contest import Judged, judged_of
 from research.games.gtp import RESIGN, Choose, Engine
 
-LONGEST = 1000  # moves of a game, of which pgx's own rules allow fewer
-KOMI = 7.5  # by which the nets have learned
+LONGEST = 1000  # moves of a game, more than in training; behind them every position seems over to the search
 
 
 @dataclass(frozen=True)
 class Arguments(OfRun):
     simulations: Natural | None = None
     """Of a search before each move; 0: the net's own choice; by default as in the run's evaluation."""
-    resign: Annotated[float, Interval(0, 1)] = 1.0
+    resign: Fraction = 1.0
     """Resign where the value, from -1 to 1, is below minus this; 1: never."""
 
 
 def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="gtp.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
-    run = learned(chosen, Console(stderr=True, highlight=False), judged_of)
-    board = judged_of(run.plan).board
-    engine = Engine(
-        run.plan.recipe.name, research.__name__, board.shape[0], KOMI, chooser(run, chosen.simulations, chosen.resign)
-    )
+    run = learned(chosen, Console(stderr=True, highlight=False), plays_go)
+    size = plays_go(run.plan).board.shape[0]
+    choose = chooser(run, chosen.simulations, chosen.resign)
+    engine = Engine(run.plan.recipe.name, version("research"), size, boards.KOMI, choose)
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     while engine.open and (line := sys.stdin.readline()):
         sys.stdout.write(engine.answer(line))
         sys.stdout.flush()
     return 0
 
 
-def judged_of(plan: Plan) -> Judged:
+def plays_go(plan: Plan) -> Judged:
     """The evaluation of a plan's experiment. Raises ValueError where it plays no Go."""
-    judged = plan.recipe.make(plan.setup).evaluate
-    if not isinstance(judged, Judged) or not judged.board.name.startswith("go_"):
+    judged = judged_of(plan)
+    if not judged.board.name.startswith("go_"):
         raise ValueError(
             f"recipe {plan.recipe.name!r} plays no Go; give the folder of a run that does, such as alphazero-go-9x9's"
         )
@@ -61,11 +59,11 @@ def judged_of(plan: Plan) -> Judged:
 def chooser(run: Learned, simulations: int | None, resign: float) -> Choose:
     """What the run's net, and a search with it, would do."""
     judged = judged_of(run.plan)
-    simulations = judged.simulations if simulations is None else simulations
+    count = judged.simulations if simulations is None else simulations
     board = boards.make(judged.board.name, LONGEST)
 
     play = jax.jit(board.play)
-    advise = jax.jit(lambda state, key, position: judged.advise(state, simulations, key, position))
+    advise = jax.jit(lambda state, key, position: judged.advise(board, state, count, key, position))
 
     def choose(colour: int, moves: Sequence[tuple[int, int]]) -> Sequence[int]:
         position = board.start()
@@ -73,7 +71,7 @@ def chooser(run: Learned, simulations: int | None, resign: float) -> Choose:
             position = play(position, jnp.int32(move))
         one = jax.tree.map(lambda x: x[None], position)
         advice = advise(run.state, jax.random.key(len(moves)), one)
-        wanted = [int(advice.action[0]), *np.argsort(-np.asarray(advice.weights[0]))]
+        wanted = [int(advice.action[0]), *np.argsort(-np.asarray(advice.policy[0]))]
         return [RESIGN] if float(advice.value[0]) < -resign else [int(x) for x in wanted]
 
     return choose

@@ -37,7 +37,7 @@ def value(
         possible = forced
     possible &= ~(danger >> 1)  # never below a cell that wins for the other
     if not possible:
-        return 0 if mask | forced == BOARD or mask == BOARD else -1
+        return 0 if mask == BOARD else -1
     if (BOARD ^ mask).bit_count() <= 2:
         return 0
     least, most = known.get((own, mask), (-1, 1))

@@ -9,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from recipes import plan_of, tiny
+from rich.console import Console
 
+from research.command import learned
 from research.engine.run import run
-from research.games import boards, go
+from research.games import boards, go, sgf
 from research.games.gtp import RESIGN, Engine
+from scripts import gtp as gtp_script
 
 GTP = Path(__file__).parents[1] / "scripts" / "gtp.py"
 
@@ -109,7 +112,8 @@ def test_every_command_of_a_regression_session():
     assert talk(e, "final_score") == ["= B+24.5\n\n"]
     assert "5 . X . . . 5" in e.answer("showboard") and "3 . X X . . 3" in e.answer("showboard")
     assert talk(e, "time_settings 300 30 5", "time_left b 10 0") == ["=\n\n"] * 2
-    assert talk(e, "final_status_list dead", "final_status_list alive")[0] == "=\n\n"
+    alive = e.answer("final_status_list alive").removeprefix("= ").split()
+    assert e.answer("final_status_list dead") == "=\n\n" and {*alive} == {"C3", "B5", "B4", "B3", "A2"}
     assert talk(e, "known_command undo", "known_command sing") == ["= true\n\n", "= false\n\n"]
     listed = e.answer("list_commands").removeprefix("= ").split()
     required = "protocol_version name version known_command list_commands quit boardsize clear_board komi play genmove"
@@ -127,6 +131,8 @@ def test_what_cannot_be_done_is_answered_as_the_protocol_says():
         "boardsize": "? syntax error",
         "boardsize five": "? syntax error",
         "komi much": "? syntax error",
+        "komi nan": "? syntax error",
+        "play b resign": "? illegal move",
         "play b": "? syntax error",
         "play green C3": "? syntax error",
         "play b Z9": "? illegal move",
@@ -192,3 +198,74 @@ def test_a_run_speaks_the_protocol(tmp_path):
         assert go.point(genmove.removeprefix("= "), 3) <= 9
     wrong = subprocess.run([sys.executable, GTP, tmp_path / "none"], capture_output=True, text=True)
     assert wrong.returncode == 2 and "none" in wrong.stderr
+
+
+# Records
+
+
+def test_a_record_is_read_as_it_was_written():
+    game = sgf.Record(9, 7.5, (40, 0, 80, 81, 81), "B+2.5", r"a ]\ b", "GNU Go")
+    text = sgf.written(game)
+    assert ";B[ee];W[aa];B[ii];W[];B[]" in text and "RE[B+2.5]" in text
+    assert sgf.read(text) == [game] and sgf.read(text + "\n" + text) == [game, game]
+
+
+def test_of_variations_the_first_is_read_and_passes_are_understood():
+    text = "(;GM[1]SZ[5]C[a ) ; ( comment \\] here](;B[aa](;W[bb];B[tt])(;W[cc]))(;B[ee]))(;SZ[5];B[];W[ab])"
+    assert [x.moves for x in sgf.read(text)] == [(0, 6, 25), (25, 5)]
+    assert sgf.read("") == [] == sgf.read("no games")
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("(;SZ[9];B[ee];W[zz])", r"game 1: \[zz\] is no point of 9x9"),
+        ("(;SZ[9])(;SZ[9];W[ee])", "game 2: move 1 is W's"),
+        ("(;SZ[9]AB[ee];W[aa])", "game 1: AB sets stones"),
+        ("(;GM[2])", r"game 1: GM\[2\] is not Go"),
+        ("(;SZ[40])", r"game 1: SZ\[40\] must be 2 to 19"),
+        ("(;KM[much])", r"game 1: KM\[much\] is no number"),
+        ("(;SZ[9];B[ee]", "ends within a game"),
+        ("(;SZ[9]))", "closes nothing"),
+        ("(;SZ[9] 12)", "'12..' is not SGF at character 8|'12.' is not SGF"),
+        ("(SZ[9])", "stands in no node"),
+    ],
+)
+def test_what_is_no_record_is_refused(text, told):
+    with pytest.raises(ValueError, match=told):
+        sgf.read(text)
+
+
+# What a net is asked
+
+B, W, PASS = go.BLACK, go.WHITE, 25
+
+
+@pytest.mark.parametrize(
+    "colour, moves, told",
+    [
+        (B, [], []),
+        (W, [(B, 3)], [3]),
+        (B, [(B, 3)], [3, PASS]),
+        (W, [], [PASS]),
+        (W, [(B, PASS), (W, PASS), (B, 1)], [1]),
+        (B, [(W, PASS), (W, 2)], [PASS, 2]),
+    ],
+)
+def test_any_order_of_moves_becomes_a_game_in_which_players_take_turns(colour, moves, told):
+    assert gtp_script.in_turn(colour, moves, PASS) == told
+
+
+def test_a_game_may_be_longer_than_those_of_training(tmp_path):
+    """On 3x3 pgx ends a game after 18 moves; here the search still sees what comes after twenty."""
+    run_folder = run(plan_of(tiny("alphazero-go-9x9"), seeds=1), tmp_path)
+    chosen = gtp_script.Arguments(run_folder)
+    choose = gtp_script.chooser(learned(chosen, Console()), 8, 1.0)
+    game, moves, random = go.start(3), [], np.random.default_rng(0)
+    while len(moves) < 20:
+        allowed = [x for x in range(9) if go.legal(game, x)] or [9]
+        moves.append((game.colour, int(random.choice(allowed))))
+        game = go.after(game, moves[-1][1])
+    assert len(gtp_script.in_turn(game.colour, moves, 9)) > 18
+    wanted = choose(game.colour, moves)
+    assert sorted({*wanted}) == [*range(10)] and go.legal(game, wanted[0])

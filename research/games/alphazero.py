@@ -6,7 +6,8 @@ whoever was to move. Then U updates each take M positions by chance, one symmetr
 
     mean(cross-entropy of the advised policy + value_weight * (value - outcome)^2) + decay of the matrices
 
-Only positions whose games have ended are learned from; of others the batch makes nothing.
+Only positions whose games have ended are learned from; others are drawn too, and leave the batch that much smaller, down to
+nothing in the first ticks of a long game.
 
 Dimensions: B games, T moves a tick, S slots (moves in time) of B positions in memory, M positions in an update, A moves of the
 board, H rows, W columns, C planes.
@@ -27,7 +28,7 @@ from research.engine.placement import spread
 from research.games import boards
 from research.games.boards import Board, Position, played
 from research.games.contest import Judged, Opponent, score
-from research.games.search import Advice, Rule, opinion, search
+from research.games.search import Advice, Noise, Rule, opinion, search
 from research.models.board import BoardNet, Kind
 from research.numerics import replay
 from research.numerics.optimizers import adam, descend_decaying
@@ -83,10 +84,12 @@ class Hyper(NamedTuple):
     """Of matrices, a step's share of them being this times the learning rate."""
     value_weight: NonNegative = 1.0
     """Of the value's loss."""
-    noise: NonNegative = 1.0
-    """In self-play: the scale of Gumbel noise; or, with rule=puct, the share of Dirichlet noise in the prior, usually 0.25."""
-    dirichlet: Positive = 0.3
-    """With rule=puct, that noise's concentration."""
+    gumbel_scale: NonNegative = 1.0
+    """Of the noise in self-play with rule=gumbel: more tries more, and 0 nothing but what seems best."""
+    dirichlet_fraction: Fraction = 0.25
+    """With rule=puct, the share of noise in the prior over legal moves in self-play."""
+    dirichlet_alpha: Positive = 0.3
+    """That noise's concentration."""
     resign: Fraction = 1.0
     """A player resigns whose searched value is below minus this; 1: nobody does."""
 
@@ -94,12 +97,12 @@ class Hyper(NamedTuple):
 class Memory(NamedTuple):
     """What is remembered of S*B positions.
 
-    observation [S*B,H,W,C]; weights f32[S*B,A]; known bool[S*B], whether the game has ended; outcome f32[S*B] of whoever was
-    to move, and until it is known 1 where that is player 0, else -1
+    observation [S*B,H,W,C]; policy f32[S*B,A] that was advised; known bool[S*B], whether the game has ended; outcome f32[S*B]
+    of whoever was to move, and until it is known 1 where that is player 0, else -1
     """
 
     observation: Array
-    weights: Array
+    policy: Array
     known: Array
     outcome: Array
 
@@ -137,9 +140,7 @@ def make(setup: Setup) -> Experiment:
     return Experiment(
         init=partial(init, setup, board, net),
         step=partial(step, setup, board, net),
-        evaluate=Judged(
-            board, partial(advise, setup, board, net), setup.judged_simulations, setup.opponent, setup.contests
-        ),
+        evaluate=Judged(board, partial(advise, setup, net), setup.judged_simulations, setup.opponent, setup.contests),
         score=score,
     )
 
@@ -163,6 +164,7 @@ def check(setup: Setup) -> None:
 
 
 def init(setup: Setup, board: Board, net: BoardNet, key: Array, hyper: Hyper, data: Any) -> State:
+    """B games from their start, and an empty memory."""
     observation = board.start().observation
     params = net.init(key, observation[None])
     like = Memory(
@@ -176,12 +178,14 @@ def init(setup: Setup, board: Board, net: BoardNet, key: Array, hyper: Hyper, da
 
 
 def begun(setup: Setup, board: Board, resolute: Array) -> Games:
+    """B games from their start; resolute bool[B]"""
     return Games(boards.starts(board, setup.games), jnp.zeros(setup.games), resolute, jnp.zeros(setup.games))
 
 
 def step(
     setup: Setup, board: Board, net: BoardNet, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
+    """T moves of each game, then U updates."""
     play_key, learn_key = jax.random.split(tick.key)
     state, games = play(setup, board, net, state, hyper, tick.index, play_key)
     state, losses = learn(setup, board, net, state, hyper, tick, learn_key)
@@ -208,13 +212,12 @@ def play(
 ) -> tuple[State, dict[str, Ratio]]:
     """T moves of self-play in each game, into the memory."""
     judge = partial(net.apply, state.params)
+    noise = Noise(hyper.gumbel_scale, hyper.dirichlet_fraction, hyper.dirichlet_alpha)
 
     def move(games: Games, key: Array) -> tuple[Games, Moved]:
         search_key, draw_key, fresh_key = jax.random.split(key, 3)
         positions = spread(games.positions)
-        advice = search(
-            board, judge, setup.rule, setup.simulations, search_key, positions, hyper.noise, hyper.dirichlet
-        )
+        advice = search(board, judge, setup.rule, setup.simulations, search_key, positions, noise)
         after = played(board, positions, acted(setup, advice, games.age, draw_key))
         sign = jnp.where(positions.current_player == 0, 1.0, -1.0)
         hopeless = (advice.value < -hyper.resign) & ~after.terminated
@@ -223,7 +226,7 @@ def play(
         ended = after.terminated | resigned
         outcome = jnp.where(resigned, -sign, after.rewards[:, 0])
         known = jnp.zeros(setup.games, bool)
-        kept = Memory(positions.observation, advice.weights, known, sign)
+        kept = Memory(positions.observation, advice.policy, known, sign)
         going_on = Games(after, games.age + 1.0, games.resolute, doomed)
         fresh = begun(setup, board, jax.random.bernoulli(fresh_key, RESOLUTE, (setup.games,)))
         moved = Moved(kept, ended, outcome, resigned, going_on.age, jnp.where(games.resolute, doomed, 0.0))
@@ -239,7 +242,7 @@ def play(
         "draws": Ratio(over(moved.outcome == 0), count),
         "resigned": Ratio(over(moved.resigned), count),
         # Of the games that were played on where somebody would have resigned, those that he did not lose.
-        "resigned_wrongly": Ratio(over(doomed & (moved.outcome * moved.doomed >= 0)), over(doomed)),
+        "false_positives": Ratio(over(doomed & (moved.outcome * moved.doomed >= 0)), over(doomed)),
     }
     return state._replace(games=games, memory=memory), told
 
@@ -248,7 +251,7 @@ def acted(setup: Setup, advice: Advice, ages: Array, key: Array) -> Array:
     """The moves that are made, i32[B]: Gumbel's are drawn already."""
     if setup.rule == "gumbel":
         return advice.action
-    drawn = jax.random.categorical(key, jnp.log(advice.weights))
+    drawn = jax.random.categorical(key, jnp.log(advice.policy))
     return jnp.where(ages < setup.sampled_moves, drawn, advice.action).astype(jnp.int32)
 
 
@@ -305,7 +308,7 @@ def turned(board: Board, batch: Memory, key: Array) -> Memory:
     cells, moves = jnp.asarray(board.cells)[which], jnp.asarray(board.moves)[which]  # [M, H*W], [M, A]
     flat = batch.observation.reshape(count, -1, board.shape[2])
     seen = jnp.take_along_axis(flat, cells[:, :, None], 1).reshape(batch.observation.shape)
-    return batch._replace(observation=seen, weights=jnp.take_along_axis(batch.weights, moves, 1))
+    return batch._replace(observation=seen, policy=jnp.take_along_axis(batch.policy, moves, 1))
 
 
 def objective(net: Any, hyper: Hyper, params: Any, batch: Memory) -> tuple[Array, dict[str, Ratio]]:
@@ -313,9 +316,9 @@ def objective(net: Any, hyper: Hyper, params: Any, batch: Memory) -> tuple[Array
     logits, values = net.apply(params, batch.observation)
     known = batch.known.astype(jnp.float32)
     count = known.sum()
-    cross = (-(batch.weights * jax.nn.log_softmax(logits)).sum(1) * known).sum()
+    cross = (-(batch.policy * jax.nn.log_softmax(logits)).sum(1) * known).sum()
     squared = ((values - batch.outcome) ** 2 * known).sum()
-    entropy = (-jax.scipy.special.xlogy(batch.weights, batch.weights).sum(1) * known).sum()
+    entropy = (-jax.scipy.special.xlogy(batch.policy, batch.policy).sum(1) * known).sum()
     loss = (cross + hyper.value_weight * squared) / jnp.maximum(count, 1.0)
     return loss, {
         "policy_loss": Ratio(cross, count),
@@ -325,7 +328,7 @@ def objective(net: Any, hyper: Hyper, params: Any, batch: Memory) -> tuple[Array
 
 
 def advise(
-    setup: Setup, board: Board, net: BoardNet, state: State, simulations: int, key: Array, positions: Position
+    setup: Setup, net: BoardNet, board: Board, state: State, simulations: int, key: Array, positions: Position
 ) -> Advice:
     """What a state has learned to do at B positions, without noise; its net's own opinion where simulations is 0."""
     judge = partial(net.apply, state.params)

@@ -28,10 +28,11 @@ from jax import Array, lax
 from research.numerics.foreign import lenient, settle
 
 Position = Any
+KOMI = 7.5  # points that White gets in pgx's Go
 
 
 class Board(NamedTuple):
-    """One game.
+    """One game, in which the players move in turn; a pass is a move.
 
     shape    (H, W, C) of an observation
     actions  A
@@ -69,16 +70,18 @@ GO = re.compile(r"go_(\d+)x(\d+)")
 @functools.cache
 @lenient
 def make(name: str, longest: int | None = None) -> Board:
-    """The board of that name: pgx's own, or 'go_NxN' of any size, which ends after `longest` moves at the latest, usually
-    2 N * N. Raises ValueError for another."""
+    """The board of that name: pgx's own, or 'go_NxN' of any size, where a game ends after `longest` moves at the latest,
+    usually 2 N * N. Raises ValueError for another."""
     rules = {}
     if (go := GO.fullmatch(name)) and go[1] == go[2] and 3 <= int(go[1]) <= 19:
         size = int(go[1])
-        most = longest or 2 * size * size
-        module, game, kind, rules = "go", "Go", "square", {"size": size, "max_terminal_steps": most}
-    elif name in GAMES:
+        most = 2 * size * size if longest is None else longest
+        module, game, kind, rules = "go", "Go", "square", {"size": size, "komi": KOMI, "max_terminal_steps": most}
+    elif name in GAMES and longest is None:
         module, game, kind, most = GAMES[name]
     else:
+        if name in GAMES:
+            raise ValueError(f"longest={longest} is Go's alone; board={name!r} ends by its own rules")
         known = [*GAMES, "go_9x9", "go_19x19"]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}? known" if close else "use one of"
@@ -106,9 +109,10 @@ def make(name: str, longest: int | None = None) -> Board:
 def symmetries(kind: str, height: int, width: int, actions: int) -> tuple[np.ndarray, np.ndarray]:
     """-> cells i32[S,H*W], moves i32[S,A]. A move is a cell, or a column, or comes behind these and stays what it is."""
     grid = np.arange(height * width).reshape(height, width)
+    if kind == "none":
+        return grid.reshape(1, -1).astype(np.int32), np.arange(actions, dtype=np.int32)[None]
     turned = [np.rot90(grid, n) for n in range(4 if height == width else 1)]
     every = {
-        "none": [grid],
         "mirror": [grid, np.fliplr(grid)],
         "half turn": [grid, np.rot90(grid, 2)],
         # Of a square those that leave both diagonals in place.
@@ -116,10 +120,9 @@ def symmetries(kind: str, height: int, width: int, actions: int) -> tuple[np.nda
         "square": [*turned, *(np.fliplr(x) for x in turned)],
     }[kind]
     cells = np.stack([x.reshape(-1) for x in every])
-    on_board = cells[:, :actions] if kind != "mirror" else np.stack([x[0] for x in every])
-    rest = np.arange(on_board.shape[1], actions) if kind != "none" else np.arange(actions)
-    on_board = on_board[:, :0] if kind == "none" else on_board
-    return cells.astype(np.int32), np.concatenate([on_board, np.tile(rest, (len(every), 1))], 1).astype(np.int32)
+    on_board = np.stack([x[0] for x in every]) if kind == "mirror" else cells
+    rest = np.tile(np.arange(on_board.shape[1], actions), (len(every), 1))
+    return cells.astype(np.int32), np.concatenate([on_board, rest], 1).astype(np.int32)
 
 
 def starts(board: Board, count: int) -> Position:

@@ -65,7 +65,7 @@ def look_ahead(own: int, mask: int, depth: int, low: int = -2 * WON, high: int =
 
 
 def best_columns(own: int, mask: int, depth: int) -> list[int]:
-    """The moves that look best `depth` moves ahead, the move itself being the first."""
+    """The moves that look best `depth` moves ahead, at least 1, the move itself being the first."""
     worth = {c: -look_ahead(*after(own, mask, c), depth - 1) for c in free(mask)}
     return [c for c in worth if worth[c] == max(worth.values())]
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from research.engine.plan import Plan
 from research.games import boards
 from research.games.boards import Board, Position, played
 from research.games.search import Advice
@@ -44,8 +45,8 @@ class Outputs(NamedTuple):
 
 
 def contest(board: Board, ours: Player, theirs: Player, key: Array, openings: Position) -> Array:
-    """How B games go that begin from each of B/2 positions, of an even number of moves, twice: f32[B] for us, 1, 0 or -1, who
-    are player 0 in the first half and player 1 in the second."""
+    """How B games go that begin from each of B/2 positions twice: f32[B] for us, 1, 0 or -1, who are player 0 in the first half
+    and player 1 in the second. In these positions player 0 must be to move."""
 
     def unfinished(carry: tuple[Position, Position, Array, Array]) -> Array:
         return ~(carry[0].terminated & carry[1].terminated).all() & (carry[3] < board.longest)
@@ -71,12 +72,12 @@ def going_on(board: Board, positions: Position, actions: Array) -> Position:
 
 
 def by_chance(key: Array, positions: Position) -> Array:
-    """A player who makes any legal move."""
+    """A player who makes any legal move, i32[B]"""
     return jax.random.categorical(key, jnp.where(positions.legal_action_mask, 0.0, -jnp.inf))
 
 
 def perfect(solved: Solved, key: Array, positions: Position) -> Array:
-    """A player of tic-tac-toe who makes any of the best moves."""
+    """A player of tic-tac-toe who makes any of the best moves, i32[B]"""
     return jax.random.categorical(key, jnp.where(jnp.asarray(solved.table)[code(positions.observation)], 0.0, -jnp.inf))
 
 
@@ -102,32 +103,44 @@ def agreement(solved: Solved, actions: Array) -> Array:
     return jnp.take_along_axis(jnp.asarray(solved.best), actions[:, None], 1)[:, 0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """An experiment's evaluation: games from the first position, and the choices at solved positions.
 
-    advise       (state, simulations, key, positions) -> Advice of what a state has learned, without a search where
+    advise       (board, state, simulations, key, positions) -> Advice of what a state has learned, without a search where
                  simulations is 0
     simulations  of a search in the evaluation
     """
 
     board: Board
-    advise: Callable[[Any, int, Array, Position], Advice]
+    advise: Callable[[Board, Any, int, Array, Position], Advice]
     simulations: int
     opponent: Opponent
     games: int
 
     def __call__(self, key: Array, state: Any, hyper: Any, data: Solved) -> Outputs:
         def ours(key: Array, positions: Position) -> Array:
-            return self.advise(state, self.simulations, key, positions).action
+            return self.advise(self.board, state, self.simulations, key, positions).action
 
+        game_key, known_key = jax.random.split(key)
         theirs = by_chance if self.opponent == "random" else partial(perfect, data)
-        outcome = contest(self.board, ours, theirs, key, boards.starts(self.board, self.games // 2))
+        outcome = contest(self.board, ours, theirs, game_key, boards.starts(self.board, self.games // 2))
         if not len(data.moves):
             return Outputs(outcome, jnp.zeros(0, bool), jnp.zeros(0, bool))
         known = reached(self.board, data.moves)
-        guessed = self.advise(state, 0, key, known).action
-        return Outputs(outcome, agreement(data, guessed), agreement(data, ours(key, known)))
+        guessed = self.advise(self.board, state, 0, known_key, known).action
+        return Outputs(outcome, agreement(data, guessed), agreement(data, ours(known_key, known)))
+
+
+def judged_of(plan: Plan) -> Judged:
+    """The evaluation of a plan's experiment. Raises ValueError where it plays no board game."""
+    judged = plan.recipe.make(plan.setup).evaluate
+    if not isinstance(judged, Judged):
+        raise ValueError(
+            f"recipe {plan.recipe.name!r} plays no board game; give the folder of a run that does, such as "
+            "alphazero-tic-tac-toe's"
+        )
+    return judged
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ done, with '?', bears the same number, and ends with an empty line.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -33,11 +34,10 @@ class Engine:
     """A player of one size of board, and the game that it is in."""
 
     def __init__(self, name: str, version: str, size: int, komi: float, choose: Choose):
-        self.name, self.version, self.size, self.komi, self.choose = name, version, size, komi, choose
+        self.told = {"name": name, "version": version}
+        self.size, self.points, self.choose = size, komi, choose
         self.game, self.moves = go.start(size), list[Move]()
         self.open = True
-        commands = [x.removeprefix("do_") for x in dir(self) if x.startswith("do_")]
-        self.commands = {name: getattr(self, f"do_{name}") for name in commands}
 
     def answer(self, line: str) -> str:
         """The whole answer to a line, and nothing to one that says nothing."""
@@ -46,96 +46,96 @@ class Engine:
             return ""
         number = cleaned.pop(0) if cleaned[0].isdecimal() else ""
         try:
-            if not cleaned or cleaned[0] not in self.commands:
+            if not cleaned or cleaned[0] not in COMMANDS:
                 raise Refused("unknown command")
-            sign, text = "=", fitting(self.commands[cleaned[0]], cleaned[1:])() or ""
+            sign, text = "=", fitting(COMMANDS[cleaned[0]], self, cleaned[1:])() or ""
         except Refused as refused:
             sign, text = "?", str(refused)
         return f"{sign}{number} {text}".rstrip() + "\n\n"
 
-    # Each command by its name in the protocol.
+    # Each command by its name in the protocol, and in COMMANDS.
 
-    def do_protocol_version(self) -> str:
+    def protocol_version(self) -> str:
         return "2"
 
-    def do_name(self) -> str:
-        return self.name
+    def name(self) -> str:
+        return self.told["name"]
 
-    def do_version(self) -> str:
-        return self.version
+    def version(self) -> str:
+        return self.told["version"]
 
-    def do_list_commands(self) -> str:
-        return "\n".join(sorted(self.commands))
+    def list_commands(self) -> str:
+        return "\n".join(sorted(COMMANDS))
 
-    def do_known_command(self, name: str) -> str:
-        return str(name in self.commands).lower()
+    def known_command(self, name: str) -> str:
+        return str(name in COMMANDS).lower()
 
-    def do_quit(self) -> None:
+    def quit(self) -> None:
         self.open = False
 
-    def do_boardsize(self, size: str) -> None:
+    def boardsize(self, size: str) -> None:
         if whole(size) != self.size:
             raise Refused("unacceptable size")
-        self.do_clear_board()
+        self.clear_board()
 
-    def do_query_boardsize(self) -> str:
+    def query_boardsize(self) -> str:
         return str(self.size)
 
-    def do_clear_board(self) -> None:
+    def clear_board(self) -> None:
         self.game, self.moves = go.start(self.size), []
 
-    def do_komi(self, komi: str) -> None:
-        self.komi = number(komi)
+    def komi(self, komi: str) -> None:
+        """For the score alone: who chooses the moves has learned with one komi."""
+        self.points = number(komi)
 
-    def do_get_komi(self) -> str:
-        return f"{self.komi:g}"
+    def get_komi(self) -> str:
+        return f"{self.points:g}"
 
-    def do_play(self, colour: str, vertex: str) -> None:
+    def play(self, colour: str, vertex: str) -> None:
         who = colour_of(colour)
-        if vertex.lower() == "resign":
-            return
         try:
             self.make(who, go.point(vertex, self.size))
         except ValueError as illegal:
             raise Refused("illegal move") from illegal
 
-    def do_genmove(self, colour: str) -> str:
+    def genmove(self, colour: str) -> str:
         move = self.chosen(colour_of(colour))
         if move == RESIGN:
             return "resign"
         self.make(colour_of(colour), move)
         return go.name(move, self.size)
 
-    def do_reg_genmove(self, colour: str) -> str:
+    def reg_genmove(self, colour: str) -> str:
         move = self.chosen(colour_of(colour))
         return "resign" if move == RESIGN else go.name(move, self.size)
 
-    def do_undo(self) -> None:
+    def undo(self) -> None:
         if not self.moves:
             raise Refused("cannot undo")
         self.game = self.moves.pop().before
 
-    def do_move_history(self) -> str:
+    def move_history(self) -> str:
         return "\n".join(f"{NAMES[x.colour]} {go.name(x.move, self.size)}" for x in reversed(self.moves))
 
-    def do_final_score(self) -> str:
+    def final_score(self) -> str:
         black, white = go.area(self.game)
-        return score_text(black - white - self.komi)
+        return score_text(black - white - self.points)
 
-    def do_final_status_list(self, status: str) -> str:
+    def final_status_list(self, status: str) -> str:
         if status not in ("alive", "dead", "seki"):
             raise Refused("syntax error")
         stones = [point for point, stone in enumerate(self.game.stones) if stone]
         return "\n".join(go.name(x, self.size) for x in stones) if status == "alive" else ""
 
-    def do_showboard(self) -> str:
-        return "\n" + go.drawn(self.game)
+    def showboard(self) -> str:
+        black, white = self.game.captured
+        return f"\n{go.drawn(self.game)}\nblack has captured {black}, white {white}"
 
-    def do_time_settings(self, main: str, byo: str, stones: str) -> None:
+    def time_settings(self, main: str, byo: str, stones: str) -> None:
         """Accepted: how long a move takes is settled by the number of simulations."""
         whole(main), whole(byo), whole(stones)
 
-    def do_time_left(self, colour: str, seconds: str, stones: str) -> None:
+    def time_left(self, colour: str, seconds: str, stones: str) -> None:
         colour_of(colour), whole(seconds), whole(stones)
 
     # What they share.
@@ -152,16 +152,40 @@ class Engine:
         return next(x for x in wanted if x == RESIGN or go.legal(self.game, x, colour))
 
 
+Command = Callable[..., str | None]  # an engine and a command's arguments -> its answer
+COMMANDS: dict[str, Command] = {
+    "protocol_version": Engine.protocol_version,
+    "name": Engine.name,
+    "version": Engine.version,
+    "list_commands": Engine.list_commands,
+    "known_command": Engine.known_command,
+    "quit": Engine.quit,
+    "boardsize": Engine.boardsize,
+    "query_boardsize": Engine.query_boardsize,
+    "clear_board": Engine.clear_board,
+    "komi": Engine.komi,
+    "get_komi": Engine.get_komi,
+    "play": Engine.play,
+    "genmove": Engine.genmove,
+    "reg_genmove": Engine.reg_genmove,
+    "undo": Engine.undo,
+    "move_history": Engine.move_history,
+    "final_score": Engine.final_score,
+    "final_status_list": Engine.final_status_list,
+    "showboard": Engine.showboard,
+    "time_settings": Engine.time_settings,
+    "time_left": Engine.time_left,
+}
 NAMES = {BLACK: "black", WHITE: "white"}
 
 
-def fitting(command: Callable[..., str | None], arguments: list[str]) -> Callable[[], str | None]:
+def fitting(command: Command, engine: Engine, arguments: list[str]) -> Callable[[], str | None]:
     """The command with its arguments; refused where these are too many or too few."""
     try:
-        inspect.signature(command).bind(*arguments)
+        inspect.signature(command).bind(engine, *arguments)
     except TypeError as error:
         raise Refused("syntax error") from error
-    return partial(command, *arguments)
+    return partial(command, engine, *arguments)
 
 
 def colour_of(text: str) -> int:
@@ -180,9 +204,12 @@ def whole(text: str) -> int:
 
 def number(text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError as error:
         raise Refused("syntax error") from error
+    if not math.isfinite(value):
+        raise Refused("syntax error")
+    return value
 
 
 def score_text(lead: float) -> str:

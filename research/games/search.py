@@ -2,8 +2,8 @@
 
 A search asks a judge for logits and a value at every position that it reaches, `simulations` times. By its rule it is
 
-    puct    AlphaZero's (Silver et al. 2018): moves by prior, value and visits; noise on the root's prior; it advises the
-            shares of visits
+    puct    AlphaZero's (Silver et al. 2018): moves by prior, value and visits, from the root on with noise in its prior; it
+            advises the shares of visits
     gumbel  Danihelka et al. 2022: a tournament among as many moves as there is time to compare, which improves on the prior
             with few simulations; it advises the prior raised by what the search found
 
@@ -26,11 +26,24 @@ Rule = Literal["gumbel", "puct"]
 Judge = Callable[[Array], tuple[Array, Array]]  # observations [B,H,W,C] -> logits f32[B,A], values f32[B] of the mover
 
 
+class Noise(NamedTuple):
+    """What makes searches at the root differ, f32[] each; nothing by default.
+
+    gumbel_scale        with rule gumbel: 1 draws a move from the advised policy, 0 takes the best one
+    dirichlet_fraction  with rule puct: share of noise in the prior over legal moves
+    dirichlet_alpha     that noise's concentration
+    """
+
+    gumbel_scale: Array | float = 0.0
+    dirichlet_fraction: Array | float = 0.0
+    dirichlet_alpha: Array | float = 0.3
+
+
 class Advice(NamedTuple):
-    """action i32[B], by the rule; weights f32[B,A], the policy that the search advises; value f32[B] of whoever is to move"""
+    """action i32[B], by the rule; policy f32[B,A] that is advised; value f32[B] to whoever is to move"""
 
     action: Array
-    weights: Array
+    policy: Array
     value: Array
 
 
@@ -42,45 +55,52 @@ def search(
     simulations: int,
     key: Array,
     positions: Position,
-    noise: Array | float = 0.0,
-    dirichlet: float = 0.3,
+    noise: Noise = Noise(),  # noqa: B008  (it is a constant)
 ) -> Advice:
-    """Advice at B positions.
-
-    noise  at the root: Gumbel's scale, 1 to sample and 0 for the best move; or the share of Dirichlet noise of concentration
-           `dirichlet` in puct's prior
-    """
+    """Advice at B positions. The value is the mean, by the advised policy, of the moves that the search has tried: the mean
+    over all visits counts what a tournament tries and drops."""
+    noise_key, search_key = jax.random.split(key)
+    mask = positions.legal_action_mask
     logits, value = judge(positions.observation)
-    root = mctx.RootFnOutput(prior_logits=legal(logits, positions.legal_action_mask), value=value, embedding=positions)
+    logits = legal(logits, mask)
+    if rule == "puct":
+        logits = legal(jnp.log(stirred(noise_key, logits, mask, noise) + TINY), mask)
+    root = mctx.RootFnOutput(prior_logits=logits, value=value, embedding=positions)
     look = partial(ahead, board, judge)
-    invalid = ~positions.legal_action_mask
     if rule == "gumbel":
         found = mctx.gumbel_muzero_policy(
-            (),
-            key,
-            root,
-            look,
-            simulations,
-            invalid,
-            gumbel_scale=noise,
+            (), search_key, root, look, simulations, ~mask, gumbel_scale=noise.gumbel_scale
         )
     else:
         found = mctx.muzero_policy(
             (),
-            key,
+            search_key,
             root,
             look,
             simulations,
-            invalid,
-            dirichlet_fraction=noise,
-            dirichlet_alpha=dirichlet,
+            ~mask,
+            qtransform=partial(mctx.qtransform_by_min_max, min_value=-1.0, max_value=1.0),
+            dirichlet_fraction=0.0,  # mctx draws it over all moves, of which the illegal ones then take their share away
             temperature=0.0,
         )
-    return Advice(found.action, found.action_weights, found.search_tree.summary().value)
+    tried = found.search_tree.summary()
+    weights = jnp.where(tried.visit_counts > 0, found.action_weights, 0.0)
+    value = (weights * tried.qvalues).sum(1) / jnp.maximum(weights.sum(1), TINY)
+    return Advice(found.action, found.action_weights, value)
+
+
+TINY = 1e-30
+
+
+def stirred(key: Array, logits: Array, mask: Array, noise: Noise) -> Array:
+    """The prior f32[B,A] of logits f32[B,A] with Dirichlet noise over legal moves bool[B,A] (Silver et al. 2018)."""
+    drawn = jnp.where(mask, jax.random.gamma(key, noise.dirichlet_alpha, logits.shape), 0.0)
+    share = drawn / jnp.maximum(drawn.sum(1, keepdims=True), TINY)
+    return (1.0 - noise.dirichlet_fraction) * jax.nn.softmax(logits) + noise.dirichlet_fraction * share
 
 
 def opinion(judge: Judge, positions: Position) -> Advice:
-    """Without a search: the judge's likeliest legal move, its policy and its value."""
+    """Without a search, at B positions: the judge's likeliest legal move, its policy and its value."""
     logits, value = judge(positions.observation)
     logits = legal(logits, positions.legal_action_mask)
     return Advice(logits.argmax(1).astype(jnp.int32), jax.nn.softmax(logits), value)
@@ -89,14 +109,12 @@ def opinion(judge: Judge, positions: Position) -> Advice:
 def ahead(
     board: Board, judge: Judge, _: Any, key: Array, actions: Array, positions: Position
 ) -> tuple[mctx.RecurrentFnOutput, Position]:
-    """What moves i32[B] lead to. A value is that of whoever is to move, so it changes its sign with each move."""
+    """What moves i32[B] lead to. A value is that to whoever is to move, so it changes its sign with each move."""
     movers = positions.current_player
     after = played(board, positions, actions)
     logits, value = judge(after.observation)
     reward = jnp.take_along_axis(after.rewards, movers[:, None], 1)[:, 0]
-    # Not every game changes the mover with each move: a pass is a move, but two moves in a row have no change of sign.
-    sign = jnp.where(after.current_player == movers, 1.0, -1.0)
-    discount = jnp.where(after.terminated, 0.0, sign)
+    discount = jnp.where(after.terminated, 0.0, -1.0)
     value = jnp.where(after.terminated, 0.0, value)
     logits = legal(logits, after.legal_action_mask)
     return mctx.RecurrentFnOutput(reward=reward, discount=discount, prior_logits=logits, value=value), after

@@ -18,19 +18,17 @@ Kind = Literal["dense", "residual"]
 
 
 class BoardNet(nn.Module):
-    """A body and the asked heads: observations [...,H,W,C] -> logits f32[...,A] of moves, values f32[...] from -1 to 1 of
+    """A body and two heads: observations [...,H,W,C] -> logits f32[...,A] of moves, values f32[...] from -1 to 1 of
     whoever is to move.
 
     kind     dense: a layer of each of `widths`. residual: a 3x3 convolution of widths[0] features, and a block of two
              for each width, which are all the same
-    actions  A, or 0: no policy, and the logits have no entry
-    valued   False: no value, which is 0 then
+    actions  A
     """
 
     kind: Kind
     widths: tuple[int, ...]
     actions: int
-    valued: bool = True
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -38,9 +36,7 @@ class BoardNet(nn.Module):
         batch, board = observation.shape[:-3], observation.shape[-3:]
         x = observation.reshape(-1, *board).astype(self.dtype)
         x = self.dense(x) if self.kind == "dense" else self.residual(x)
-        logits = self.policy(x) if self.actions else jnp.zeros((x.shape[0], 0))
-        value = self.value(x) if self.valued else jnp.zeros(x.shape[0])
-        return logits.reshape(*batch, self.actions), value.reshape(batch)
+        return self.policy(x).reshape(*batch, self.actions), self.value(x).reshape(batch)
 
     def dense(self, x: Array) -> Array:
         x = x.reshape(x.shape[0], -1)

@@ -12,9 +12,9 @@ def lenient(function: Callable) -> Callable:
     """Libraries mix types and ranks; code that calls them runs under JAX's own rules, whatever the caller has set."""
 
     @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: Any, **named: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            return function(*arguments)
+            return function(*arguments, **named)
 
     return call
 

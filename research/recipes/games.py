@@ -39,7 +39,7 @@ ALPHAZERO_TIC_TAC_TOE = Recipe(
     name="alphazero-tic-tac-toe",
     make=alphazero.make,
     setup=alphazero.Setup(opponent="perfect", contests=2000),
-    hyper=alphazero.Hyper(noise=3.0),
+    hyper=alphazero.Hyper(gumbel_scale=3.0),
     load=load,
     budget=Budget(steps=512 * 400, chunk=20, record_every=20, evaluate_every=200),
     steps_per_tick=moves_per_tick,

@@ -1,0 +1,228 @@
+"""Matches against players who live outside a program: another one that speaks the Go Text Protocol, or one who looks ahead.
+
+Games go on side by side. Each opening is played twice, once with either side to begin, and half of the games wait for us while
+the other half waits for the rival.
+Dimensions: B games.
+"""
+
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.games import boards, connect_four, go
+from research.games.boards import Board, Position
+from research.games.contest import Player
+from research.games.gtp import RESIGN
+
+
+class Rival(Protocol):
+    """Somebody who answers with a move, in each of many games at once."""
+
+    name: str
+
+    def reply(self, game: int, moves: Sequence[int]) -> int:
+        """The move after `moves`, or RESIGN."""
+
+    def close(self) -> None: ...
+
+
+class Result(NamedTuple):
+    """A game: its moves, who began (0: we did), how it ended for us, 1, 0 or -1, and whether by the rival's resigning"""
+
+    moves: list[int]
+    began: int
+    outcome: float
+    resigned: bool
+
+
+def openings(board: Board, key: jax.Array, count: int, length: int) -> np.ndarray:
+    """`count` beginnings of `length` legal moves by chance, i32[count,length]. Raises ValueError where these end a game."""
+    if length % 2:
+        raise ValueError(f"opening={length} must be even, so that whoever began is to move; try {length + 1}")
+
+    def move(positions: Position, key: jax.Array) -> tuple[Position, jax.Array]:
+        logits = jnp.where(positions.legal_action_mask, 0.0, -jnp.inf)
+        if board.name.startswith("go_"):
+            logits = logits.at[:, -1].set(-jnp.inf)  # a pass is no opening
+        actions = jax.random.categorical(key, logits)
+        return boards.played(board, positions, actions), actions
+
+    positions, actions = jax.lax.scan(move, boards.starts(board, count), jax.random.split(key, length))
+    if bool(positions.terminated.any()):
+        raise ValueError(f"opening={length} moves by chance can end a game of {board.name}; use fewer")
+    return np.asarray(actions).T
+
+
+def play(
+    board: Board, ours: Player, rival: Rival, begun: np.ndarray, key: jax.Array, told: Callable[[int, int], Any]
+) -> list[Result]:
+    """The games that begin from each of B/2 openings i32[B/2,L], first those in which we begin. `told` hears how many are over
+    after each move, and how many there are."""
+    half, length = begun.shape
+    step = jax.jit(lambda positions, actions: boards.played(board, positions, actions))
+    decide = jax.jit(ours)
+    positions = boards.starts(board, half)
+    for number in range(length):
+        positions = step(positions, jnp.asarray(begun[:, number]))
+    games = [[Game(list(map(int, line))) for line in begun] for _ in range(2)]  # those in which we began, and the rival
+    # Of each half: its positions, who is to move there (0: we are), and its games.
+    halves = [Half(positions, 0, games[0]), Half(positions, 1, games[1])]
+    rounds = 0
+    while not all(game.over for part in halves for game in part.games) and rounds < board.longest:
+        for number, part in enumerate(halves):
+            if part.turn == 0:
+                key, own_key = jax.random.split(key)
+                actions = [int(x) for x in decide(own_key, part.positions)]
+            else:
+                actions = [
+                    0 if game.over else rival.reply(number * half + i, game.moves) for i, game in enumerate(part.games)
+                ]
+            halves[number] = advanced(step, part, actions)
+        rounds += 1
+        told(sum(game.over for part in halves for game in part.games), 2 * half)
+    return [
+        Result(game.moves, began, game.outcome if began == 0 else -game.outcome, game.resigned)
+        for began, part in enumerate(halves)
+        for game in part.games
+    ]
+
+
+class Game(NamedTuple):
+    """moves so far; outcome for whoever began"""
+
+    moves: list[int]
+    over: bool = False
+    outcome: float = 0.0
+    resigned: bool = False
+
+
+class Half(NamedTuple):
+    positions: Position
+    turn: int
+    games: list[Game]
+
+
+def advanced(step: Callable[[Position, Any], Position], part: Half, actions: list[int]) -> Half:
+    """A half of the games after a move each; what is over stays."""
+    after = step(part.positions, jnp.asarray([max(action, 0) for action in actions], jnp.int32))
+    ended, rewards = np.asarray(after.terminated), np.asarray(after.rewards[:, 0])
+    games = []
+    for i, (game, action) in enumerate(zip(part.games, actions, strict=True)):
+        if game.over:
+            games.append(game)
+        elif action == RESIGN:
+            # It is the rival who resigns, and whoever began has lost where that is he.
+            mover_began = len(game.moves) % 2 == 0
+            games.append(game._replace(over=True, outcome=-1.0 if mover_began else 1.0, resigned=True))
+        else:
+            games.append(Game([*game.moves, action], bool(ended[i]), float(rewards[i])))
+    return Half(after, 1 - part.turn, games)
+
+
+class LooksAhead:
+    """Alpha-beta on connect four; one of the best moves by chance."""
+
+    def __init__(self, depth: int, seed: int):
+        self.name, self.depth, self.random = f"alpha-beta of depth {depth}", depth, np.random.default_rng(seed)
+
+    def reply(self, game: int, moves: Sequence[int]) -> int:
+        own = mask = 0
+        for column in moves:
+            own, mask = connect_four.after(own, mask, column)
+        return int(self.random.choice(connect_four.best_columns(own, mask, self.depth)))
+
+    def close(self) -> None:
+        pass
+
+
+class Speaks:
+    """A program that speaks the Go Text Protocol, a process for each game.
+
+    Two passes end a game, and every stone on the board counts then. Where a pass would lose the rival a game that way, and he
+    knows the command kgs-genmove_cleanup, he is asked for a move that takes dead stones off first.
+    """
+
+    def __init__(self, line: str, size: int, komi: float):
+        self.line, self.size, self.komi = shlex.split(line), size, komi
+        self.games: dict[int, tuple[subprocess.Popen[str], int]] = {}
+        process = self.started()
+        self.name = self.ask(process, "name") + " " + self.ask(process, "version")
+        self.cleans = self.ask(process, "known_command kgs-genmove_cleanup") == "true"
+        self.part(process)
+
+    def started(self) -> "subprocess.Popen[str]":
+        """Raises ValueError for a command that cannot be run, or that does not know the board."""
+        try:
+            process = subprocess.Popen(self.line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        except OSError as error:
+            raise ValueError(
+                f"against={shlex.join(self.line)!r} cannot be run ({error.strerror}); is it installed?"
+            ) from None
+        try:
+            for told in (f"boardsize {self.size}", "clear_board", f"komi {self.komi:g}"):
+                self.ask(process, told)
+        except ValueError:
+            self.part(process)
+            raise
+        return process
+
+    def ask(self, process: "subprocess.Popen[str]", told: str) -> str:
+        """The answer to a command. Raises ValueError where there is none, or where it is refused."""
+        assert process.stdin is not None and process.stdout is not None
+        lines: list[str] = []
+        try:
+            process.stdin.write(told + "\n")
+            process.stdin.flush()
+            while (line := process.stdout.readline()).strip() or not lines:
+                if not line or (not lines and line[:1] not in "=?\n"):
+                    lines = [line.strip()] if line else lines
+                    break  # it has ended, or speaks otherwise
+                if line.strip():
+                    lines.append(line.strip())
+        except BrokenPipeError:
+            lines = []
+        if not lines or not lines[0].startswith("="):
+            answer = " ".join(lines) or "nothing"
+            raise ValueError(
+                f"against={shlex.join(self.line)!r} answered {told!r} with {answer!r}; does it speak GTP 2?"
+            )
+        return " ".join([lines[0][1:].strip(), *lines[1:]]).strip()
+
+    def reply(self, game: int, moves: Sequence[int]) -> int:
+        process, known = self.games.get(game) or (self.started(), 0)
+        for number in range(known, len(moves)):
+            self.ask(process, f"play {colour(number)} {go.name(moves[number], self.size)}")
+        self.games[game] = process, len(moves) + 1
+        answer = self.ask(process, f"genmove {colour(len(moves))}")
+        if answer.lower() == "pass" and self.cleans and self.loses_by_passing(moves):
+            self.ask(process, "undo")
+            answer = self.ask(process, f"kgs-genmove_cleanup {colour(len(moves))}")
+        if answer.lower() == "resign":
+            return RESIGN
+        return go.point(answer, self.size)
+
+    def loses_by_passing(self, moves: Sequence[int]) -> bool:
+        position = go.start(self.size)
+        for move in moves:
+            position = go.after(position, move)
+        black, white = go.area(position)
+        lead = black - white - self.komi
+        return lead * position.colour < 0
+
+    def part(self, process: "subprocess.Popen[str]") -> None:
+        process.terminate()
+        process.communicate()
+
+    def close(self) -> None:
+        for process, _ in self.games.values():
+            self.part(process)
+
+
+def colour(number: int) -> str:
+    """Of the player who makes a game's move of that number."""
+    return "bw"[number % 2]

@@ -1,0 +1,125 @@
+"""Matches against players outside a program, and the script that holds them."""
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from recipes import plan_of, tiny
+
+from research.engine.run import run
+from research.games import boards, go, match, sgf
+from research.games.contest import by_chance
+from scripts import match as script
+
+PROGRAM = f"{sys.executable} {Path(__file__).parent / 'own' / 'gtp_player.py'}"
+lowest = lambda key, positions: positions.legal_action_mask.argmax(1)
+silent = lambda over, all_: None
+
+
+class Lowest:
+    """Takes the lowest cell of tic-tac-toe that is free."""
+
+    name = "lowest"
+
+    def reply(self, game, moves):
+        return next(cell for cell in range(9) if cell not in moves)
+
+    def close(self):
+        pass
+
+
+def test_a_match_counts_for_us_whoever_begins():
+    """Whoever moves first has 0, 2, 4 and 6, and so a diagonal; with 8 and 0 gone he has 1, 3, 5, 7, which is none."""
+    board, key = boards.make("tic_tac_toe"), jax.random.key(0)
+    none = np.zeros((2, 0), np.int32)
+    results = match.play(board, lowest, Lowest(), none, key, silent)
+    assert [(x.began, x.outcome, x.moves) for x in results] == [(0, 1, [*range(7)])] * 2 + [(1, -1, [*range(7)])] * 2
+    begun = np.array([[8, 0]], np.int32)
+    results = match.play(board, lowest, Lowest(), begun, key, silent)
+    assert [x.moves for x in results] == [[8, 0, 1, 2, 3, 4, 5, 6]] * 2
+    assert [x.outcome for x in results] == [-1, 1]  # the second player has 0, 2, 4 and 6 now
+
+
+def test_openings_are_legal_differ_and_are_even():
+    board, key = boards.make("connect_four"), jax.random.key(0)
+    begun = match.openings(board, key, 40, 4)
+    assert begun.shape == (40, 4) and len({tuple(x) for x in begun}) > 30
+    with pytest.raises(ValueError, match="opening=3 must be even"):
+        match.openings(board, key, 4, 3)
+    with pytest.raises(ValueError, match="opening=8 moves by chance can end a game of tic_tac_toe"):
+        match.openings(boards.make("tic_tac_toe"), key, 40, 8)
+    assert (match.openings(boards.make("go_3x3"), key, 40, 2) < 9).all()
+
+
+def test_whoever_looks_ahead_beats_chance_at_connect_four():
+    board, key = boards.make("connect_four"), jax.random.key(0)
+    rival = match.LooksAhead(3, 0)
+    results = match.play(board, by_chance, rival, match.openings(board, key, 10, 2), key, silent)
+    assert sum(x.outcome for x in results) <= -18
+
+
+def test_a_program_plays_and_its_games_are_go():
+    """Both sides' moves are legal by the rules on the host, and the winner is theirs."""
+    board, key = boards.make("go_3x3"), jax.random.key(0)
+    rival = match.Speaks(f"{PROGRAM} 3", 3, 7.5)
+    results = match.play(board, by_chance, rival, match.openings(board, key, 3, 2), key, silent)
+    rival.close()
+    assert rival.name == "first 1"
+    for result in results:
+        game = go.start(3)
+        for number, move in enumerate(result.moves):
+            ours = number % 2 == result.began
+            if number >= 2 and not ours and game.passes < 2:
+                assert move == next(x for x in range(10) if go.legal(game, x))
+            if not go.legal(game, move):  # superko, which ends pgx's game, lost by whoever did it
+                assert number == len(result.moves) - 1 and result.outcome == (-1 if ours else 1)
+                break
+            game = go.after(game, move)
+        else:
+            black, white = go.area(game)
+            assert result.outcome == (1 if (black - white > 7.5) == (result.began == 0) else -1)
+
+
+def test_a_rival_who_resigns_has_lost():
+    board, key = boards.make("go_3x3"), jax.random.key(0)
+    rival = match.Speaks(f"{PROGRAM} 3 resign", 3, 7.5)
+    results = match.play(board, by_chance, rival, match.openings(board, key, 2, 2), key, silent)
+    rival.close()
+    assert [(x.outcome, x.resigned) for x in results] == [(1, True)] * 4
+    assert [len(x.moves) for x in results] == [3, 3, 2, 2]
+
+
+def test_a_program_that_is_none_or_speaks_otherwise_is_refused():
+    with pytest.raises(ValueError, match="against='no-such-program' cannot be run"):
+        match.Speaks("no-such-program", 3, 7.5)
+    with pytest.raises(ValueError, match="answered 'boardsize 3' with .*does it speak GTP 2"):
+        match.Speaks("cat", 3, 7.5)
+    with pytest.raises(ValueError, match="unacceptable size"):
+        match.Speaks(f"{PROGRAM} 3", 5, 7.5)
+
+
+def test_matches_of_runs(tmp_path, capsys):
+    """Against a program, itself, and one who looks ahead; the records are games; what does not fit is refused."""
+    go_run = run(plan_of(tiny("alphazero-go-9x9"), seeds=1), tmp_path)
+    four = run(plan_of(tiny("alphazero-connect-four"), seeds=2), tmp_path)
+    held = lambda *arguments: (script.main([str(x) for x in arguments]), capsys.readouterr().out)[1]
+    small = ("--games", 4, "--simulations", 2)
+    told = held(go_run, "--against", f"{PROGRAM} 3", *small)
+    assert "go_3x3, 4 games against first 1" in told and "over 2 openings" in told
+    games = sgf.read((go_run / "match.sgf").read_text())
+    assert len(games) == 4 and {x.black for x in games} == {"alphazero-go-9x9", "first 1"}
+    told = held(four, "--against", "alpha-beta-2", "--seed", 1, *small)
+    assert "connect_four, 4 games against alpha-beta of depth 2" in told
+    assert "of the points" in held(go_run, "--against", go_run, "--their-simulations", 0, *small)
+    for arguments, wrong in (
+        ((four, "--against", go_run), "plays go_3x3"),
+        ((go_run, "--against", "alpha-beta-2"), "know connect_four"),
+        ((four, "--against", "gnugo"), "play Go alone"),
+        ((four, "--games", 3), "games=3 must be even"),
+        ((four, "--opening", 3), "opening=3 must be even"),
+        ((four, "--simulations", -1), "simulations=-1 must be at least 0"),
+    ):
+        with pytest.raises(ValueError, match=wrong):
+            held(*arguments)
