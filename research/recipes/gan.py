@@ -246,7 +246,7 @@ SYNTHETIC_DATA = Recipe(
     ),
     hyper=DCGAN_MNIST.hyper,
     load=load_pictures,
-    budget=Budget(steps=4_000, chunk=100, record_every=100, evaluate_every=4_000),
+    budget=Budget(steps=3_000, chunk=100, record_every=100, evaluate_every=3_000),
     watch=("accuracy", "loss", "discriminator_loss", "generator_loss"),
     pictures=taught,
     about="""A GAN, told the classes, of a few MNIST images, then a classifier of the same few and of what the GAN makes of
