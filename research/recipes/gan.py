@@ -223,7 +223,8 @@ STACKED_MNIST = recipe(
     adversarial.Hyper(generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, beta1=0.5),
     Budget(steps=100_000, chunk=100, record_every=100, evaluate_every=10_000),
     about="""DCGAN on three MNIST digits laid upon each other as red, green and blue: `modes` of 1000. 128,000 stacks, 50
-    epochs, 26,000 samples, as published (Lin et al. 2018); for an accelerator. No result is claimed yet.
+    epochs, 26,000 samples, as published (Lin et al. 2018); for an accelerator. No result of so many is claimed yet; the study
+    stacked-mnist-cpu has one of fewer.
 
     python scripts/train.py stacked-mnist
     python scripts/train.py stacked-mnist --setup.packing 2""",
