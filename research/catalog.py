@@ -28,6 +28,8 @@ RECIPES = {
     "alphazero-tic-tac-toe": "research.recipes.games:ALPHAZERO_TIC_TAC_TOE",
     "alphazero-connect-four": "research.recipes.games:ALPHAZERO_CONNECT_FOUR",
     "alphazero-go-9x9": "research.recipes.games:ALPHAZERO_GO_9X9",
+    "go-supervised": "research.recipes.games:GO_SUPERVISED",
+    "go-value": "research.recipes.games:GO_VALUE",
     "a2c": "research.recipes.policy_gradient:A2C",
     "dqn": "research.recipes.dqn:DQN",
     "ppo": "research.recipes.ppo:PPO",

@@ -18,7 +18,7 @@ from research.command import Learned, OfRun, command, learned
 from research.engine.fields import Fraction, Natural, check
 from research.engine.plan import Plan
 from research.games import boards, go
-from research.games.contest import Judged, judged_of
+from research.games.contest import Plays, player_of
 from research.games.gtp import RESIGN, Choose, Engine
 
 LONGEST = 1000  # moves of a game, more than in training; behind them every position seems over to the search
@@ -46,9 +46,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def plays_go(plan: Plan) -> Judged:
+def plays_go(plan: Plan) -> Plays:
     """The evaluation of a plan's experiment. Raises ValueError where it plays no Go."""
-    judged = judged_of(plan)
+    judged = player_of(plan)
     if not judged.board.name.startswith("go_"):
         raise ValueError(
             f"recipe {plan.recipe.name!r} plays no Go; give the folder of a run that does, such as alphazero-go-9x9's"
@@ -58,7 +58,7 @@ def plays_go(plan: Plan) -> Judged:
 
 def chooser(run: Learned, simulations: int | None, resign: float) -> Choose:
     """What the run's net, and a search with it, would do."""
-    judged = judged_of(run.plan)
+    judged = player_of(run.plan)
     count = judged.simulations if simulations is None else simulations
     board = boards.make(judged.board.name, LONGEST)
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from research.command import Learned, OfRun, command, learned
 from research.engine.fields import Count, Interval, Natural, check
 from research.games import boards, contest, match, sgf
-from research.games.contest import Judged, Player, judged_of
+from research.games.contest import Player, Plays, player_of
 from research.report.stats import mean_interval
 
 
@@ -46,8 +46,8 @@ def main(arguments: list[str]) -> int:
     if chosen.games % 2:
         raise ValueError(f"games={chosen.games} must be even, each opening twice; try {chosen.games + 1}")
     console = Console(highlight=False)
-    run = learned(chosen, console, judged_of)
-    judged = judged_of(run.plan)
+    run = learned(chosen, console, player_of)
+    judged = player_of(run.plan)
     ours = player(run, chosen.simulations)
     opening_key, key = jax.random.split(jax.random.key(chosen.draw))
     begun = match.openings(judged.board, opening_key, chosen.games // 2, chosen.opening)
@@ -71,23 +71,23 @@ def main(arguments: list[str]) -> int:
 
 
 def player(run: Learned, simulations: int | None) -> Player:
-    judged = judged_of(run.plan)
+    judged = player_of(run.plan)
     count = judged.simulations if simulations is None else simulations
     return lambda key, positions: judged.advise(judged.board, run.state, count, key, positions).action
 
 
-def opponent(chosen: Arguments, console: Console, judged: Judged) -> tuple[Player, str]:
+def opponent(chosen: Arguments, console: Console, judged: Plays) -> tuple[Player, str]:
     """Raises ValueError where the other run is one on another board."""
     if chosen.against == "random":
         return contest.by_chance, "moves by chance"
-    other = learned(Arguments(Path(chosen.against)), console, judged_of)
-    board = judged_of(other.plan).board.name
+    other = learned(Arguments(Path(chosen.against)), console, player_of)
+    board = player_of(other.plan).board.name
     if board != judged.board.name:
         raise ValueError(f"against={chosen.against!r} plays {board}, and {chosen.folder} {judged.board.name}")
     return player(other, chosen.their_simulations), Path(chosen.against).name
 
 
-def rival_of(against: str, judged: Judged, seed: int) -> match.Rival:
+def rival_of(against: str, judged: Plays, seed: int) -> match.Rival:
     """Raises ValueError for one who does not know the board."""
     board = judged.board.name
     if ahead := re.fullmatch(r"alpha-beta-(\d+)", against):
@@ -103,7 +103,7 @@ def rival_of(against: str, judged: Judged, seed: int) -> match.Rival:
     return match.Speaks(against, judged.board.shape[0], boards.KOMI)
 
 
-def recorded(chosen: Arguments, judged: Judged, ours: str, theirs: str, results: list[match.Result]) -> Path:
+def recorded(chosen: Arguments, judged: Plays, ours: str, theirs: str, results: list[match.Result]) -> Path:
     """Writes the games of Go."""
     out = chosen.out or chosen.folder / "match.sgf"
     size = judged.board.shape[0]

@@ -35,6 +35,7 @@ LANGUAGE = {
     "evaluation_batches": 2,
 }
 IMAGES = {"data": "digits", "generator": (4,), "discriminator": (4,), "batch_size": 4, "samples": 20, "near": 10}
+GAMES = str(Path(__file__).with_name("own") / "games.sgf")
 BOARD = {"widths": (4, 4), "games": 2, "moves": 2, "replay": 8, "updates": 1, "batch_size": 4}
 BOARD |= {"simulations": 3, "contests": 2}
 TINY: dict[str, dict] = {
@@ -87,6 +88,9 @@ TINY: dict[str, dict] = {
     | {"simulations": 4, "contests": 4, "judged_simulations": 4},
     "alphazero-connect-four": BOARD | {"judged_simulations": 3, "rule": "puct"},
     "alphazero-go-9x9": BOARD | {"board": "go_3x3", "judged_simulations": 0},
+    "go-supervised": {"records": GAMES, "board": "go_5x5", "widths": (4,), "batch_size": 4, "evaluation_batch": 64},
+    "go-value": {"records": GAMES, "board": "go_5x5", "net": "dense", "widths": (), "batch_size": 4}
+    | {"evaluation_batch": 64},
     "a2c": {"widths": (8,), "environments": 4, "evaluation_episodes": 2},
     "q-learning": {"rollout_length": 10, "environments": 2, "evaluation_episodes": 2},
     "reinforce": {"environment": "Pendulum-v1", "widths": (8,), "environments": 2, "rollout_length": 200}

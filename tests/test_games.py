@@ -297,11 +297,10 @@ def test_a_turned_position_goes_with_its_turned_policy():
     """The advised move of each position, played there, gives the same game turned."""
     late = late_positions(32)
     action = late.legal_action_mask.argmax(1)
-    batch = alphazero.Memory(late.observation, jax.nn.one_hot(action, 9), jnp.ones(32, bool), jnp.zeros(32))
-    turned = alphazero.turned(TIC_TAC_TOE, batch, jax.random.key(0))
+    seen, policy = boards.turned(TIC_TAC_TOE, jax.random.key(0), late.observation, jax.nn.one_hot(action, 9))
     boards_of = lambda x: np.asarray(x).reshape(32, 9, 2)
-    before, after = boards_of(batch.observation), boards_of(turned.observation)
-    chosen = np.asarray(turned.policy).argmax(1)
+    before, after = boards_of(late.observation), boards_of(seen)
+    chosen = np.asarray(policy).argmax(1)
     changed = 0
     for i in range(32):
         fits = [

@@ -9,9 +9,10 @@ import pytest
 from recipes import plan_of, tiny
 
 from research.engine.run import run
-from research.games import boards, go, match, sgf
+from research.games import boards, go, gtp, match, sgf
 from research.games.contest import by_chance
 from scripts import match as script
+from scripts import record_games as recorder
 
 PROGRAM = f"{sys.executable} {Path(__file__).parent / 'own' / 'gtp_player.py'}"
 lowest = lambda key, positions: positions.legal_action_mask.argmax(1)
@@ -92,7 +93,7 @@ def test_a_rival_who_resigns_has_lost():
 
 
 def test_a_program_that_is_none_or_speaks_otherwise_is_refused():
-    with pytest.raises(ValueError, match="against='no-such-program' cannot be run"):
+    with pytest.raises(ValueError, match="'no-such-program' cannot be run"):
         match.Speaks("no-such-program", 3, 7.5)
     with pytest.raises(ValueError, match="answered 'boardsize 3' with .*does it speak GTP 2"):
         match.Speaks("cat", 3, 7.5)
@@ -123,3 +124,33 @@ def test_matches_of_runs(tmp_path, capsys):
     ):
         with pytest.raises(ValueError, match=wrong):
             held(*arguments)
+
+
+def test_games_are_recorded_and_recording_goes_on_after_a_stop(tmp_path, capsys):
+    """What is recorded does not depend on where it was stopped; a game that was cut off is played again."""
+    record = lambda out, games, *more: recorder.main(
+        [*map(str, ("--out", out, "--games", games, "--size", 3, "--opening", 2, "--program", f"{PROGRAM} 3")), *more]
+    )
+    record(tmp_path / "whole.sgf", 4)
+    record(tmp_path / "parts.sgf", 2)
+    with (tmp_path / "parts.sgf").open("a") as file:
+        file.write("(;GM[1]SZ[3]\n;B[aa];W")
+    record(tmp_path / "parts.sgf", 4)
+    assert (tmp_path / "whole.sgf").read_text() == (tmp_path / "parts.sgf").read_text()
+    games = sgf.read((tmp_path / "whole.sgf").read_text())
+    assert len(games) == 4 and len({x.moves[:2] for x in games}) > 1
+    for game in games:
+        position = go.start(3)
+        for move in game.moves:
+            position = go.after(position, move)
+        black, white = go.area(position)
+        assert position.passes == 2 or len(game.moves) == 27  # three times as many as there are points
+        assert game.result == gtp.score_text(black - white - 7.5)
+    text = tmp_path / "letter.sgf"
+    text.write_text("Dear reader,\n")
+    with pytest.raises(ValueError, match="letter.sgf holds other things than games of 3x3"):
+        record(text, 1)
+    assert text.read_text() == "Dear reader,\n"
+    with pytest.raises(ValueError, match="'no-such-program' cannot be run"):
+        record(tmp_path / "none.sgf", 1, "--program", "no-such-program")
+    assert not (tmp_path / "none.sgf").exists()

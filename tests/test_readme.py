@@ -36,7 +36,8 @@ def test_the_readme_adapts_an_object_of_gymnax_with_its_parameters():
 def test_the_readme_names_only_files_that_are_there():
     readme = (ROOT / "README.md").read_text()
     for name in ("scripts/train.py", "scripts/prepare_data.py", "scripts/bench.py", "scripts/play.py",
-                 "scripts/generate.py", "scripts/translate.py", "scripts/explain.py", "scripts/sample.py", "scripts/match.py", "scripts/gtp.py",
+                 "scripts/generate.py", "scripts/translate.py", "scripts/explain.py", "scripts/sample.py",
+                 "scripts/match.py", "scripts/gtp.py", "scripts/record_games.py",
                  "notebooks/quickstart.py", "notebooks/own_environment.py", "notebooks/gan.py",
                  "tests/test_contract.py", "LICENSE", "CHANGELOG.md", "docs/results/demo-curve.png"):  # fmt: skip
         assert name in readme and (ROOT / name).exists(), name

@@ -291,7 +291,8 @@ def learn(
         places = replay.draw(draw_key, oldest, count, slots, setup.games, setup.batch_size)
         batch = spread(replay.at(state.memory, places))
         if setup.symmetries:
-            batch = turned(board, batch, turn_key)
+            observation, policy = boards.turned(board, turn_key, batch.observation, batch.policy)
+            batch = batch._replace(observation=observation, policy=policy)
         gradient, told = jax.grad(partial(objective, net, hyper), has_aux=True)(params, batch)
         params, moments = descend_decaying(adam(), params, moments, gradient, rate, hyper.weight_decay)
         return (params, moments), told
@@ -299,16 +300,6 @@ def learn(
     (params, moments), told = lax.scan(update, (state.params, state.optimizer), jax.random.split(key, setup.updates))
     told = jax.tree.map(lambda x: x.sum(), told)
     return state._replace(params=params, optimizer=moments), told
-
-
-def turned(board: Board, batch: Memory, key: Array) -> Memory:
-    """Each of M positions by a symmetry of the board of its own."""
-    count = batch.known.shape[0]
-    which = jax.random.randint(key, (count,), 0, len(board.cells))
-    cells, moves = jnp.asarray(board.cells)[which], jnp.asarray(board.moves)[which]  # [M, H*W], [M, A]
-    flat = batch.observation.reshape(count, -1, board.shape[2])
-    seen = jnp.take_along_axis(flat, cells[:, :, None], 1).reshape(batch.observation.shape)
-    return batch._replace(observation=seen, policy=jnp.take_along_axis(batch.policy, moves, 1))
 
 
 def objective(net: Any, hyper: Hyper, params: Any, batch: Memory) -> tuple[Array, dict[str, Ratio]]:

@@ -10,7 +10,7 @@ A *position* is pgx's state of one game. Read of it are, by these names,
 
 A move in a game that is over changes nothing but the rewards, which are 0 then.
 
-Dimensions: B games side by side, A moves, H rows, W columns, C planes, S symmetries.
+Dimensions: B games side by side, M positions, A moves, H rows, W columns, C planes, S symmetries.
 """
 
 import difflib
@@ -138,6 +138,15 @@ def played(board: Board, positions: Position, actions: Array) -> Position:
 def chosen(condition: Array, yes: Any, no: Any) -> Any:
     """condition bool[B], trees of arrays [B,...] -> the one where it holds, else the other."""
     return jax.tree.map(lambda a, b: lax.select(lax.broadcast_in_dim(condition, a.shape, (0,)), a, b), yes, no)
+
+
+def turned(board: Board, key: Array, observation: Array, policy: Array) -> tuple[Array, Array]:
+    """Each of M positions [M,H,W,C], and its policy f32[M,A], by a symmetry of the board of its own."""
+    which = jax.random.randint(key, (observation.shape[0],), 0, len(board.cells))
+    cells, moves = jnp.asarray(board.cells)[which], jnp.asarray(board.moves)[which]  # [M, H*W], [M, A]
+    flat = observation.reshape(observation.shape[0], -1, board.shape[2])
+    seen = jnp.take_along_axis(flat, cells[:, :, None], 1).reshape(observation.shape)
+    return seen, jnp.take_along_axis(policy, moves, 1)
 
 
 def legal(logits: Array, mask: Array) -> Array:

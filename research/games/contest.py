@@ -104,8 +104,8 @@ def agreement(solved: Solved, actions: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """An experiment's evaluation: games from the first position, and the choices at solved positions.
+class Plays:
+    """An experiment's evaluation, where what is learned is a player.
 
     advise       (board, state, simulations, key, positions) -> Advice of what a state has learned, without a search where
                  simulations is 0
@@ -115,6 +115,12 @@ class Judged:
     board: Board
     advise: Callable[[Board, Any, int, Array, Position], Advice]
     simulations: int
+
+
+@dataclass(frozen=True, eq=False)
+class Judged(Plays):
+    """Games from the first position, and the choices at solved positions."""
+
     opponent: Opponent
     games: int
 
@@ -132,15 +138,15 @@ class Judged:
         return Outputs(outcome, agreement(data, guessed), agreement(data, ours(known_key, known)))
 
 
-def judged_of(plan: Plan) -> Judged:
+def player_of(plan: Plan) -> Plays:
     """The evaluation of a plan's experiment. Raises ValueError where it plays no board game."""
-    judged = plan.recipe.make(plan.setup).evaluate
-    if not isinstance(judged, Judged):
+    player = plan.recipe.make(plan.setup).evaluate
+    if not isinstance(player, Plays):
         raise ValueError(
             f"recipe {plan.recipe.name!r} plays no board game; give the folder of a run that does, such as "
             "alphazero-tic-tac-toe's"
         )
-    return judged
+    return player
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:

@@ -5,8 +5,6 @@ the other half waits for the rival.
 Dimensions: B games.
 """
 
-import shlex
-import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +16,7 @@ from research.games import boards, connect_four, go
 from research.games.boards import Board, Position
 from research.games.contest import Player
 from research.games.gtp import RESIGN
+from research.games.program import Program, colour
 
 
 class Rival(Protocol):
@@ -148,81 +147,32 @@ class Speaks:
     """
 
     def __init__(self, line: str, size: int, komi: float):
-        self.line, self.size, self.komi = shlex.split(line), size, komi
-        self.games: dict[int, tuple[subprocess.Popen[str], int]] = {}
-        process = self.started()
-        self.name = self.ask(process, "name") + " " + self.ask(process, "version")
-        self.cleans = self.ask(process, "known_command kgs-genmove_cleanup") == "true"
-        self.part(process)
-
-    def started(self) -> "subprocess.Popen[str]":
-        """Raises ValueError for a command that cannot be run, or that does not know the board."""
-        try:
-            process = subprocess.Popen(self.line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        except OSError as error:
-            raise ValueError(
-                f"against={shlex.join(self.line)!r} cannot be run ({error.strerror}); is it installed?"
-            ) from None
-        try:
-            for told in (f"boardsize {self.size}", "clear_board", f"komi {self.komi:g}"):
-                self.ask(process, told)
-        except ValueError:
-            self.part(process)
-            raise
-        return process
-
-    def ask(self, process: "subprocess.Popen[str]", told: str) -> str:
-        """The answer to a command. Raises ValueError where there is none, or where it is refused."""
-        assert process.stdin is not None and process.stdout is not None
-        lines: list[str] = []
-        try:
-            process.stdin.write(told + "\n")
-            process.stdin.flush()
-            while (line := process.stdout.readline()).strip() or not lines:
-                if not line or (not lines and line[:1] not in "=?\n"):
-                    lines = [line.strip()] if line else lines
-                    break  # it has ended, or speaks otherwise
-                if line.strip():
-                    lines.append(line.strip())
-        except BrokenPipeError:
-            lines = []
-        if not lines or not lines[0].startswith("="):
-            answer = " ".join(lines) or "nothing"
-            raise ValueError(
-                f"against={shlex.join(self.line)!r} answered {told!r} with {answer!r}; does it speak GTP 2?"
-            )
-        return " ".join([lines[0][1:].strip(), *lines[1:]]).strip()
+        """Raises ValueError for a program that cannot be asked."""
+        self.line, self.size, self.komi = line, size, komi
+        self.games: dict[int, tuple[Program, int]] = {}  # and how many of the moves it knows
+        program = Program(line, size, komi)
+        self.name = program.ask("name") + " " + program.ask("version")
+        self.cleans = program.ask("known_command kgs-genmove_cleanup") == "true"
+        program.close()
 
     def reply(self, game: int, moves: Sequence[int]) -> int:
-        process, known = self.games.get(game) or (self.started(), 0)
+        program, known = self.games.get(game) or (Program(self.line, self.size, self.komi), 0)
         for number in range(known, len(moves)):
-            self.ask(process, f"play {colour(number)} {go.name(moves[number], self.size)}")
-        self.games[game] = process, len(moves) + 1
-        answer = self.ask(process, f"genmove {colour(len(moves))}")
+            program.ask(f"play {colour(number)} {go.name(moves[number], self.size)}")
+        self.games[game] = program, len(moves) + 1
+        answer = program.ask(f"genmove {colour(len(moves))}")
         if answer.lower() == "pass" and self.cleans and self.loses_by_passing(moves):
-            self.ask(process, "undo")
-            answer = self.ask(process, f"kgs-genmove_cleanup {colour(len(moves))}")
-        if answer.lower() == "resign":
-            return RESIGN
-        return go.point(answer, self.size)
+            program.ask("undo")
+            answer = program.ask(f"kgs-genmove_cleanup {colour(len(moves))}")
+        return RESIGN if answer.lower() == "resign" else go.point(answer, self.size)
 
     def loses_by_passing(self, moves: Sequence[int]) -> bool:
         position = go.start(self.size)
         for move in moves:
             position = go.after(position, move)
         black, white = go.area(position)
-        lead = black - white - self.komi
-        return lead * position.colour < 0
-
-    def part(self, process: "subprocess.Popen[str]") -> None:
-        process.terminate()
-        process.communicate()
+        return (black - white - self.komi) * position.colour < 0
 
     def close(self) -> None:
-        for process, _ in self.games.values():
-            self.part(process)
-
-
-def colour(number: int) -> str:
-    """Of the player who makes a game's move of that number."""
-    return "bw"[number % 2]
+        for program, _ in self.games.values():
+            program.close()

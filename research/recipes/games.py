@@ -6,7 +6,7 @@ import numpy as np
 
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
-from research.games import alphazero, boards
+from research.games import alphazero, boards, records, sgf, supervised
 from research.games.contest import Solved
 from research.games.solved import best_moves
 
@@ -27,6 +27,32 @@ def load(setup: alphazero.Setup) -> Inputs:
 
 # Written, and solved exactly, by tests/connect_four.py.
 POSITIONS = Path(__file__).with_name("positions")
+
+
+def load_records(setup: supervised.Setup) -> Inputs:
+    """Positions of recorded games; whole games are held out. Raises ValueError for a file of other games."""
+    board = boards.make(setup.board)
+    path = Path(setup.records) if setup.records else POSITIONS / "gnugo_9x9.sgf"
+    try:
+        games = sgf.read(path.read_text(errors="replace"))
+        other = next((game.size for game in games if game.size != board.shape[0]), None)
+        if not setup.board.startswith("go_") or other is not None:
+            raise ValueError(
+                f"it holds games of Go, {other or board.shape[0]} points a side, and board={setup.board!r}"
+            )
+        if len(games) < 10:
+            raise ValueError(f"it holds {len(games)} games; give 10 or more, to have some to hold out")
+        found = records.positions(board, games)
+    except OSError as error:
+        raise ValueError(f"records={setup.records!r}: {error.strerror}; give an SGF file of games") from None
+    except ValueError as error:
+        raise ValueError(f"records={setup.records!r}: {error}") from None
+    train, validation, test = records.split(found, setup.held_out)
+    learned_from = records.places(found, train, setup.positions == "one")
+    usual = np.bincount(found.move[learned_from]).argmax().astype(np.int32)
+    data = supervised.Data(found, learned_from, records.places(found, validation), usual)
+    note = f"{len(games)} games, {len(found.move)} positions; learned from: {len(learned_from)}, of {len(train)} games"
+    return Inputs(data, final=data._replace(held_out=records.places(found, test)), note=note)
 
 
 def moves_per_tick(setup: alphazero.Setup) -> int:
@@ -104,4 +130,36 @@ ALPHAZERO_GO_9X9 = Recipe(
     batches of 4096), for an accelerator. No result is claimed yet.
 
     python scripts/train.py alphazero-go-9x9""",
+)
+
+RECORD_WATCH = ("validation_accuracy", "test_accuracy", "validation_most_frequent", "train_accuracy", "policy_loss")
+
+GO_SUPERVISED = Recipe(
+    name="go-supervised",
+    make=supervised.make,
+    setup=supervised.Setup(),
+    hyper=supervised.Hyper(value_weight=0.0),
+    load=load_records,
+    budget=Budget(steps=2_000, chunk=50, record_every=50, evaluate_every=500),
+    watch=RECORD_WATCH,
+    about="""The first stage: what an expert would play, learned from recorded games of 9x9 Go. No result is claimed yet.
+
+    python scripts/record_games.py --games 5000 --out games.sgf
+    python scripts/train.py go-supervised --setup.records games.sgf
+    python scripts/train.py go-supervised --setup.records games.sgf --setup.net dense --setup.widths    # a linear model""",
+)
+
+GO_VALUE = Recipe(
+    name="go-value",
+    make=supervised.make,
+    setup=supervised.Setup(positions="one"),
+    hyper=supervised.Hyper(policy_weight=0.0),
+    load=load_records,
+    budget=Budget(steps=2_000, chunk=50, record_every=50, evaluate_every=500),
+    watch=("validation_value_error", "test_value_error", "validation_outcomes_right", "value_loss"),
+    about="""The third stage: who wins, learned from one position of each recorded game of 9x9 Go; --setup.positions all shows
+    how a net that sees all of them remembers games. No result is claimed yet.
+
+    python scripts/train.py go-value --setup.records games.sgf
+    python scripts/train.py go-value --setup.records games.sgf --setup.positions all""",
 )
