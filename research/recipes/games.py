@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from research.engine import saved
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
-from research.games import alphazero, boards, records, sgf, supervised
+from research.games import alphazero, boards, records, reinforced, sgf, supervised
 from research.games.contest import Solved
 from research.games.solved import best_moves
 
@@ -53,6 +54,22 @@ def load_records(setup: supervised.Setup) -> Inputs:
     data = supervised.Data(found, learned_from, records.places(found, validation), usual)
     note = f"{len(games)} games, {len(found.move)} positions; learned from: {len(learned_from)}, of {len(train)} games"
     return Inputs(data, final=data._replace(held_out=records.places(found, test)), note=note)
+
+
+def load_pretrained(setup: reinforced.Setup) -> Inputs:
+    """The net that a run of go-supervised has learned. Raises ValueError where it is another net than the setup's."""
+    if not setup.pretrained:
+        return Inputs({}, note="a new net")
+    folder = Path(setup.pretrained).expanduser()
+    plan = saved.plan_in(folder, (GO_SUPERVISED,), "pretrained")
+    for name in ("board", "net", "widths"):
+        ours, theirs = getattr(setup, name), getattr(plan.setup, name)
+        if ours != theirs:
+            raise ValueError(
+                f"{name}={ours!r}, and the net of pretrained={setup.pretrained!r} has {theirs!r}; give the same"
+            )
+    found = saved.living_state(plan, folder, "pretrained")
+    return Inputs(found.state.params, note=f"begins with seed {plan.rows[0].seed} of {plan.name}, tick {found.tick}")
 
 
 def moves_per_tick(setup: alphazero.Setup) -> int:
@@ -162,4 +179,20 @@ GO_VALUE = Recipe(
 
     python scripts/train.py go-value --setup.records games.sgf
     python scripts/train.py go-value --setup.records games.sgf --setup.positions all""",
+)
+
+GO_REINFORCED = Recipe(
+    name="go-reinforced",
+    make=reinforced.make,
+    setup=reinforced.Setup(),
+    hyper=reinforced.Hyper(),
+    load=load_pretrained,
+    budget=Budget(steps=64 * 400, chunk=5, record_every=5, evaluate_every=100),
+    steps_per_tick=lambda setup: setup.games,
+    unit="games",
+    watch=("wins_pretrained", "wins_chance", "wins", "policy_loss", "entropy"),
+    about="""The second stage: policy gradient by self-play against a pool of earlier selves, from the first stage's net. No
+    result is claimed yet.
+
+    python scripts/train.py go-reinforced --setup.pretrained runs/go-supervised-0a1b2c3d""",
 )
