@@ -30,6 +30,7 @@ RECIPES = {
     "alphazero-go-9x9": "research.recipes.games:ALPHAZERO_GO_9X9",
     "go-supervised": "research.recipes.games:GO_SUPERVISED",
     "go-reinforced": "research.recipes.games:GO_REINFORCED",
+    "go-search": "research.recipes.games:GO_SEARCH",
     "go-value": "research.recipes.games:GO_VALUE",
     "a2c": "research.recipes.policy_gradient:A2C",
     "dqn": "research.recipes.dqn:DQN",

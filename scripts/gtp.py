@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
 def plays_go(plan: Plan) -> Plays:
     """The evaluation of a plan's experiment. Raises ValueError where it plays no Go."""
     judged = player_of(plan)
-    if not judged.board.name.startswith("go_"):
+    if not boards.is_go(judged.board):
         raise ValueError(
             f"recipe {plan.recipe.name!r} plays no Go; give the folder of a run that does, such as alphazero-go-9x9's"
         )

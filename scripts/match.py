@@ -1,8 +1,8 @@
 """Matches of what a run has learned: `python scripts/match.py runs/NAME --against random --games 200`.
 
 --against is `random`, another run's folder, `alpha-beta-6` (connect four, so many moves ahead), or the command line of a
-program that speaks the Go Text Protocol: `--against "gnugo --mode gtp --level 1 --chinese-rules"`. Each opening is played
-twice, with either side to begin; the interval is over openings.
+program that speaks the Go Text Protocol: `--against "gnugo --mode gtp --level 1 --chinese-rules --positional-superko"`. Each
+opening is played twice, with either side to begin; the interval is over openings.
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from research.command import Learned, OfRun, command, learned
+from research.command import Learned, OfRun, check_ending, command, learned
 from research.engine.fields import Count, Interval, Natural, check
 from research.games import boards, contest, match, sgf
 from research.games.contest import Player, Plays, player_of
@@ -45,11 +45,14 @@ def main(arguments: list[str]) -> int:
     check(chosen, Arguments(chosen.folder))
     if chosen.games % 2:
         raise ValueError(f"games={chosen.games} must be even, each opening twice; try {chosen.games + 1}")
+    out = chosen.out or chosen.folder / "match.sgf"
+    check_ending(out, "match.sgf")
     console = Console(highlight=False)
     run = learned(chosen, console, player_of)
     judged = player_of(run.plan)
     ours = player(run, chosen.simulations)
     opening_key, key = jax.random.split(jax.random.key(chosen.draw))
+    results: list[match.Result] = []
     begun = match.openings(judged.board, opening_key, chosen.games // 2, chosen.opening)
     if chosen.against == "random" or Path(chosen.against).is_dir():
         theirs, name = opponent(chosen, console, judged)
@@ -58,15 +61,17 @@ def main(arguments: list[str]) -> int:
     else:
         rival = rival_of(chosen.against, judged, chosen.draw)
         name = rival.name
-        with console.status("playing") as status:
-            told = lambda over, all_: status.update(f"{over} of {all_} games are over")
-            results = match.play(judged.board, ours, rival, begun, key, told)
-        rival.close()
+        try:
+            with console.status("playing") as status:
+                told = lambda over, all_: status.update(f"{over} of {all_} games are over")
+                results = match.play(judged.board, ours, rival, begun, key, told)
+        finally:
+            rival.close()
         outcome = np.array([result.outcome for result in results])
-        if judged.board.name.startswith("go_"):
-            console.print(str(recorded(chosen, judged, run.plan.recipe.name, name, results)), soft_wrap=True)
     for text in told_of(outcome, judged.board.name, name):
         console.print(text, soft_wrap=True)
+    if results and boards.is_go(judged.board):
+        console.print(str(recorded(out, judged, run.plan.recipe.name, name, results)), soft_wrap=True)
     return 0
 
 
@@ -96,16 +101,15 @@ def rival_of(against: str, judged: Plays, seed: int) -> match.Rival:
                 f"against={against!r}: alpha-beta-1 and above know connect_four, and this run plays {board}"
             )
         return match.LooksAhead(int(ahead[1]), seed)
-    if not board.startswith("go_"):
+    if not boards.is_go(judged.board):
         raise ValueError(
             f"against={against!r} is neither random nor a run folder, and programs are asked to play Go alone, not {board}"
         )
     return match.Speaks(against, judged.board.shape[0], boards.KOMI)
 
 
-def recorded(chosen: Arguments, judged: Plays, ours: str, theirs: str, results: list[match.Result]) -> Path:
+def recorded(out: Path, judged: Plays, ours: str, theirs: str, results: list[match.Result]) -> Path:
     """Writes the games of Go."""
-    out = chosen.out or chosen.folder / "match.sgf"
     size = judged.board.shape[0]
     texts = []
     for result in results:

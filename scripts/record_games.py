@@ -1,9 +1,11 @@
 """Records games of Go that a program plays against itself: `python scripts/record_games.py --games 2000 --out games.sgf`.
 
 The program speaks the Go Text Protocol; GNU Go is Debian's package gnugo. Each game begins with up to --opening moves by
-chance, which its number decides. The same command goes on where it was stopped, and what was recorded stays.
+chance, which its number decides, as it does the program's own chance where that knows set_random_seed. The same command goes
+on where it was stopped, and what was recorded stays.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +26,14 @@ from research.games.program import Program, colour
 class Arguments:
     out: Path = Path("games.sgf")
     """The file of games, one behind the other."""
-    program: str = "gnugo --mode gtp --level 1 --chinese-rules"
+    program: str = "gnugo --mode gtp --level 1 --chinese-rules --positional-superko"
     """Command line of the program."""
     games: Count = 2000
     """Games in the file in the end."""
     size: Annotated[int, Interval(3, 19)] = 9
     """Points a side."""
-    opening: Natural = 6
-    """A game begins with so many moves by chance, or fewer, each number as likely."""
+    opening: Natural = 8
+    """A game begins with so many moves by chance, or fewer down to half as many, each number as likely."""
     workers: Count = 2
     """Games that are played at a time."""
     draw: Annotated[int, Interval(0, 2**32 - 1)] = 0
@@ -42,9 +44,8 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="record_games.py", description=__doc__)
     check(chosen, Arguments())
     check_ending(chosen.out, "games.sgf")
-    Program(
-        chosen.program, chosen.size, KOMI
-    ).close()  # a program that cannot be asked is refused before anything is written
+    with Program(chosen.program, chosen.size, KOMI):
+        pass  # one that cannot be asked is refused before anything is written
     done = whole(chosen.out, chosen.size)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -59,47 +60,51 @@ def main(arguments: list[str]) -> int:
 
 def whole(out: Path, size: int) -> int:
     """How many games a file holds; a last one that was cut off is taken away. Raises ValueError for what holds no games."""
-    if not out.exists():
-        return 0
-    text = out.read_text()
-    kept = text[: text.rfind(")\n") + 2] if ")\n" in text else ""
+    text = out.read_text() if out.exists() else ""
+    kept = text
     try:
-        games = sgf.read(kept)
-    except ValueError as error:
-        raise ValueError(f"{out}, {error}; name another file with --out") from None
-    if text.strip() and (not games or games[0].size != size):
+        games = sgf.read(text)
+    except ValueError:
+        kept = text[: text.rfind("\n(;") + 1]  # without the last game
+        try:
+            games = sgf.read(kept)
+        except ValueError as error:
+            raise ValueError(f"{out}, {error}; name another file with --out") from None
+    if (text.strip() and not text.startswith("(;")) or any(game.size != size for game in games):
         raise ValueError(f"{out} holds other things than games of {size}x{size}; name another file with --out")
-    out.write_text(kept)
+    if kept != text:
+        os.truncate(out, len(kept.encode()))
     return len(games)
 
 
 def played(chosen: Arguments, number: int) -> sgf.Record:
-    """The game of that number."""
+    """The game of that number. Raises ValueError for a program that makes an illegal move."""
     random = np.random.default_rng((chosen.draw, number))
-    program = Program(chosen.program, chosen.size, KOMI)
-    name = f"{program.ask('name')} {program.ask('version')}"
-    game, moves = go.start(chosen.size), list[int]()
-    for _ in range(random.integers(chosen.opening + 1)):
-        allowed = [move for move in range(chosen.size**2) if go.legal(game, move)]
-        if not allowed:
-            break
-        moves.append(int(random.choice(allowed)))
-        game = go.after(game, moves[-1])
-        program.ask(f"play {colour(len(moves) - 1)} {go.name(moves[-1], chosen.size)}")
-    result = ""
-    while game.passes < 2 and len(moves) < 3 * chosen.size**2:
-        answer = program.ask(f"genmove {colour(len(moves))}").lower()
-        if answer == "resign":
-            result = "W+R" if game.colour == go.BLACK else "B+R"
-            break
-        move = go.point(answer, chosen.size)
-        if not go.legal(game, move):
-            break  # superko, of which not every program knows; who wins is then what the program says
-        moves.append(move)
-        game = go.after(game, move)
-    result = result or program.ask("final_score").upper()
-    program.close()
-    return sgf.Record(chosen.size, KOMI, tuple(moves), result, name, name)
+    size = chosen.size
+    with Program(chosen.program, size, KOMI) as program:
+        if program.knows("set_random_seed"):
+            program.ask(f"set_random_seed {random.integers(1, 2**31)}")
+        game, moves, result = go.start(size), list[int](), ""
+        for _ in range(random.integers(chosen.opening // 2, chosen.opening + 1)):
+            allowed = [move for move in range(size**2) if go.legal(game, move)]
+            if not allowed:
+                break
+            moves.append(int(random.choice(allowed)))
+            game = go.after(game, moves[-1])
+            program.ask(f"play {colour(len(moves) - 1)} {go.name(moves[-1], size)}")
+        while game.passes < 2 and len(moves) < 2 * size**2:  # as many as pgx allows
+            answer = program.ask(f"genmove {colour(len(moves))}").lower()
+            if answer == "resign":
+                result = "W+R" if game.colour == go.BLACK else "B+R"
+                break
+            move = go.point(answer, size)
+            try:
+                game = go.after(game, move)
+            except ValueError as illegal:
+                raise ValueError(f"game {number + 1} of {chosen.program!r}: {illegal}, by positional superko") from None
+            moves.append(move)
+        result = result or program.ask("final_score").upper()
+        return sgf.Record(size, KOMI, tuple(moves), result, program.name, program.name)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,14 @@ TINY: dict[str, dict] = {
     "go-supervised": {"records": GAMES, "board": "go_5x5", "widths": (4,), "batch_size": 4, "evaluation_batch": 64},
     "go-reinforced": {"board": "go_3x3", "widths": (4,), "games": 4, "longest": 6, "pool": 2, "join_every": 3}
     | {"contests": 4},
+    "go-search": {
+        "board": "go_3x3",
+        "policy_widths": (4,),
+        "value_net": "dense",
+        "value_widths": (4,),
+        "simulations": 3,
+    }
+    | {"contests": 4},
     "go-value": {"records": GAMES, "board": "go_5x5", "net": "dense", "widths": (), "batch_size": 4}
     | {"evaluation_batch": 64},
     "a2c": {"widths": (8,), "environments": 4, "evaluation_episodes": 2},

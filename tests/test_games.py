@@ -55,8 +55,8 @@ def test_a_board_that_is_not_there_is_refused_with_its_neighbour():
     "change, told",
     [
         ({"replay": 1000}, "replay=1000 must be a multiple of games=64 times moves=8; nearest: 1024"),
-        ({"net": "residual", "widths": (8, 16)}, "widths=.8, 16. must all be the same"),
-        ({"widths": ()}, "widths=.. must be at least one layer"),
+        ({"net": "residual", "widths": (8, 16)}, "widths=.8, 16. must be .* all the same"),
+        ({"widths": (8, 0)}, "widths=.8, 0. must be at least 1"),
         ({"contests": 3}, "contests=3 must be even"),
         ({"board": "connect_four", "opponent": "perfect"}, "opponent='perfect' knows tic_tac_toe alone"),
     ],
@@ -215,6 +215,16 @@ def test_noise_takes_its_share_among_legal_moves_alone():
         expected = 0.25 * n * one.expect(lambda x, n=n: np.abs(x - 1 / n)) / 2
         assert distance == pytest.approx(expected, rel=0.05)
     np.testing.assert_array_equal(stirred(jax.random.key(0), logits, mask, Noise()), jax.nn.softmax(logits))
+
+
+def test_without_knowledge_puct_looks_at_all_moves_alike():
+    """With a uniform prior and no values AlphaZero's rule tries every move, as nothing speaks for any."""
+    board = boards.make("go_5x5")
+    found = jax.jit(lambda key: search(board, ignorant(26), "puct", 52, key, boards.starts(board, 2)))(
+        jax.random.key(0)
+    )
+    visits = np.asarray(found.policy) * 52
+    assert visits.min() >= 1 and visits.max() <= 4
 
 
 @pytest.mark.parametrize("rule", ["gumbel", "puct"])

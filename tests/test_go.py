@@ -216,6 +216,13 @@ def test_of_variations_the_first_is_read_and_passes_are_understood():
     assert sgf.read("") == [] == sgf.read("no games")
 
 
+def test_letters_that_older_formats_add_for_people_say_nothing():
+    (game,) = sgf.read("(;GaMe[1]SiZe[5];Black[aa];White[bb])")
+    assert game.size == 5 and game.moves == (0, 6)
+    with pytest.raises(ValueError, match="AB sets stones"):
+        sgf.read("(;SiZe[5]AddBlack[aa];White[bb])")
+
+
 @pytest.mark.parametrize(
     "text, told",
     [
@@ -225,6 +232,7 @@ def test_of_variations_the_first_is_read_and_passes_are_understood():
         ("(;GM[2])", r"game 1: GM\[2\] is not Go"),
         ("(;SZ[40])", r"game 1: SZ\[40\] must be 2 to 19"),
         ("(;KM[much])", r"game 1: KM\[much\] is no number"),
+        ("(;KM[nan])", r"game 1: KM\[nan\] is no number"),
         ("(;SZ[9];B[ee]", "ends within a game"),
         ("(;SZ[9]))", "closes nothing"),
         ("(;SZ[9] 12)", "'12..' is not SGF at character 8|'12.' is not SGF"),

@@ -9,7 +9,7 @@ import pytest
 from recipes import plan_of, tiny
 
 from research.engine.run import run
-from research.games import boards, go, gtp, match, sgf
+from research.games import boards, go, gtp, match, program, records, sgf
 from research.games.contest import by_chance
 from scripts import match as script
 from scripts import record_games as recorder
@@ -92,11 +92,29 @@ def test_a_rival_who_resigns_has_lost():
     assert [len(x.moves) for x in results] == [3, 3, 2, 2]
 
 
-def test_a_program_that_is_none_or_speaks_otherwise_is_refused():
+def test_a_rival_who_would_lose_by_passing_is_asked_to_take_dead_stones_off():
+    """White wins an empty board by komi, and may pass; Black would lose by that."""
+    rival = match.Speaks(f"{PROGRAM} 3 pass", 3, 7.5)
+    assert rival.cleans and rival.reply(0, []) == 0 and rival.reply(1, [9]) == 9
+    assert rival.reply(0, [0, 8]) == 1 and rival.reply(2, [0, 9]) == 9  # nine points for Black are more than komi
+    rival.reply(0, [0, 8])  # and it still knows the game
+    assert rival.program.ask("move_history") == "black B3 white C1 black A3"
+    rival.close()
+    assert not match.Speaks(f"{PROGRAM} 3", 3, 7.5).cleans
+
+
+def test_a_program_that_is_none_or_speaks_otherwise_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="'no-such-program' cannot be run"):
         match.Speaks("no-such-program", 3, 7.5)
-    with pytest.raises(ValueError, match="answered 'boardsize 3' with .*does it speak GTP 2"):
+    with pytest.raises(ValueError, match="answered 'name' with .*does it speak GTP 2"):
         match.Speaks("cat", 3, 7.5)
+    with pytest.raises(ValueError, match="command line of the program is empty"):
+        match.Speaks(" ", 3, 7.5)
+    with pytest.raises(ValueError, match="no command line .No closing quotation"):
+        match.Speaks("'a", 3, 7.5)
+    monkeypatch.setattr(program, "PATIENCE", 0.2)
+    with pytest.raises(ValueError, match="answered 'name' with 'nothing'"):
+        match.Speaks("sleep 1000", 3, 7.5)
     with pytest.raises(ValueError, match="unacceptable size"):
         match.Speaks(f"{PROGRAM} 3", 5, 7.5)
 
@@ -144,8 +162,13 @@ def test_games_are_recorded_and_recording_goes_on_after_a_stop(tmp_path, capsys)
         for move in game.moves:
             position = go.after(position, move)
         black, white = go.area(position)
-        assert position.passes == 2 or len(game.moves) == 27  # three times as many as there are points
+        assert position.passes == 2 or len(game.moves) == 18  # as many as pgx allows
         assert game.result == gtp.score_text(black - white - 7.5)
+    assert len(records.positions(boards.make("go_3x3"), games).move) == sum(len(x.moves) for x in games)
+    whole = (tmp_path / "whole.sgf").read_text()
+    (tmp_path / "whole.sgf").write_text(whole.rstrip("\n"))  # whole though its last line does not end
+    record(tmp_path / "whole.sgf", 4)
+    assert sgf.read((tmp_path / "whole.sgf").read_text()) == games
     text = tmp_path / "letter.sgf"
     text.write_text("Dear reader,\n")
     with pytest.raises(ValueError, match="letter.sgf holds other things than games of 3x3"):

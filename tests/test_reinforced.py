@@ -115,7 +115,7 @@ def test_a_run_begins_with_what_records_have_taught_and_is_judged_against_it(tmp
     outputs = experiment.evaluate(jax.random.key(0), state, hyper, inputs.data)
     told = experiment.score(jax.tree.map(lambda x: np.asarray(x)[None], outputs))
     assert {"wins_pretrained", "draws_pretrained", "wins_chance"} == {*told}
-    with pytest.raises(ValueError, match="widths=.8,., and the net of pretrained=.* has .4,.; give the same"):
+    with pytest.raises(ValueError, match=r"widths=\(8,\), and the net of pretrained=.* has \(4,\); give the same"):
         load_pretrained(replace(setup, widths=(8,)))
     with pytest.raises(ValueError, match="no run folder|is not|does not"):
         load_pretrained(replace(setup, pretrained=str(tmp_path / "none")))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from recipes import GAMES, compiled, tiny
 
+from research.catalog import find
 from research.engine.experiment import Tick
 from research.games import boards, records, sgf, supervised
 from research.games.sgf import Record
@@ -59,6 +60,41 @@ def test_whole_games_are_held_out_and_one_position_of_each_is_drawn():
     assert len({*(one - found.first[games])}) > 1  # not always the first
 
 
+def test_games_that_are_images_of_each_other_are_one():
+    """The second is the first turned by a quarter, the third another one, and the last has no moves."""
+    board = boards.make("go_3x3")
+    turned = tuple(int(np.argsort(board.moves[1])[move]) for move in (0, 4, 5, 9))
+    games = [Record(3, 7.5, (0, 4, 5, 9)), Record(3, 7.5, turned), Record(3, 7.5, (0, 4, 5, 8)), Record(3, 7.5, ())]
+    assert turned != (0, 4, 5, 9) and records.distinct(board, games) == [games[0], games[2]]
+    found = records.positions(board, [games[0], games[1], games[2]])
+    first, second, third = (records.places(found, np.array([n])) for n in range(3))
+    assert records.repeated(board, found, second, first) == 1.0
+    assert records.repeated(board, found, third, first) == 1.0  # they differ in the last move, which leads nowhere here
+    longer = records.positions(board, [Record(3, 7.5, (0, 4, 5, 8, 2)), games[0]])
+    assert records.repeated(board, longer, np.arange(5), np.arange(5, 9)) == pytest.approx(4 / 5)
+    assert (
+        records.repeated(board, longer, np.array([1]), np.array([0])) == 0.0
+    )  # the same stones, but for who is to move
+
+
+def test_nothing_that_is_held_out_is_a_game_that_was_learned_from():
+    """Of the games that are shipped."""
+    recipe = find("go-supervised")
+    inputs = load_records(recipe.setup)
+    found, board = inputs.data.positions, boards.make("go_9x9")
+    games = lambda places: {*(np.searchsorted(found.first, places, side="right") - 1).tolist()}
+    parts = [games(x) for x in (inputs.data.train, inputs.data.held_out, inputs.final.held_out)]
+    back = np.argsort(board.moves, 1)
+
+    def canonical(game):
+        begin = found.first[game]
+        return min(map(tuple, back[:, found.move[begin : begin + found.length[game]]].tolist()))
+
+    named = [{canonical(game) for game in part} for part in parts]
+    assert sum(map(len, named)) == len(found.length) == len(named[0] | named[1] | named[2])
+    assert "stand, turned or not, in games learned from" in inputs.note
+
+
 def experiment_of(name, **changes):
     recipe = tiny(name)
     setup = replace(recipe.setup, **changes)
@@ -89,11 +125,10 @@ def test_a_net_learns_the_moves_of_a_few_games_by_heart():
 def test_a_net_learns_who_won_by_heart():
     experiment, data, hyper = experiment_of("go-value", positions="all", widths=(64,), batch_size=64, symmetries=False)
     hyper = hyper._replace(weight_decay=jnp.float32(0.0), learning_rate=jnp.float32(5e-3))
-    state, told = learned(experiment, data, hyper, 200)
+    state, _ = learned(experiment, data, hyper, 200)
     seen = experiment.evaluate(jax.random.key(0), state, hyper, data._replace(held_out=data.train))
     score = experiment.score(jax.tree.map(lambda x: np.asarray(x)[None], seen))
     assert score["outcomes_right"] > 0.9 and score["value_error"] < 0.3
-    np.testing.assert_allclose(score["value_error"], told["value_loss"].total / told["value_loss"].count, atol=0.3)
 
 
 def test_a_move_that_is_not_legal_is_never_foreseen():
@@ -133,7 +168,7 @@ def test_records_that_do_not_fit_are_refused(tmp_path):
     for changes, told in (
         ({"records": str(tmp_path / "none.sgf")}, "none.sgf'.*: No such file or directory"),
         ({"records": str(tmp_path / "three.sgf")}, "games of Go, 3 points a side, and board='go_5x5'"),
-        ({"records": str(tmp_path / "three.sgf"), "board": "go_3x3"}, "holds 3 games; give 10 or more"),
+        ({"records": str(tmp_path / "three.sgf"), "board": "go_3x3"}, "holds 3 different games; give 10 or more"),
         ({"records": str(tmp_path / "letter.sgf")}, "letter.sgf'.*is not SGF"),
         ({"records": GAMES, "board": "othello"}, "games of Go, 5 points a side, and board='othello'"),
     ):

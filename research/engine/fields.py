@@ -48,9 +48,11 @@ def check(values: Any, default: Any) -> None:
     """
     for name, hint in get_type_hints(type(values), include_extras=True).items():
         value, usual = getattr(values, name), getattr(default, name)
-        if value is None:
-            continue  # a field that may be None, as its type says
-        hint = next((kind for kind in get_args(hint) if type(None) in get_args(hint) and kind is not type(None)), hint)
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        if type(None) in get_args(hint):
+            if value is None:
+                continue
+            hint = kinds[0] if len(kinds) == 1 else hint
         intervals = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Interval)]
         bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
         if get_origin(bare) is Literal:

@@ -28,8 +28,9 @@ from research.engine.placement import spread
 from research.games import boards
 from research.games.boards import Board, Position, played
 from research.games.contest import Judged, Opponent, score
-from research.games.search import Advice, Noise, Rule, opinion, search
+from research.games.search import Advice, Noise, Rule, advised, search
 from research.models.board import BoardNet, Kind
+from research.models.board import check as check_net
 from research.numerics import replay
 from research.numerics.optimizers import adam, descend_decaying
 from research.numerics.schedules import cosine
@@ -147,10 +148,7 @@ def make(setup: Setup) -> Experiment:
 
 def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
-    if not setup.widths or min(setup.widths) < 1:
-        raise ValueError(f"widths={setup.widths} must be at least one layer of at least 1; as in (128, 128)")
-    if setup.net == "residual" and len(set(setup.widths)) > 1:
-        raise ValueError(f"widths={setup.widths} must all be the same with net=residual; as in {setup.widths[:1] * 3}")
+    check_net(setup.net, setup.widths)
     block = setup.games * setup.moves
     if setup.replay % block:
         raise ValueError(
@@ -322,7 +320,4 @@ def advise(
     setup: Setup, net: BoardNet, board: Board, state: State, simulations: int, key: Array, positions: Position
 ) -> Advice:
     """What a state has learned to do at B positions, without noise; its net's own opinion where simulations is 0."""
-    judge = partial(net.apply, state.params)
-    if simulations:
-        return search(board, judge, setup.rule, simulations, key, positions)
-    return opinion(judge, positions)
+    return advised(partial(net.apply, state.params), setup.rule, board, simulations, key, positions)

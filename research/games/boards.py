@@ -130,6 +130,24 @@ def starts(board: Board, count: int) -> Position:
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), board.start())
 
 
+def opened(board: Board, key: Array, count: int, length: int) -> tuple[Position, Array]:
+    """B = count positions after `length` legal moves by chance, in Go none of them a pass, and these moves i32[length,B]."""
+
+    def move(positions: Position, key: Array) -> tuple[Position, Array]:
+        mask = positions.legal_action_mask
+        if is_go(board):
+            mask = mask.at[:, -1].set(False)
+        actions = jax.random.categorical(key, jnp.where(mask, 0.0, -jnp.inf))
+        return played(board, positions, actions), actions
+
+    return lax.scan(move, starts(board, count), jax.random.split(key, length))
+
+
+def beginnings(board: Board, key: Array, count: int, length: int) -> Position:
+    """Those positions alone."""
+    return opened(board, key, count, length)[0]
+
+
 def played(board: Board, positions: Position, actions: Array) -> Position:
     """B games after a move each, i32[B]."""
     return jax.vmap(board.play)(positions, actions)
@@ -140,13 +158,17 @@ def chosen(condition: Array, yes: Any, no: Any) -> Any:
     return jax.tree.map(lambda a, b: lax.select(lax.broadcast_in_dim(condition, a.shape, (0,)), a, b), yes, no)
 
 
-def turned(board: Board, key: Array, observation: Array, policy: Array) -> tuple[Array, Array]:
-    """Each of M positions [M,H,W,C], and its policy f32[M,A], by a symmetry of the board of its own."""
+def turned(board: Board, key: Array, observation: Array, *of_moves: Array) -> tuple[Array, ...]:
+    """Each of M positions [M,H,W,C], and what is said of its moves [M,A] each, by a symmetry of the board of its own."""
     which = jax.random.randint(key, (observation.shape[0],), 0, len(board.cells))
     cells, moves = jnp.asarray(board.cells)[which], jnp.asarray(board.moves)[which]  # [M, H*W], [M, A]
     flat = observation.reshape(observation.shape[0], -1, board.shape[2])
     seen = jnp.take_along_axis(flat, cells[:, :, None], 1).reshape(observation.shape)
-    return seen, jnp.take_along_axis(policy, moves, 1)
+    return seen, *(jnp.take_along_axis(x, moves, 1) for x in of_moves)
+
+
+def is_go(board: Board) -> bool:
+    return GO.fullmatch(board.name) is not None
 
 
 def legal(logits: Array, mask: Array) -> Array:

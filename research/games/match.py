@@ -43,15 +43,7 @@ def openings(board: Board, key: jax.Array, count: int, length: int) -> np.ndarra
     """`count` beginnings of `length` legal moves by chance, i32[count,length]. Raises ValueError where these end a game."""
     if length % 2:
         raise ValueError(f"opening={length} must be even, so that whoever began is to move; try {length + 1}")
-
-    def move(positions: Position, key: jax.Array) -> tuple[Position, jax.Array]:
-        logits = jnp.where(positions.legal_action_mask, 0.0, -jnp.inf)
-        if board.name.startswith("go_"):
-            logits = logits.at[:, -1].set(-jnp.inf)  # a pass is no opening
-        actions = jax.random.categorical(key, logits)
-        return boards.played(board, positions, actions), actions
-
-    positions, actions = jax.lax.scan(move, boards.starts(board, count), jax.random.split(key, length))
+    positions, actions = boards.opened(board, key, count, length)
     if bool(positions.terminated.any()):
         raise ValueError(f"opening={length} moves by chance can end a game of {board.name}; use fewer")
     return np.asarray(actions).T
@@ -140,7 +132,7 @@ class LooksAhead:
 
 
 class Speaks:
-    """A program that speaks the Go Text Protocol, a process for each game.
+    """A program that speaks the Go Text Protocol, which is shown each game anew before each of its moves.
 
     Two passes end a game, and every stone on the board counts then. Where a pass would lose the rival a game that way, and he
     knows the command kgs-genmove_cleanup, he is asked for a move that takes dead stones off first.
@@ -148,31 +140,27 @@ class Speaks:
 
     def __init__(self, line: str, size: int, komi: float):
         """Raises ValueError for a program that cannot be asked."""
-        self.line, self.size, self.komi = line, size, komi
-        self.games: dict[int, tuple[Program, int]] = {}  # and how many of the moves it knows
-        program = Program(line, size, komi)
-        self.name = program.ask("name") + " " + program.ask("version")
-        self.cleans = program.ask("known_command kgs-genmove_cleanup") == "true"
-        program.close()
+        self.program = Program(line, size, komi)
+        self.name = self.program.name
+        self.cleans = self.program.knows("kgs-genmove_cleanup")
 
     def reply(self, game: int, moves: Sequence[int]) -> int:
-        program, known = self.games.get(game) or (Program(self.line, self.size, self.komi), 0)
-        for number in range(known, len(moves)):
-            program.ask(f"play {colour(number)} {go.name(moves[number], self.size)}")
-        self.games[game] = program, len(moves) + 1
-        answer = program.ask(f"genmove {colour(len(moves))}")
+        size = self.program.size
+        self.program.clear()
+        for number, move in enumerate(moves):
+            self.program.ask(f"play {colour(number)} {go.name(move, size)}")
+        answer = self.program.ask(f"genmove {colour(len(moves))}")
         if answer.lower() == "pass" and self.cleans and self.loses_by_passing(moves):
-            program.ask("undo")
-            answer = program.ask(f"kgs-genmove_cleanup {colour(len(moves))}")
-        return RESIGN if answer.lower() == "resign" else go.point(answer, self.size)
+            self.program.ask("undo")
+            answer = self.program.ask(f"kgs-genmove_cleanup {colour(len(moves))}")
+        return RESIGN if answer.lower() == "resign" else go.point(answer, size)
 
     def loses_by_passing(self, moves: Sequence[int]) -> bool:
-        position = go.start(self.size)
+        position = go.start(self.program.size)
         for move in moves:
             position = go.after(position, move)
         black, white = go.area(position)
-        return (black - white - self.komi) * position.colour < 0
+        return (black - white - self.program.komi) * position.colour < 0
 
     def close(self) -> None:
-        for program, _ in self.games.values():
-            program.close()
+        self.program.close()

@@ -2,29 +2,49 @@
 
 import shlex
 import subprocess
+import threading
+from typing import Self
+
+PATIENCE = 300.0  # seconds for an answer
 
 
 class Program:
-    """One such process, on an empty board."""
+    """One such process; with a `with`, it ends behind it."""
 
     def __init__(self, line: str, size: int, komi: float):
         """Raises ValueError for a command line that cannot be run, or a program that does not know the board."""
-        self.line = line
+        self.line, self.size, self.komi = line, size, komi
         try:
-            self.process = subprocess.Popen(shlex.split(line), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            words = shlex.split(line)
+        except ValueError as error:
+            raise ValueError(f"{line!r} is no command line ({error}); close its quotation marks") from None
+        if not words:
+            raise ValueError("the command line of the program is empty; as in 'gnugo --mode gtp'")
+        try:
+            self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         except OSError as error:
             raise ValueError(f"{line!r} cannot be run ({error.strerror}); is it installed?") from None
         try:
-            for told in (f"boardsize {size}", "clear_board", f"komi {komi:g}"):
-                self.ask(told)
-        except ValueError:
+            self.name = f"{self.ask('name')} {self.ask('version')}"
+            self.clear()
+        except BaseException:
             self.close()
             raise
+
+    def clear(self) -> None:
+        """An empty board."""
+        for told in (f"boardsize {self.size}", "clear_board", f"komi {self.komi:g}"):
+            self.ask(told)
+
+    def knows(self, command: str) -> bool:
+        return self.ask(f"known_command {command}") == "true"
 
     def ask(self, told: str) -> str:
         """The answer to a command. Raises ValueError where there is none, or where it is refused."""
         assert self.process.stdin is not None and self.process.stdout is not None
         lines: list[str] = []
+        alarm = threading.Timer(PATIENCE, self.process.kill)
+        alarm.start()
         try:
             self.process.stdin.write(told + "\n")
             self.process.stdin.flush()
@@ -36,6 +56,8 @@ class Program:
                     lines.append(line.strip())
         except BrokenPipeError:
             lines = []
+        finally:
+            alarm.cancel()
         if not lines or not lines[0].startswith("="):
             answer = " ".join(lines) or "nothing"
             raise ValueError(f"{self.line!r} answered {told!r} with {answer!r}; does it speak GTP 2?")
@@ -43,7 +65,17 @@ class Program:
 
     def close(self) -> None:
         self.process.terminate()
-        self.process.communicate()
+        try:
+            self.process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def colour(number: int) -> str:

@@ -96,6 +96,31 @@ def unpacked(bits: Array, shape: tuple[int, ...]) -> Array:
     return jnp.unpackbits(bits, axis=1, count=math.prod(shape)).reshape(-1, *shape).astype(bool)
 
 
+def distinct(board: Board, games: Sequence[Record]) -> list[Record]:
+    """The games that have moves, and of those that are each other's images by a symmetry of the board the first."""
+    back = np.argsort(board.moves, 1)  # where each symmetry brings a move
+    found: dict[tuple[int, ...], Record] = {}
+    for game in games:
+        if game.moves and max(game.moves) < board.actions:
+            found.setdefault(min(map(tuple, back[:, list(game.moves)].tolist())), game)
+        elif game.moves:
+            found[game.moves] = game  # refused later, with its number
+    return list(found.values())
+
+
+def repeated(board: Board, found: Positions, ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Share of the positions at `ours` i32 whose stones and mover, by some symmetry, are those of one at `theirs` i32."""
+    seen = np.unpackbits(found.planes, axis=1, count=math.prod(board.shape)).reshape(
+        -1, board.cells.shape[1], board.shape[2]
+    )
+    black = np.arange(len(seen)) - np.repeat(found.first, found.length)  # the number of the move tells who is to move
+    stones = np.concatenate([seen[:, :, 0] + 2 * seen[:, :, 1], (black % 2)[:, None]], 1).astype(np.uint8)
+    images = [np.concatenate([stones[:, cells], stones[:, -1:]], 1) for cells in board.cells]
+    key = [min(image[place].tobytes() for image in images) for place in range(len(seen))]
+    known = {key[place] for place in theirs}
+    return float(np.mean([key[place] in known for place in ours]))
+
+
 def split(found: Positions, share: float, key: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Whole games, by chance, for training, validation and test -> numbers of games; of the latter two `share` of all each."""
     count = len(found.length)

@@ -25,10 +25,11 @@ from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Natural, NonNegative, Positive
 from research.engine.placement import spread
 from research.games import boards, supervised
-from research.games.boards import Board, Position, played
+from research.games.boards import Board, Position, beginnings
 from research.games.contest import Plays, by_chance, contest, going_on
-from research.games.search import Judge
+from research.games.search import Judge, drawn
 from research.models.board import BoardNet, Kind
+from research.models.board import check as check_net
 from research.numerics.optimizers import adam, descend
 
 
@@ -97,7 +98,7 @@ def make(setup: Setup) -> Experiment:
 
 def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
-    supervised.check(supervised.Setup(net=setup.net, widths=setup.widths))
+    check_net(setup.net, setup.widths)
     for name in ("games", "contests", "opening"):
         if getattr(setup, name) % 2:
             raise ValueError(
@@ -162,12 +163,6 @@ def games(setup: Setup, board: Board, ours: Judge, theirs: Judge, key: Array) ->
     return moves, jnp.stack([first.rewards[:, 0], -second.rewards[:, 0]])
 
 
-def drawn(judge: Judge, key: Array, positions: Position) -> Array:
-    """Legal moves i32[B] as the policy says."""
-    logits, _ = judge(positions.observation)
-    return jax.random.categorical(key, boards.legal(logits, positions.legal_action_mask)).astype(jnp.int32)
-
-
 def advantages(outcome: Array) -> Array:
     """Each game's outcome f32[2,B/2] less the mean of the others'."""
     count = outcome.size
@@ -202,9 +197,7 @@ class Evaluation(Plays):
 
     def __call__(self, key: Array, state: State, hyper: Hyper, data: Any) -> Outputs:
         opening_key, first_key, chance_key = jax.random.split(key, 3)
-        openings = boards.starts(self.board, self.setup.contests // 2)
-        for move_key in jax.random.split(opening_key, self.setup.opening):
-            openings = played(self.board, openings, by_chance(move_key, openings))
+        openings = beginnings(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
         ours = partial(drawn, partial(self.net.apply, state.params))
         chance = contest(self.board, ours, by_chance, chance_key, openings)
         if not data:

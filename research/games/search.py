@@ -79,7 +79,7 @@ def search(
             look,
             simulations,
             ~mask,
-            qtransform=partial(mctx.qtransform_by_min_max, min_value=-1.0, max_value=1.0),
+            qtransform=plain_values,
             dirichlet_fraction=0.0,  # mctx draws it over all moves, of which the illegal ones then take their share away
             temperature=0.0,
         )
@@ -92,6 +92,11 @@ def search(
 TINY = 1e-30
 
 
+def plain_values(tree: mctx.Tree, node: Array) -> Array:
+    """What moves are worth to whoever is to move, f32[A] from -1 to 1: 0 where they have not been tried, as in AlphaZero."""
+    return jnp.where(tree.children_visits[node] > 0, tree.qvalues(node), 0.0)
+
+
 def stirred(key: Array, logits: Array, mask: Array, noise: Noise) -> Array:
     """The prior f32[B,A] of logits f32[B,A] with Dirichlet noise over legal moves bool[B,A] (Silver et al. 2018)."""
     drawn = jnp.where(mask, jax.random.gamma(key, noise.dirichlet_alpha, logits.shape), 0.0)
@@ -99,11 +104,22 @@ def stirred(key: Array, logits: Array, mask: Array, noise: Noise) -> Array:
     return (1.0 - noise.dirichlet_fraction) * jax.nn.softmax(logits) + noise.dirichlet_fraction * share
 
 
+def advised(judge: Judge, rule: Rule, board: Board, simulations: int, key: Array, positions: Position) -> Advice:
+    """Advice at B positions without noise: a search's, or the judge's own opinion where simulations is 0."""
+    return search(board, judge, rule, simulations, key, positions) if simulations else opinion(judge, positions)
+
+
 def opinion(judge: Judge, positions: Position) -> Advice:
     """Without a search, at B positions: the judge's likeliest legal move, its policy and its value."""
     logits, value = judge(positions.observation)
     logits = legal(logits, positions.legal_action_mask)
     return Advice(logits.argmax(1).astype(jnp.int32), jax.nn.softmax(logits), value)
+
+
+def drawn(judge: Judge, key: Array, positions: Position) -> Array:
+    """Legal moves i32[B] as the judge's policy says, by chance."""
+    logits, _ = judge(positions.observation)
+    return jax.random.categorical(key, legal(logits, positions.legal_action_mask)).astype(jnp.int32)
 
 
 def ahead(

@@ -2,6 +2,7 @@
 line counts, of games that begin on an empty board and in which Black and White move in turn.
 """
 
+import math
 import re
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ class Record(NamedTuple):
 
 LETTERS = "abcdefghijklmnopqrs"
 TOKEN = re.compile(r"\s*(?:([();])|([A-Za-z]+)\s*((?:\[(?:\\.|[^\]\\])*\]\s*)+))", re.DOTALL)
+ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 VALUE = re.compile(r"\[((?:\\.|[^\]\\])*)\]", re.DOTALL)
 
 
@@ -84,7 +86,10 @@ def main_lines(text: str) -> list[list[Node]]:
             elif not games[-1]:
                 raise ValueError(f"{name} at character {place} stands in no node; it begins with ';'")
             else:
-                games[-1][-1][name] = [re.sub(r"\\(.)", r"\1", value) for value in VALUE.findall(values)]
+                name = "".join(
+                    c for c in name if c.isupper()
+                )  # older formats add letters for people, which say nothing
+                games[-1][-1][name] = [ESCAPE.sub(r"\1", value) for value in VALUE.findall(values)]
     if depth:
         raise ValueError("the text ends within a game; is it whole?")
     return games
@@ -114,7 +119,9 @@ def record(nodes: list[Node]) -> Record:
     try:
         komi = float(said("KM", "0"))
     except ValueError:
-        raise ValueError(f"KM[{said('KM', '0')}] is no number") from None
+        komi = math.nan
+    if not math.isfinite(komi):
+        raise ValueError(f"KM[{said('KM', '0')}] is no number")
     return Record(size, komi, tuple(moves), said("RE", ""), said("PB", ""), said("PW", ""))
 
 

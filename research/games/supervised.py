@@ -29,8 +29,9 @@ from research.games import boards
 from research.games.boards import Board, Position
 from research.games.contest import Plays
 from research.games.records import Positions, unpacked
-from research.games.search import Advice, Rule, opinion, search
+from research.games.search import Advice, Rule, advised
 from research.models.board import BoardNet, Kind
+from research.models.board import check as check_net
 from research.numerics.blocks import map_blocks
 from research.numerics.optimizers import adam, descend_decaying
 from research.numerics.schedules import cosine
@@ -111,7 +112,7 @@ class Outputs(NamedTuple):
 def make(setup: Setup) -> Experiment:
     """Learning from records as an experiment."""
     board = boards.make(setup.board)
-    check(setup)
+    check_net(setup.net, setup.widths)
     net = BoardNet(setup.net, setup.widths, board.actions, dtype=jnp.dtype(setup.compute_dtype))
     return Experiment(
         init=partial(init, board, net),
@@ -119,14 +120,6 @@ def make(setup: Setup) -> Experiment:
         evaluate=Evaluation(board, partial(advise, setup, net), 0, partial(evaluate, setup, board, net)),
         score=score,
     )
-
-
-def check(setup: Setup) -> None:
-    """Raises ValueError for fields that do not fit each other."""
-    if any(width < 1 for width in setup.widths) or (setup.net == "residual" and len({*setup.widths}) != 1):
-        raise ValueError(
-            f"widths={setup.widths} must be at least 1, and with net=residual one or more that are all the same; as in (32, 32)"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,15 +164,15 @@ def step(
     drawn = jax.random.randint(draw_key, (setup.batch_size,), 0, data.train.shape[0])
     batch = spread(at(board, data, jnp.asarray(data.train)[drawn]))
     if setup.symmetries:
-        observation, move = boards.turned(board, turn_key, batch.observation, batch.move)
-        batch = batch._replace(observation=observation, move=move)
+        seen, legal, move = boards.turned(board, turn_key, batch.observation, batch.legal, batch.move)
+        batch = Batch(seen, legal, move, batch.outcome)
 
     def objective(params: Any) -> tuple[Array, dict[str, Ratio]]:
         logits, value = net.apply(params, batch.observation)
         cross = optax.softmax_cross_entropy(logits, batch.move)
         squared = jnp.where(batch.outcome != 0, (value - batch.outcome) ** 2, 0.0)
         loss = (hyper.policy_weight * cross + hyper.value_weight * squared).mean()
-        hit = (logits.argmax(1) == batch.move.argmax(1)).sum(dtype=jnp.float32)
+        hit = (boards.legal(logits, batch.legal).argmax(1) == batch.move.argmax(1)).sum(dtype=jnp.float32)
         count, known = jnp.float32(setup.batch_size), (batch.outcome != 0).sum(dtype=jnp.float32)
         return loss, {
             "policy_loss": Ratio(cross.sum(), count),
@@ -214,16 +207,18 @@ def advise(
     setup: Setup, net: BoardNet, board: Board, state: State, simulations: int, key: Array, positions: Position
 ) -> Advice:
     """What a state has learned to do at B positions; its net's own opinion where simulations is 0."""
-    judge = partial(net.apply, state.params)
-    if simulations:
-        return search(board, judge, setup.rule, simulations, key, positions)
-    return opinion(judge, positions)
+    return advised(partial(net.apply, state.params), setup.rule, board, simulations, key, positions)
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:
     """Outputs with a leading R axis -> figures f64[R]: shares of moves that were foreseen, by the net and by naming always the
     most frequent one, cross-entropy in nats, the value's squared error and the share of outcomes it has the sign of"""
-    mean = lambda x: np.nanmean(np.asarray(x, np.float64), axis=1)
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x, np.float64)
+        known = ~np.isnan(x)
+        return np.where(known, x, 0.0).sum(1) / np.where(known.any(1), known.sum(1), np.nan)
+
     return {
         "accuracy": mean(outputs.hit),
         "most_frequent": mean(outputs.usual),

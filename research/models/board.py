@@ -21,8 +21,8 @@ class BoardNet(nn.Module):
     """A body and two heads: observations [...,H,W,C] -> logits f32[...,A] of moves, values f32[...] from -1 to 1 of
     whoever is to move.
 
-    kind     dense: a layer of each of `widths`. residual: a 3x3 convolution of widths[0] features, and a block of two
-             for each width, which are all the same
+    kind     dense: a layer of each of `widths`, none being a linear model. residual: a 3x3 convolution of widths[0] features,
+             and a block of two for each width, which are all the same
     actions  A
     """
 
@@ -65,6 +65,14 @@ class BoardNet(nn.Module):
             x = nn.relu(Conv(HEAD, (1, 1), dtype=self.dtype)(x)).reshape(x.shape[0], -1)
             x = nn.relu(nn.Dense(HIDDEN, dtype=self.dtype)(x))
         return jnp.tanh(nn.Dense(1, kernel_init=nn.initializers.normal(0.01))(x.astype(jnp.float32)))[:, 0]
+
+
+def check(kind: Kind, widths: tuple[int, ...], name: str = "widths") -> None:
+    """Raises ValueError for widths that no such net has."""
+    if any(width < 1 for width in widths) or (kind == "residual" and len({*widths}) != 1):
+        raise ValueError(
+            f"{name}={widths} must be at least 1, and with residual blocks one or more that are all the same; as in (32, 32)"
+        )
 
 
 HEAD = 4  # features of the 1x1 convolution that each head begins with

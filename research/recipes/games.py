@@ -1,13 +1,14 @@
 """Board games: AlphaZero and Gumbel AlphaZero from nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from research.engine import saved
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
-from research.games import alphazero, boards, records, reinforced, sgf, supervised
+from research.games import alphazero, boards, combined, records, reinforced, sgf, supervised
 from research.games.contest import Solved
 from research.games.solved import best_moves
 
@@ -41,8 +42,9 @@ def load_records(setup: supervised.Setup) -> Inputs:
             raise ValueError(
                 f"it holds games of Go, {other or board.shape[0]} points a side, and board={setup.board!r}"
             )
+        count, games = len(games), records.distinct(board, games)
         if len(games) < 10:
-            raise ValueError(f"it holds {len(games)} games; give 10 or more, to have some to hold out")
+            raise ValueError(f"it holds {len(games)} different games; give 10 or more, to have some to hold out")
         found = records.positions(board, games)
     except OSError as error:
         raise ValueError(f"records={setup.records!r}: {error.strerror}; give an SGF file of games") from None
@@ -51,25 +53,47 @@ def load_records(setup: supervised.Setup) -> Inputs:
     train, validation, test = records.split(found, setup.held_out)
     learned_from = records.places(found, train, setup.positions == "one")
     usual = np.bincount(found.move[learned_from]).argmax().astype(np.int32)
-    data = supervised.Data(found, learned_from, records.places(found, validation), usual)
-    note = f"{len(games)} games, {len(found.move)} positions; learned from: {len(learned_from)}, of {len(train)} games"
-    return Inputs(data, final=data._replace(held_out=records.places(found, test)), note=note)
+    held_out, tested = records.places(found, validation), records.places(found, test)
+    again = [100 * records.repeated(board, found, x, records.places(found, train)) for x in (held_out, tested)]
+    other_komi = sum(game.komi != boards.KOMI for game in games)
+    note = (
+        f"{len(games)} games, {len(found.move)} positions; learned from: {len(learned_from)}, of {len(train)} games; of the "
+        f"positions held out {again[0]:.1f} and {again[1]:.1f} % stand, turned or not, in games learned from"
+        + (f"; {count - len(games)} games without moves or like others left out" if count > len(games) else "")
+        + (f"; {other_komi} games have another komi than {boards.KOMI}" if other_komi else "")
+    )
+    data = supervised.Data(found, learned_from, held_out, usual)
+    return Inputs(data, final=data._replace(held_out=tested), note=note)
 
 
 def load_pretrained(setup: reinforced.Setup) -> Inputs:
     """The net that a run of go-supervised has learned. Raises ValueError where it is another net than the setup's."""
-    if not setup.pretrained:
-        return Inputs({}, note="a new net")
-    folder = Path(setup.pretrained).expanduser()
-    plan = saved.plan_in(folder, (GO_SUPERVISED,), "pretrained")
-    for name in ("board", "net", "widths"):
-        ours, theirs = getattr(setup, name), getattr(plan.setup, name)
-        if ours != theirs:
+    params, told = net_of(setup, "pretrained", "", (GO_SUPERVISED,))
+    return Inputs(params, note=f"begins with {told}")
+
+
+def load_nets(setup: combined.Setup) -> Inputs:
+    """The nets of two runs. Raises ValueError where they are others than the setup's."""
+    policy, one = net_of(setup, "policy", "policy_", (GO_SUPERVISED, GO_REINFORCED))
+    value, other = net_of(setup, "value", "value_", (GO_VALUE,))
+    return Inputs(combined.Nets(policy, value), note=f"policy: {one}; value: {other}")
+
+
+def net_of(setup: Any, field: str, prefix: str, recipes: tuple[Recipe, ...]) -> tuple[Any, str]:
+    """The params that the run in a setup's `field` has learned, and which those are; {} where it names none. Raises ValueError
+    for a run of another recipe, and for a net that is not the setup's, whose fields have a prefix."""
+    if not getattr(setup, field):
+        return {}, "a new net"
+    folder = Path(getattr(setup, field)).expanduser()
+    plan = saved.plan_in(folder, recipes, field)
+    for ours, theirs in (("board", "board"), (f"{prefix}net", "net"), (f"{prefix}widths", "widths")):
+        if getattr(setup, ours) != getattr(plan.setup, theirs):
             raise ValueError(
-                f"{name}={ours!r}, and the net of pretrained={setup.pretrained!r} has {theirs!r}; give the same"
+                f"{ours}={getattr(setup, ours)!r}, and the net of {field}={str(folder)!r} has "
+                f"{getattr(plan.setup, theirs)!r}; give the same"
             )
-    found = saved.living_state(plan, folder, "pretrained")
-    return Inputs(found.state.params, note=f"begins with seed {plan.rows[0].seed} of {plan.name}, tick {found.tick}")
+    found = saved.living_state(plan, folder, field)
+    return found.state.params, f"seed {plan.rows[0].seed} of {plan.name}, tick {found.tick}"
 
 
 def moves_per_tick(setup: alphazero.Setup) -> int:
@@ -195,4 +219,19 @@ GO_REINFORCED = Recipe(
     result is claimed yet.
 
     python scripts/train.py go-reinforced --setup.pretrained runs/go-supervised-0a1b2c3d""",
+)
+
+GO_SEARCH = Recipe(
+    name="go-search",
+    make=combined.make,
+    setup=combined.Setup(),
+    hyper=combined.Hyper(),
+    load=load_nets,
+    budget=Budget(steps=1, chunk=1, record_every=1, evaluate_every=1),
+    unit="ticks",
+    watch=("wins_policy", "draws_policy"),
+    about="""The fourth stage: tree search with the first or second stage's policy and the third's value; nothing is learned. No
+    result is claimed yet.
+
+    python scripts/train.py go-search --setup.policy runs/go-reinforced-0a1b2c3d --setup.value runs/go-value-4e5f6a7b""",
 )

@@ -1,0 +1,150 @@
+"""Tree search with a policy net and a value net that were learned apart (Silver et al. 2016, stage four). Nothing is learned
+here: a tick passes, and the evaluation plays the search against the policy alone.
+
+Dimensions: B games.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from research.engine.experiment import Experiment, Tick
+from research.engine.fields import Count, Natural, Positive
+from research.games import boards
+from research.games.boards import Board, Position, beginnings
+from research.games.contest import Plays, contest
+from research.games.search import Advice, Judge, Rule, advised, drawn
+from research.models.board import BoardNet, Kind
+from research.models.board import check as check_net
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Static: a change compiles again."""
+
+    board: str = "go_9x9"
+    """Name of a board."""
+    policy: str = ""
+    """Folder of a run of go-supervised or go-reinforced, whose net gives the prior; without, a new net."""
+    value: str = ""
+    """Folder of a run of go-value, whose net values positions; without, a new net."""
+    policy_net: Kind = "residual"
+    """That run's net."""
+    policy_widths: tuple[int, ...] = (32, 32)
+    """That run's widths."""
+    value_net: Kind = "residual"
+    """That run's net."""
+    value_widths: tuple[int, ...] = (32, 32)
+    """That run's widths."""
+    rule: Rule = "puct"
+    """How a search chooses."""
+    simulations: Count = 32
+    """Of a search."""
+    opening: Natural = 2
+    """Moves by chance that a game of the evaluation begins with, an even number."""
+    contests: Count = 100
+    """Games of the evaluation, half of them as either side."""
+
+
+class Hyper(NamedTuple):
+    """Traced: a change never compiles."""
+
+    temperature: Positive = 1.0
+    """What the policy's logits are divided by where they are a search's prior: above 1 the search looks at more moves."""
+
+
+class Nets(NamedTuple):
+    """params of the policy net and of the value net"""
+
+    policy: Any
+    value: Any
+
+
+class State(NamedTuple):
+    """Both nets, and temperature f32[]"""
+
+    nets: Nets
+    temperature: Array
+
+
+class Outputs(NamedTuple):
+    """outcome f32[B]: 1, 0 or -1 for the search"""
+
+    outcome: Array
+
+
+def make(setup: Setup) -> Experiment:
+    """A search with two nets as an experiment."""
+    board = boards.make(setup.board)
+    check(setup)
+    nets = [
+        BoardNet(kind, widths, board.actions)
+        for kind, widths in ((setup.policy_net, setup.policy_widths), (setup.value_net, setup.value_widths))
+    ]
+    return Experiment(
+        init=partial(init, board, nets),
+        step=step,
+        evaluate=Evaluation(board, partial(advise, setup, nets), setup.simulations, setup, nets),
+        score=score,
+    )
+
+
+def check(setup: Setup) -> None:
+    """Raises ValueError for fields that do not fit each other."""
+    check_net(setup.policy_net, setup.policy_widths, "policy_widths")
+    check_net(setup.value_net, setup.value_widths, "value_widths")
+    for name in ("contests", "opening"):
+        if getattr(setup, name) % 2:
+            raise ValueError(f"{name}={getattr(setup, name)} must be even; try {getattr(setup, name) + 1}")
+
+
+def init(board: Board, nets: list[BoardNet], key: Array, hyper: Hyper, data: Nets) -> State:
+    """data: what was learned, {} where that is a new net's."""
+    keys = jax.random.split(key)
+    params = [
+        jax.tree.map(jnp.array, given) if given else net.init(key, jnp.zeros((1, *board.shape)))
+        for net, given, key in zip(nets, data, keys, strict=True)
+    ]
+    return State(Nets(*params), jnp.float32(hyper.temperature))
+
+
+def step(state: State, hyper: Hyper, data: Nets, tick: Tick) -> tuple[State, dict[str, Array]]:
+    return state, {"ticks": jnp.float32(1.0)}
+
+
+def judge_of(nets: list[BoardNet], found: Nets, temperature: Array | float = 1.0) -> Judge:
+    """The one net's policy, at a temperature, and the other's value."""
+    return lambda x: (nets[0].apply(found.policy, x)[0] / temperature, nets[1].apply(found.value, x)[1])
+
+
+def advise(
+    setup: Setup, nets: list[BoardNet], board: Board, state: State, simulations: int, key: Array, positions: Position
+) -> Advice:
+    """What a search finds at B positions, or the policy alone where simulations is 0."""
+    judge = judge_of(nets, state.nets, state.temperature)
+    return advised(judge, setup.rule, board, simulations, key, positions)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation(Plays):
+    """Games of the search against the policy alone, whose moves are drawn."""
+
+    setup: Setup
+    nets: list[BoardNet]
+
+    def __call__(self, key: Array, state: State, hyper: Hyper, data: Any) -> Outputs:
+        opening_key, key = jax.random.split(key)
+        openings = beginnings(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
+        ours = lambda key, positions: self.advise(self.board, state, self.simulations, key, positions).action
+        return Outputs(contest(self.board, ours, partial(drawn, judge_of(self.nets, state.nets)), key, openings))
+
+
+def score(outputs: Outputs) -> dict[str, np.ndarray]:
+    """Outputs with a leading R axis -> figures f64[R]: shares of games won and drawn"""
+    outcome = np.asarray(outputs.outcome)
+    return {"wins_policy": (outcome > 0).mean(1), "draws_policy": (outcome == 0).mean(1)}
