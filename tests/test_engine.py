@@ -19,7 +19,7 @@ from research.engine import chunk, session
 from research.engine.checkpoint import Checkpoints
 from research.engine.debug import debug
 from research.engine.experiment import Experiment, Inputs, Ratio, Tick
-from research.engine.fields import Fraction, Interval, Positive, check
+from research.engine.fields import Count, Fraction, Interval, Natural, Positive, check
 from research.engine.files import Damaged, read_lines
 from research.engine.keys import at_tick, stream
 from research.engine.placement import Placement
@@ -138,6 +138,21 @@ def test_padding_never_reaches_the_record(tmp_path):
 def test_more_devices_than_there_are_is_refused():
     with pytest.raises(ValueError, match="device_count=9 must be at least 1 and at most the 8 devices here"):
         Placement.choose(9, 9)
+
+
+def test_a_field_that_may_be_none_is_checked_where_it_is_not():
+    class Options(NamedTuple):
+        count: Count = 1
+        more: Natural | None = None
+
+    check(Options(), Options())
+    check(Options(more=0), Options())
+    with pytest.raises(ValueError, match="more=-1 must be at least 0"):
+        check(Options(more=-1), Options())
+    with pytest.raises(ValueError, match="more=1.5 must be of type int"):
+        check(Options(more=1.5), Options())
+    with pytest.raises(ValueError, match="count=None must be of type int"):
+        check(Options(count=None), Options())
 
 
 def test_differences_name_the_field():
