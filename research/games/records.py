@@ -40,8 +40,9 @@ class Positions(NamedTuple):
 AT_A_TIME = 100  # games that are played through at a time
 
 
-def positions(board: Board, records: Sequence[Record]) -> Positions:
-    """The positions of games on this board. Raises ValueError, naming the game by its number, for a move that is not legal."""
+def positions(board: Board, records: Sequence[Record], numbers: Sequence[int] = ()) -> Positions:
+    """The positions of games on this board. Raises ValueError for a move that is not legal, naming the game by its number, of
+    `numbers` where they are not in order from 1."""
     longest = max((len(record.moves) for record in records), default=0)
     moves = np.full((len(records), longest), -1, np.int32)
     for row, record in zip(moves, records, strict=True):
@@ -55,8 +56,9 @@ def positions(board: Board, records: Sequence[Record]) -> Positions:
         wrong = np.argwhere((part >= 0) & ~allowed)
         if len(wrong):
             game, number = wrong[0]
+            named = numbers[begin + game] if len(numbers) else begin + game + 1
             raise ValueError(
-                f"game {begin + game + 1}: move {number + 1} is not legal by the rules of {board.name}; record it anew"
+                f"game {named}: move {number + 1} is not legal by the rules of {board.name}; record it anew"
             )
         planes.append(np.packbits(seen[part >= 0].reshape(-1, math.prod(board.shape)), axis=1))
         legal.append(np.packbits(mask[part >= 0], axis=1))
@@ -96,15 +98,13 @@ def unpacked(bits: Array, shape: tuple[int, ...]) -> Array:
     return jnp.unpackbits(bits, axis=1, count=math.prod(shape)).reshape(-1, *shape).astype(bool)
 
 
-def distinct(board: Board, games: Sequence[Record]) -> list[Record]:
-    """The games that have moves, and of those that are each other's images by a symmetry of the board the first."""
+def distinct(board: Board, games: Sequence[Record]) -> list[int]:
+    """Which games, from 0, have moves, and of those that are each other's images by a symmetry of the board the first."""
     back = np.argsort(board.moves, 1)  # where each symmetry brings a move
-    found: dict[tuple[int, ...], Record] = {}
-    for game in games:
-        if game.moves and max(game.moves) < board.actions:
-            found.setdefault(min(map(tuple, back[:, list(game.moves)].tolist())), game)
-        elif game.moves:
-            found[game.moves] = game  # refused later, with its number
+    found: dict[tuple[int, ...], int] = {}
+    for number, game in enumerate(games):
+        if game.moves:
+            found.setdefault(min(map(tuple, back[:, list(game.moves)].tolist())), number)
     return list(found.values())
 
 

@@ -38,14 +38,15 @@ def load_records(setup: supervised.Setup) -> Inputs:
     try:
         games = sgf.read(path.read_text(errors="replace"))
         other = next((game.size for game in games if game.size != board.shape[0]), None)
-        if not setup.board.startswith("go_") or other is not None:
+        if not boards.is_go(board) or other is not None:
             raise ValueError(
                 f"it holds games of Go, {other or board.shape[0]} points a side, and board={setup.board!r}"
             )
-        count, games = len(games), records.distinct(board, games)
-        if len(games) < 10:
-            raise ValueError(f"it holds {len(games)} different games; give 10 or more, to have some to hold out")
-        found = records.positions(board, games)
+        count, kept = len(games), records.distinct(board, games)
+        if len(kept) < 10:
+            raise ValueError(f"it holds {len(kept)} different games; give 10 or more, to have some to hold out")
+        games = [games[number] for number in kept]
+        found = records.positions(board, games, [number + 1 for number in kept])
     except OSError as error:
         raise ValueError(f"records={setup.records!r}: {error.strerror}; give an SGF file of games") from None
     except ValueError as error:
