@@ -114,8 +114,8 @@ ALPHAZERO_TIC_TAC_TOE = Recipe(
     unit="moves",
     watch=WATCH,
     light=True,
-    about="""Gumbel AlphaZero on tic-tac-toe, with three times the usual noise: with the usual one players agree upon one line, and
-    the others stay unknown.
+    about="""Gumbel AlphaZero on tic-tac-toe, with three times the usual noise: with the usual one players agree upon one line,
+    and the others stay unknown.
 
     5 seeds: no game of 2,000 lost, half of them as either player, to one who makes any of the best moves. 16 s of training for
     all five on 2 cores of an AMD EPYC, 34 s in all. See docs/results/alphazero-tic-tac-toe.json.
