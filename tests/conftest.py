@@ -1,7 +1,9 @@
 """Settings for every test: eight simulated devices, strict ranks and dtypes, a compile cache of this test run alone."""
 
+import gc
 import os
 import tempfile
+from pathlib import Path
 
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -22,3 +24,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # The same examples in every run; the first of them may compile for seconds.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+# Every compiled program holds a few mappings of memory, of which Linux gives a process 65,530; beyond that JAX crashes.
+MAPS, MANY = Path("/proc/self/maps"), 30_000
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Lets compiled programs go where there are too many of them in this process."""
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MANY:
+        jax.clear_caches()
+        gc.collect()
