@@ -60,6 +60,7 @@ class Contestant(NamedTuple):
     venv: str = ""
 
 
+SMALL = "--blocks", "2", "--features", "32", "--games", "64", "--moves", "8"
 BREAKOUT = "--environment", "Breakout-MinAtar"
 BENCHES: dict[str, dict[str, Contestant]] = {
     "classify": {
@@ -123,6 +124,20 @@ BENCHES: dict[str, dict[str, Contestant]] = {
     "pqn": {
         "ours": Contestant("q_ours.py", ("--method", "pqn"), cores=(1,)),
         "rejax": Contestant("q_rejax.py", ("--method", "pqn"), cores=(1,)),
+    },
+    "selfplay": {
+        "ours": Contestant("selfplay_ours.py", cores=(1,)),
+        "pgx's example": Contestant("selfplay_pgx.py", cores=(1,)),
+    },
+    "selfplay-small": {
+        "ours": Contestant("selfplay_ours.py", SMALL, cores=(1,)),
+        "pgx's example": Contestant("selfplay_pgx.py", SMALL, cores=(1,)),
+    },
+    "selfplay-games": {
+        f"{games} games": Contestant(
+            "selfplay_ours.py", (*SMALL[:4], "--games", str(games), "--moves", str(max(2, 256 // games))), cores=(1,)
+        )
+        for games in (256, 1, 4, 16, 64)
     },
     "sweep": {
         "one sweep": Contestant("sweep.py", ("--by", "sweep"), cores=(2,)),

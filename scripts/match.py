@@ -1,14 +1,18 @@
 """Matches of what a run has learned: `python scripts/match.py runs/NAME --against random --games 200`.
 
---against is `random`, another run's folder, `alpha-beta-6` (connect four, so many moves ahead), or the command line of a
-program that speaks the Go Text Protocol: `--against "gnugo --mode gtp --level 1 --chinese-rules --positional-superko"`. Each
-opening is played twice, with either side to begin; the interval is over openings.
+--against is one or more of `random`, another run's folder, `alpha-beta-6` (connect four, so many moves ahead), or the command
+line of a program that speaks the Go Text Protocol: `--against "gnugo --mode gtp --level 1 --chinese-rules
+--positional-superko"`. Each opening is played twice, with either side to begin; the interval is over openings. Several
+opponents play each other too, but for two that are both outside this process, and all get Elo ratings.
 """
 
 import re
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import jax
 import numpy as np
@@ -19,15 +23,16 @@ from research.command import Learned, OfRun, check_ending, command, learned
 from research.engine.fields import Count, Interval, Natural, check
 from research.games import boards, contest, match, sgf
 from research.games.contest import Player, Plays, player_of
+from research.report.elo import Meeting, Ratings, ratings
 from research.report.stats import mean_interval
 
 
 @dataclass(frozen=True)
 class Arguments(OfRun):
-    against: str = "random"
-    """random, a run folder, alpha-beta-DEPTH, or a command line."""
+    against: tuple[str, ...] = ("random",)
+    """random, a run folder, alpha-beta-DEPTH, or a command line; one or more."""
     games: Count = 200
-    """Games, an even number."""
+    """Games of two players, an even number."""
     simulations: Natural | None = None
     """Of a search before each of our moves; 0: the net's own choice; by default as in the run's evaluation."""
     their_simulations: Natural | None = None
@@ -40,38 +45,59 @@ class Arguments(OfRun):
     """Where the records of games of Go are written; by default match.sgf in the run folder."""
 
 
+class Side(NamedTuple):
+    """Whoever plays: a `player` in this process, or a rival outside it."""
+
+    name: str
+    player: Player | None = None
+    rival: match.Rival | None = None
+
+
+class Held(NamedTuple):
+    """A match after an opening of so many moves by chance: outcome f64[B] for `one`, who began the first half of the games, and
+    the games where they were outside."""
+
+    one: Side
+    other: Side
+    opening: int
+    outcome: np.ndarray
+    results: list[match.Result]
+
+
 def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="match.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
     if chosen.games % 2:
         raise ValueError(f"games={chosen.games} must be even, each opening twice; try {chosen.games + 1}")
+    if not chosen.against:
+        raise ValueError("against= names nobody; give random, a run folder, alpha-beta-6 or a command line")
     out = chosen.out or chosen.folder / "match.sgf"
     check_ending(out, "match.sgf")
     console = Console(highlight=False)
     run = learned(chosen, console, player_of)
     judged = player_of(run.plan)
-    ours = player(run, chosen.simulations)
+    board = judged.board
     opening_key, key = jax.random.split(jax.random.key(chosen.draw))
-    results: list[match.Result] = []
-    begun = match.openings(judged.board, opening_key, chosen.games // 2, chosen.opening)
-    if chosen.against == "random" or Path(chosen.against).is_dir():
-        theirs, name = opponent(chosen, console, judged)
-        reached = contest.reached(judged.board, begun)
-        outcome = np.asarray(jax.jit(lambda key: contest.contest(judged.board, ours, theirs, key, reached))(key))
-    else:
-        rival = rival_of(chosen.against, judged, chosen.draw)
-        name = rival.name
-        try:
+    begun = match.openings(board, opening_key, chosen.games // 2, chosen.opening)
+    matches: list[Held] = []
+    with ExitStack() as closing:
+        sides = [Side(chosen.folder.name, player(run, chosen.simulations))]
+        for against in chosen.against:
+            side = side_of(against, chosen, console, judged)
+            sides.append(side)
+            if side.rival:
+                closing.callback(side.rival.close)
+        for one, other in pairs(sides):
             with console.status("playing") as status:
                 told = lambda over, all_: status.update(f"{over} of {all_} games are over")
-                results = match.play(judged.board, ours, rival, begun, key, told)
-        finally:
-            rival.close()
-        outcome = np.array([result.outcome for result in results])
-    for text in told_of(outcome, judged.board.name, name):
-        console.print(text, soft_wrap=True)
-    if results and boards.is_go(judged.board):
-        console.print(str(recorded(out, judged, run.plan.recipe.name, name, results)), soft_wrap=True)
+                matches.append(hold(board, one, other, begun, key, told))
+            for text in told_of(matches[-1], board.name):
+                console.print(text, soft_wrap=True)
+    if boards.is_go(board) and any(held.results for held in matches):
+        console.print(str(recorded(out, board, matches)), soft_wrap=True)
+    if len(sides) > 2:
+        for text in rated(sides, matches):
+            console.print(text, soft_wrap=True)
     return 0
 
 
@@ -81,15 +107,41 @@ def player(run: Learned, simulations: int | None) -> Player:
     return lambda key, positions: judged.advise(judged.board, run.state, count, key, positions).action
 
 
-def opponent(chosen: Arguments, console: Console, judged: Plays) -> tuple[Player, str]:
-    """Raises ValueError where the other run is one on another board."""
-    if chosen.against == "random":
-        return contest.by_chance, "moves by chance"
-    other = learned(Arguments(Path(chosen.against)), console, player_of)
+def side_of(against: str, chosen: Arguments, console: Console, judged: Plays) -> Side:
+    """Raises ValueError for one who does not know the board."""
+    if against == "random":
+        return Side("moves by chance", contest.by_chance)
+    if not Path(against).is_dir():
+        rival = rival_of(against, judged, chosen.draw)
+        return Side(rival.name if against.startswith("alpha-beta") else f"{rival.name} ({against})", rival=rival)
+    other = learned(Arguments(Path(against)), console, player_of)
     board = player_of(other.plan).board.name
     if board != judged.board.name:
-        raise ValueError(f"against={chosen.against!r} plays {board}, and {chosen.folder} {judged.board.name}")
-    return player(other, chosen.their_simulations), Path(chosen.against).name
+        raise ValueError(f"against={against!r} plays {board}, and {chosen.folder} {judged.board.name}")
+    return Side(Path(against).name, player(other, chosen.their_simulations))
+
+
+def pairs(sides: list[Side]) -> list[tuple[Side, Side]]:
+    """Whoever can play each other: not two who are both outside. The first of a pair is in this process."""
+    return [
+        (one, other) if one.player else (other, one)
+        for one, other in combinations(sides, 2)
+        if one.player or other.player
+    ]
+
+
+def hold(
+    board: boards.Board, one: Side, other: Side, begun: np.ndarray, key: jax.Array, told: Callable[[int, int], None]
+) -> Held:
+    """The games that begin from each of B/2 openings i32[B/2,L]."""
+    assert one.player
+    if other.rival:
+        results = match.play(board, one.player, other.rival, begun, key, told)
+        return Held(one, other, begun.shape[1], np.array([result.outcome for result in results]), results)
+    assert other.player
+    play = jax.jit(lambda key, begin: contest.contest(board, one.player, other.player, key, begin))
+    outcome = np.asarray(play(key, contest.reached(board, begun)), np.float64)
+    return Held(one, other, begun.shape[1], outcome, [])
 
 
 def rival_of(against: str, judged: Plays, seed: int) -> match.Rival:
@@ -108,34 +160,52 @@ def rival_of(against: str, judged: Plays, seed: int) -> match.Rival:
     return match.Speaks(against, judged.board.shape[0], boards.KOMI)
 
 
-def recorded(out: Path, judged: Plays, ours: str, theirs: str, results: list[match.Result]) -> Path:
+def recorded(out: Path, board: boards.Board, matches: list[Held]) -> Path:
     """Writes the games of Go."""
-    size = judged.board.shape[0]
     texts = []
-    for result in results:
-        names = (ours, theirs) if result.began == 0 else (theirs, ours)
-        black = result.outcome if result.began == 0 else -result.outcome
-        how = "R" if result.resigned else ""
-        texts.append(
-            sgf.written(
-                sgf.Record(size, boards.KOMI, tuple(result.moves), f"{'B' if black > 0 else 'W'}+{how}", *names)
-            )
-        )
+    for held in matches:
+        for result in held.results:
+            names = (held.one.name, held.other.name) if result.began == 0 else (held.other.name, held.one.name)
+            black = result.outcome if result.began == 0 else -result.outcome
+            told = f"{'B' if black > 0 else 'W'}+{'R' if result.resigned else ''}"
+            record = sgf.Record(board.shape[0], boards.KOMI, tuple(result.moves), told, *names, held.opening)
+            texts.append(sgf.written(record))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("".join(texts))
     return out
 
 
-def told_of(outcome: np.ndarray, board: str, name: str) -> list[str]:
-    """What came of B games, the first half of which we began."""
-    lines = [f"{board}, {len(outcome)} games against {name}:"]
-    for began, half in zip(("we begin", "they begin"), np.split(outcome, 2), strict=True):
+def by_opening(outcome: np.ndarray) -> np.ndarray:
+    """Outcomes f64[B], 1, 0 or -1, of B/2 openings that were played twice -> points of each, f64[B/2], from 0 to 1."""
+    first, second = np.split((1 + outcome) / 2, 2)
+    return (first + second) / 2
+
+
+def told_of(held: Held, board: str) -> list[str]:
+    """What came of B games, the first half of which `one` began."""
+    outcome, one = held.outcome, held.one.name
+    lines = [f"{board}, {len(outcome)} games of {one} against {held.other.name}:"]
+    for began, half in zip((f"{one} begins", f"{held.other.name} begins"), np.split(outcome, 2), strict=True):
         won, drawn, lost = ((half > 0).sum(), (half == 0).sum(), (half < 0).sum())
         lines.append(f"  {began}: {won} won, {drawn} drawn, {lost} lost")
-    points = np.split((1 + outcome) / 2, 2)
-    pairs = mean_interval((points[0] + points[1]) / 2)
-    interval = "" if pairs.low is None else f", 95 % interval [{100 * pairs.low:.1f}, {100 * pairs.high:.1f}]"
-    lines.append(f"  {100 * pairs.value:.1f} % of the points{interval} over {pairs.n} openings")
+    points = mean_interval(by_opening(outcome))
+    interval = "" if points.low is None else f", 95 % interval [{100 * points.low:.1f}, {100 * points.high:.1f}]"
+    lines.append(f"  {100 * points.value:.1f} % of the points{interval} over {points.n} openings")
+    asked = [result.agreed for result in held.results if result.agreed is not None]
+    if asked:
+        lines.append(f"  of {len(asked)} games that two passes ended, {held.other.name} counts {sum(asked)} as we do")
+    return lines
+
+
+def rated(sides: list[Side], matches: list[Held]) -> list[str]:
+    """A line for each side, the best one first."""
+    number = {id(side): i for i, side in enumerate(sides)}
+    meetings = [Meeting(number[id(x.one)], number[id(x.other)], by_opening(x.outcome), 2) for x in matches]
+    found: Ratings = ratings(len(sides), meetings)
+    lines = [f"Elo above {sides[0].name}, with 95 % intervals over openings:"]
+    for i in np.argsort(-found.value):
+        interval = f" [{found.low[i]:.0f}, {found.high[i]:.0f}]" if i else ""
+        lines.append(f"  {sides[i].name}: {found.value[i]:.0f}{interval}")
     return lines
 
 

@@ -1,7 +1,8 @@
 """Shows what a run has learned: `python scripts/play.py runs/NAME` plays an episode, prints its return, draws a GIF.
 
 It is one of the episodes of the evaluation that the run makes, or would make, at the tick of its last checkpoint, picked
-by --episode.
+by --episode. Of a run that has learned a board game, it plays against you, here in the terminal, and says what its policy
+and its search think where you ask.
 """
 
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from jax import Array
 from PIL.Image import Image
 from rich.console import Console
 
-from research.command import Learned, OfRun, check_ending, command, learned
+from research.command import Learned, OfRun, check_ending, command, given_lines, learned
 from research.data.pictures import save_gif
 from research.engine.fields import Interval, Natural, check
 from research.engine.keys import at_tick, stream
 from research.engine.plan import Plan
+from research.games import person
+from research.games.contest import Plays, player_of
 from research.rl import pictures
 from research.rl.environments import Environment
 from research.rl.rollout import Episode, Play, watch
@@ -33,6 +36,10 @@ class Arguments(OfRun):
     """The animation to write; by default play.gif in the run folder."""
     frames_per_second: Annotated[float, Interval(1, 50)] = 25.0
     """Steps shown in a second, 1 to 50."""
+    second: bool = False
+    """On a board: you move second."""
+    simulations: Natural | None = None
+    """On a board: of a search before each of its moves; 0: the net's own choice; by default as in the run's evaluation."""
 
 
 def main(arguments: list[str]) -> int:
@@ -41,9 +48,35 @@ def main(arguments: list[str]) -> int:
     out = chosen.out or chosen.folder / "play.gif"
     check_ending(out, "play.gif")
     console = Console(highlight=False)
-    show(learned(chosen, console, lambda plan: play_of(plan, chosen.episode)), chosen, out, console)
-    console.print(str(out), soft_wrap=True)
+    run = learned(chosen, console, lambda plan: fits(plan, chosen.episode))
+    if on_board(run.plan):
+        sit_down(run, chosen, console)
+    else:
+        show(run, chosen, out, console)
+        console.print(str(out), soft_wrap=True)
     return 0
+
+
+def on_board(plan: Plan) -> bool:
+    return isinstance(plan.recipe.make(plan.setup).evaluate, Plays)
+
+
+def fits(plan: Plan, episode: int) -> None:
+    """Raises ValueError where there is nothing to play."""
+    if not on_board(plan):
+        play_of(plan, episode)
+
+
+def sit_down(run: Learned, chosen: Arguments, console: Console) -> None:
+    """A game against the person who types."""
+    judged = player_of(run.plan)
+    count = judged.simulations if chosen.simulations is None else chosen.simulations
+    think = jax.jit(
+        lambda key, position, searched: judged.advise(judged.board, run.state, count if searched else 0, key, position),
+        static_argnums=2,
+    )
+    tell = lambda text: console.print(text, soft_wrap=True, markup=False)
+    person.session(judged.board, think, given_lines(), tell, jax.random.key(0), chosen.second)
 
 
 def show(run: Learned, chosen: Arguments, out: Path, console: Console) -> None:
@@ -77,8 +110,8 @@ def play_of(plan: Plan, episode: int) -> Play:
     play = plan.recipe.make(plan.setup).evaluate
     if not isinstance(play, Play):
         raise ValueError(
-            f"recipe {plan.recipe.name!r} acts in no environment (its `evaluate` is no Play), so there is nothing to show; "
-            "give the folder of a run that does, such as ppo's or dqn's"
+            f"recipe {plan.recipe.name!r} acts in no environment and plays no board (its `evaluate` is neither Play nor "
+            "Plays), so there is nothing to show; give the folder of a run that does, such as ppo's or alphazero-tic-tac-toe's"
         )
     if episode >= play.count:
         raise ValueError(f"episode={episode} must be below {play.count}, the evaluation's episodes; usual: 0")

@@ -85,11 +85,13 @@ def played(chosen: Arguments, number: int) -> sgf.Record:
         if program.knows("set_random_seed"):
             program.ask(f"set_random_seed {random.integers(1, 2**31)}")
         game, moves, result = go.start(size), list[int](), ""
+        by_chance = 0
         for _ in range(random.integers(chosen.opening // 2, chosen.opening + 1)):
             allowed = [move for move in range(size**2) if go.legal(game, move)]
             if not allowed:
                 break
             moves.append(int(random.choice(allowed)))
+            by_chance += 1
             game = go.after(game, moves[-1])
             program.ask(f"play {colour(len(moves) - 1)} {go.name(moves[-1], size)}")
         while game.passes < 2 and len(moves) < 2 * size**2:  # as many as pgx allows
@@ -104,7 +106,7 @@ def played(chosen: Arguments, number: int) -> sgf.Record:
                 raise ValueError(f"game {number + 1} of {chosen.program!r}: {illegal}, by positional superko") from None
             moves.append(move)
         result = result or program.ask("final_score").upper()
-        return sgf.Record(size, KOMI, tuple(moves), result, program.name, program.name)
+        return sgf.Record(size, KOMI, tuple(moves), result, program.name, program.name, by_chance)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from kills import assert_ends_alike
 from recipes import TINY, compiled, plan_of
 from scipy import stats
 
@@ -390,6 +391,25 @@ def test_alphazero_never_loses_at_tic_tac_toe(tmp_path):
     folder = run(plan_of(find("alphazero-tic-tac-toe"), seeds=5), tmp_path)
     rows = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
     assert [row["losses"] for row in rows[-5:]] == [0.0] * 5
+
+
+@pytest.mark.slow
+def test_self_play_that_is_killed_ends_with_the_bits_of_one_that_was_not(tmp_path):
+    """Games under way, half-known outcomes and the memory all go on."""
+    small = [
+        "--setup.board",
+        "connect_four",
+        "--setup.opponent",
+        "random",
+        "--setup.contests",
+        "20",
+        "--setup.games",
+        "16",
+    ]
+    small += ["--setup.replay", "1024", "--setup.widths", "32"]
+    budget = ["--steps", str(16 * 8 * 300), "--chunk", "5", "--record-every", "5", "--evaluate-every", "50"]
+    recipe = find("alphazero-tic-tac-toe")
+    assert_ends_alike(recipe, [recipe.name, *small, *budget], tmp_path, (3, 17, 40), 60)
 
 
 # Connect four, solved

@@ -89,15 +89,16 @@ def assert_same_run(folder: Path, whole: Path) -> None:
 def kill_and_resume(out: Path, kills: int, seed: int) -> Path:
     """Kills the run `kills` times, each after a random while, and lets the last process finish -> its folder."""
     moments = random.Random(seed)
+    some = 3 * STEPS // 500 // (kills + 1)  # lines, so that the run is not over before the last kill
     killed = 0
     while killed < kills:
         process = start(out)
         before = lines(folder_in(out)) if folder_in(out) else 0
         if moments.random() < 0.8:  # the others are killed while they start, load or compile
-            wait_for_lines(process, out, before)
-            time.sleep(moments.uniform(0, 0.5))
+            wait_for_lines(process, out, before + moments.randrange(some))
+            time.sleep(moments.uniform(0, 0.02))
         else:
-            time.sleep(moments.uniform(0, 2))
+            time.sleep(moments.uniform(0, 1))
         assert process.poll() is None, (
             process.communicate()[1] or "the run ended before it could be killed; make it longer"
         )

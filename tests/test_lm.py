@@ -2,11 +2,8 @@
 
 import contextlib
 import io
-import os
 import runpy
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from kills import assert_ends_alike
 
 from research.data.text import draw_crops
 from research.engine.experiment import Tick
 from research.engine.files import read_lines
 from research.engine.plan import Budget, Plan, Row
 from research.engine.run import run
-from research.engine.saved import manifest_of, plan_of, state_of
 from research.language import generation, lm
 from research.recipes.lm import LM, NANOGPT_CPU, NANOGPT_GPU, load
 from research.studies import recurrent_rivals
@@ -264,40 +261,6 @@ def test_a_run_generates_text_or_says_why_not(tmp_path):
 @slow
 def test_a_streamed_run_that_is_killed_ends_with_the_bits_of_one_that_was_not(tmp_path):
     (tmp_path / "text").write_text("to be or not to be, that is the question\n" * 4000)
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), "lm", "--setup.text", str(tmp_path / "text")]
-    command += [
-        "--setup.streamed",
-        "--steps",
-        "600",
-        "--chunk",
-        "10",
-        "--record-every",
-        "10",
-        "--evaluate-every",
-        "100",
-    ]
-    command += ["--setup.width", "32", "--setup.hidden", "64", "--save-seconds", "0", "--device-count", "1"]
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-
-    def start(out: str) -> subprocess.Popen:
-        return subprocess.Popen([*command, "--out", str(tmp_path / out)], env=environment, stdout=subprocess.DEVNULL)
-
-    def lines(out: str) -> int:
-        return sum(path.read_bytes().count(b"\n") for path in (tmp_path / out).glob("*/metrics.jsonl"))
-
-    assert start("whole").wait() == 0
-    for recorded in (3, 20, 41):
-        process = start("killed")
-        while process.poll() is None and lines("killed") < recorded:
-            time.sleep(0.005)
-        assert process.poll() is None, "the run ended before it could be killed; make it longer"
-        process.kill()
-        process.wait()
-    assert start("killed").wait() == 0
-    whole, killed = (next((tmp_path / out).iterdir()) for out in ("whole", "killed"))
-    assert lines("whole") == 60
-    for name in ("metrics.jsonl", "evaluations.jsonl"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
-    plan = plan_of(LM, manifest_of(whole))
-    states = [jax.tree.leaves(state_of(plan, folder, 0).state) for folder in (whole, killed)]
-    assert all(x.tobytes() == y.tobytes() for x, y in zip(*states, strict=True))
+    small = ["--setup.text", str(tmp_path / "text"), "--setup.streamed", "--setup.width", "32", "--setup.hidden", "64"]
+    budget = ["--steps", "600", "--chunk", "10", "--record-every", "10", "--evaluate-every", "100"]
+    assert_ends_alike(LM, ["lm", *small, *budget], tmp_path, (3, 20, 41), 60)

@@ -27,6 +27,9 @@ class Lowest:
     def reply(self, game, moves):
         return next(cell for cell in range(9) if cell not in moves)
 
+    def winner(self, moves):
+        return None
+
     def close(self):
         pass
 
@@ -78,7 +81,9 @@ def test_a_program_plays_and_its_games_are_go():
                 assert number == len(result.moves) - 1 and result.outcome == (-1 if ours else 1)
                 break
             game = go.after(game, move)
+            assert result.agreed is None
         else:
+            assert result.agreed is (True if game.passes == 2 else None)
             black, white = go.area(game)
             assert result.outcome == (1 if (black - white > 7.5) == (result.began == 0) else -1)
 
@@ -126,11 +131,19 @@ def test_matches_of_runs(tmp_path, capsys):
     held = lambda *arguments: (script.main([str(x) for x in arguments]), capsys.readouterr().out)[1]
     small = ("--games", 4, "--simulations", 2)
     told = held(go_run, "--against", f"{PROGRAM} 3", *small)
-    assert "go_3x3, 4 games against first 1" in told and "over 2 openings" in told
+    assert f"go_3x3, 4 games of {go_run.name} against first 1 ({PROGRAM} 3)" in told and "over 2 openings" in told
     games = sgf.read((go_run / "match.sgf").read_text())
-    assert len(games) == 4 and {x.black for x in games} == {"alphazero-go-9x9", "first 1"}
+    assert {x.by_chance for x in games} == {2}
+    assert len(games) == 4 and {x.black for x in games} == {go_run.name, f"first 1 ({PROGRAM} 3)"}
     told = held(four, "--against", "alpha-beta-2", "--seed", 1, *small)
-    assert "connect_four, 4 games against alpha-beta of depth 2" in told
+    assert f"connect_four, 4 games of {four.name} against alpha-beta of depth 2" in told
+    told = held(four, "--against", "random", "alpha-beta-1", "alpha-beta-4", *small)
+    assert told.count("4 games of") == 5 and "4 games of moves by chance against alpha-beta of depth 4" in told
+    assert f"Elo above {four.name}" in told
+    rating = {
+        name: float(told.split(f"  {name}: ")[-1].split()[0]) for name in ("moves by chance", "alpha-beta of depth 4")
+    }
+    assert rating["alpha-beta of depth 4"] > rating["moves by chance"] + 100
     assert "of the points" in held(go_run, "--against", go_run, "--their-simulations", 0, *small)
     for arguments, wrong in (
         ((four, "--against", go_run), "plays go_3x3"),
@@ -157,6 +170,7 @@ def test_games_are_recorded_and_recording_goes_on_after_a_stop(tmp_path, capsys)
     assert (tmp_path / "whole.sgf").read_text() == (tmp_path / "parts.sgf").read_text()
     games = sgf.read((tmp_path / "whole.sgf").read_text())
     assert len(games) == 4 and len({x.moves[:2] for x in games}) > 1
+    assert {x.by_chance for x in games} <= {1, 2}
     for game in games:
         position = go.start(3)
         for move in game.moves:

@@ -34,6 +34,21 @@ def test_positions_are_what_the_mover_saw_before_each_move():
         position = play(position, jnp.int32(move))
 
 
+def test_moves_by_chance_are_nobody_s():
+    """What stands before them, and they, are not learned from; the others are those of the whole game."""
+    whole = records.positions(BOARD, SOME)
+    game = sgf.read(sgf.written(SOME[1]._replace(by_chance=3)))[0]
+    assert game.by_chance == 3 and "moves by chance" not in sgf.written(SOME[1])
+    found = records.positions(BOARD, [SOME[0], game, SOME[2]])
+    kept = [0, 1, 2, 6, 7]
+    for name in ("planes", "legal", "move", "outcome", "number"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name)[kept])
+    assert (
+        list(found.first) == [0, 3, 4] and list(found.length) == [3, 1, 1] and list(whole.number[3:]) == [0, 1, 2, 3, 0]
+    )
+    assert records.distinct(BOARD, [SOME[0], SOME[1]._replace(by_chance=4)]) == [0]
+
+
 def test_many_games_are_read_in_parts(monkeypatch):
     whole = records.positions(BOARD, SOME * 3)
     monkeypatch.setattr(records, "AT_A_TIME", 4)

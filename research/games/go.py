@@ -7,6 +7,7 @@ Dimensions: N points a side.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 BLACK, WHITE = 1, -1
@@ -126,10 +127,16 @@ def point(text: str, size: int) -> int:
 
 def drawn(game: Go) -> str:
     """The board for people."""
-    letters = "   " + " ".join(LETTERS[: game.size])
-    rows = [game.stones[row * game.size : (row + 1) * game.size] for row in range(game.size)]
-    lines = [
-        f"{game.size - number:2} {' '.join('.XO'[stone] for stone in row)} {game.size - number}"
-        for number, row in enumerate(rows)
-    ]
-    return "\n".join([letters, *lines, letters])
+    size = game.size
+    return grid([[".XO"[stone] for stone in game.stones[row * size : (row + 1) * size]] for row in range(size)])
+
+
+def grid(rows: Sequence[Sequence[str]], slanted: bool = False) -> str:
+    """A board of a letter in each cell, with the names of its columns and rows; `slanted` as in hex, where each row stands half
+    a cell to the right of the one above."""
+    letters = "   " + " ".join(LETTERS[: len(rows[0])])
+    lines = [letters]
+    for number, row in enumerate(rows):
+        name = len(rows) - number
+        lines.append(f"{' ' * number * slanted}{name:2} {' '.join(row)} {name}")
+    return "\n".join([*lines, " " * (len(rows) - 1) * slanted + letters])

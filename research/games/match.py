@@ -27,16 +27,22 @@ class Rival(Protocol):
     def reply(self, game: int, moves: Sequence[int]) -> int:
         """The move after `moves`, or RESIGN."""
 
+    def winner(self, moves: Sequence[int]) -> int | None:
+        """Who has won a game that two passes ended, by the rival's own count: 1 whoever began, -1 the other, 0 nobody; None
+        where the rival does not count."""
+
     def close(self) -> None: ...
 
 
 class Result(NamedTuple):
-    """A game: its moves, who began (0: we did), how it ended for us, 1, 0 or -1, and whether by the rival's resigning"""
+    """A game: its moves, who began (0: we did), how it ended for us, 1, 0 or -1, whether by the rival's resigning, and whether
+    the rival counts it as we do, None where it was not asked"""
 
     moves: list[int]
     began: int
     outcome: float
     resigned: bool
+    agreed: bool | None = None
 
 
 def openings(board: Board, key: jax.Array, count: int, length: int) -> np.ndarray:
@@ -77,10 +83,24 @@ def play(
         rounds += 1
         told(sum(game.over for part in halves for game in part.games), 2 * half)
     return [
-        Result(game.moves, began, game.outcome if began == 0 else -game.outcome, game.resigned)
+        Result(
+            game.moves,
+            began,
+            game.outcome if began == 0 else -game.outcome,
+            game.resigned,
+            agreed(board, rival, game),
+        )
         for began, part in enumerate(halves)
         for game in part.games
     ]
+
+
+def agreed(board: Board, rival: Rival, game: "Game") -> bool | None:
+    """Whether the rival counts a game that two passes ended as we do; None for other games, and where he does not count."""
+    if not boards.is_go(board) or game.moves[-2:] != [board.actions - 1] * 2:
+        return None
+    winner = rival.winner(game.moves)
+    return None if winner is None else winner == game.outcome
 
 
 class Game(NamedTuple):
@@ -127,6 +147,9 @@ class LooksAhead:
             own, mask = connect_four.after(own, mask, column)
         return int(self.random.choice(connect_four.best_columns(own, mask, self.depth)))
 
+    def winner(self, moves: Sequence[int]) -> None:
+        return None
+
     def close(self) -> None:
         pass
 
@@ -143,17 +166,27 @@ class Speaks:
         self.program = Program(line, size, komi)
         self.name = self.program.name
         self.cleans = self.program.knows("kgs-genmove_cleanup")
+        self.counts = self.program.knows("final_score")
 
     def reply(self, game: int, moves: Sequence[int]) -> int:
         size = self.program.size
-        self.program.clear()
-        for number, move in enumerate(moves):
-            self.program.ask(f"play {colour(number)} {go.name(move, size)}")
+        self.show(moves)
         answer = self.program.ask(f"genmove {colour(len(moves))}")
         if answer.lower() == "pass" and self.cleans and self.loses_by_passing(moves):
             self.program.ask("undo")
             answer = self.program.ask(f"kgs-genmove_cleanup {colour(len(moves))}")
         return RESIGN if answer.lower() == "resign" else go.point(answer, size)
+
+    def show(self, moves: Sequence[int]) -> None:
+        self.program.clear()
+        for number, move in enumerate(moves):
+            self.program.ask(f"play {colour(number)} {go.name(move, self.program.size)}")
+
+    def winner(self, moves: Sequence[int]) -> int | None:
+        if not self.counts:
+            return None
+        self.show(moves)
+        return {"B": 1, "W": -1}.get(self.program.ask("final_score")[:1].upper(), 0)
 
     def loses_by_passing(self, moves: Sequence[int]) -> bool:
         position = go.start(self.program.size)

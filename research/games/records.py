@@ -20,12 +20,13 @@ from research.games.sgf import Record
 
 
 class Positions(NamedTuple):
-    """What was on the board before each move, game by game.
+    """What was on the board before each move that a player made, game by game: moves by chance are nobody's.
 
     planes   u8[P,ceil(H*W*C/8)], bits of the observation of whoever was to move
     legal    u8[P,ceil(A/8)], bits of the moves that were legal
     move     i32[P], what was played
     outcome  f32[P], how the game ended for whoever was to move, 1 or -1, and 0 where the record does not say who won
+    number   i32[P], of the move in its game, from 0
     first    i32[G], where each game begins; length i32[G]
     """
 
@@ -33,6 +34,7 @@ class Positions(NamedTuple):
     legal: np.ndarray
     move: np.ndarray
     outcome: np.ndarray
+    number: np.ndarray
     first: np.ndarray
     length: np.ndarray
 
@@ -47,6 +49,8 @@ def positions(board: Board, records: Sequence[Record], numbers: Sequence[int] = 
     moves = np.full((len(records), longest), -1, np.int32)
     for row, record in zip(moves, records, strict=True):
         row[: len(record.moves)] = record.moves
+    by_chance = np.array([record.by_chance for record in records], np.int32)
+    made = (moves >= 0) & (np.arange(longest) >= by_chance[:, None])
     follow = program(board.name)
     planes, legal = [], []
     for begin in range(0, len(records), AT_A_TIME):
@@ -60,15 +64,17 @@ def positions(board: Board, records: Sequence[Record], numbers: Sequence[int] = 
             raise ValueError(
                 f"game {named}: move {number + 1} is not legal by the rules of {board.name}; record it anew"
             )
-        planes.append(np.packbits(seen[part >= 0].reshape(-1, math.prod(board.shape)), axis=1))
-        legal.append(np.packbits(mask[part >= 0], axis=1))
-    lengths = np.array([len(record.moves) for record in records], np.int32)
-    sides = np.concatenate([np.where(np.arange(n) % 2 == 0, 1.0, -1.0) for n in lengths])
+        theirs = made[begin : begin + AT_A_TIME]
+        planes.append(np.packbits(seen[theirs].reshape(-1, math.prod(board.shape)), axis=1))
+        legal.append(np.packbits(mask[theirs], axis=1))
+    lengths = made.sum(1).astype(np.int32)
+    number = np.nonzero(made)[1].astype(np.int32)
+    sides = np.where(number % 2 == 0, 1.0, -1.0)
     won = np.repeat([{"B": 1.0, "W": -1.0}.get(record.result[:1], 0.0) for record in records], lengths)
     first = np.cumsum(lengths) - lengths
     outcome = (won * sides).astype(np.float32)
     return Positions(
-        np.concatenate(planes), np.concatenate(legal), moves[moves >= 0], outcome, first.astype(np.int32), lengths
+        np.concatenate(planes), np.concatenate(legal), moves[made], outcome, number, first.astype(np.int32), lengths
     )
 
 
@@ -99,11 +105,12 @@ def unpacked(bits: Array, shape: tuple[int, ...]) -> Array:
 
 
 def distinct(board: Board, games: Sequence[Record]) -> list[int]:
-    """Which games, from 0, have moves, and of those that are each other's images by a symmetry of the board the first."""
+    """Which games, from 0, have moves that a player made, and of those that are each other's images by a symmetry of the board
+    the first."""
     back = np.argsort(board.moves, 1)  # where each symmetry brings a move
     found: dict[tuple[int, ...], int] = {}
     for number, game in enumerate(games):
-        if game.moves:
+        if len(game.moves) > game.by_chance:
             found.setdefault(min(map(tuple, back[:, list(game.moves)].tolist())), number)
     return list(found.values())
 
@@ -113,8 +120,7 @@ def repeated(board: Board, found: Positions, ours: np.ndarray, theirs: np.ndarra
     seen = np.unpackbits(found.planes, axis=1, count=math.prod(board.shape)).reshape(
         -1, board.cells.shape[1], board.shape[2]
     )
-    black = np.arange(len(seen)) - np.repeat(found.first, found.length)  # the number of the move tells who is to move
-    stones = np.concatenate([seen[:, :, 0] + 2 * seen[:, :, 1], (black % 2)[:, None]], 1).astype(np.uint8)
+    stones = np.concatenate([seen[:, :, 0] + 2 * seen[:, :, 1], (found.number % 2)[:, None]], 1).astype(np.uint8)
     images = [np.concatenate([stones[:, cells], stones[:, -1:]], 1) for cells in board.cells]
     key = [min(image[place].tobytes() for image in images) for place in range(len(seen))]
     known = {key[place] for place in theirs}

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 
 class Record(NamedTuple):
-    """One game: moves as in `go`, the number behind the last point being a pass; who played, and the result as written"""
+    """One game: moves as in `go`, the number behind the last point being a pass; who played, the result as written, and how
+    many of the first moves were nobody's but drawn by chance"""
 
     size: int
     komi: float
@@ -16,11 +17,13 @@ class Record(NamedTuple):
     result: str = ""
     black: str = ""
     white: str = ""
+    by_chance: int = 0
 
 
 LETTERS = "abcdefghijklmnopqrs"
 TOKEN = re.compile(r"\s*(?:([();])|([A-Za-z]+)\s*((?:\[(?:\\.|[^\]\\])*\]\s*)+))", re.DOTALL)
 ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+BY_CHANCE = re.compile(r"moves by chance: (\d{1,9})")
 VALUE = re.compile(r"\[((?:\\.|[^\]\\])*)\]", re.DOTALL)
 
 
@@ -28,6 +31,7 @@ def written(record: Record) -> str:
     """The text of one game."""
     head = {"GM": "1", "FF": "4", "CA": "UTF-8", "RU": "Chinese", "SZ": str(record.size), "KM": f"{record.komi:g}"}
     head |= {"PB": record.black, "PW": record.white, "RE": record.result}
+    head |= {"GC": f"moves by chance: {record.by_chance}" if record.by_chance else ""}
     fields = "".join(f"{name}[{escaped(value)}]" for name, value in head.items() if value)
     moves = "".join(f";{'BW'[n % 2]}[{coordinates(move, record.size)}]" for n, move in enumerate(record.moves))
     return f"(;{fields}\n{moves})\n"
@@ -122,7 +126,9 @@ def record(nodes: list[Node]) -> Record:
         komi = math.nan
     if not math.isfinite(komi):
         raise ValueError(f"KM[{said('KM', '0')}] is no number")
-    return Record(size, komi, tuple(moves), said("RE", ""), said("PB", ""), said("PW", ""))
+    by_chance = BY_CHANCE.search(said("GC", ""))
+    drawn = min(int(by_chance[1]), len(moves)) if by_chance else 0
+    return Record(size, komi, tuple(moves), said("RE", ""), said("PB", ""), said("PW", ""), drawn)
 
 
 def move_at(text: str, size: int) -> int:

@@ -1,0 +1,185 @@
+"""A person at a board: positions as text, moves by their names, and a game against what a run has learned.
+
+Player 0, who begins, is X, or has the capital letters. A cell is named by its column's letter and its row's number from below,
+as in Go, where no column is I. So are moves that are a cell; a column is named by its number, and a piece's move by the cells
+that it leaves and reaches, with what it becomes there (A7A8=Q), or with what is put there (P*C4).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from research.games import go
+from research.games.boards import Board, Position
+from research.games.search import Advice
+
+COMMANDS = """a move's name: make it       moves: those that are legal
+policy: what the net would do, and who it thinks wins       search: likewise, after looking ahead
+undo: take your last move back, and the answer       help       quit"""
+SIDES = {"hex": "X joins left and right, O top and bottom", "go": "X is Black"}
+
+Think = Callable[
+    [Array, Position, bool], Advice
+]  # key, one position [1,...], whether to search -> advice of it [1,...]
+
+
+class Pieces(NamedTuple):
+    """How pgx shows a board of pieces to whoever is to move: a plane for each kind of his, named by `letters`, and from the
+    plane `other` on those of the other player. Player 1 sees it turned by half, or mirrored top to bottom."""
+
+    letters: str
+    other: int
+    turned: bool
+
+
+PIECES = {
+    "chess": Pieces("PNBRQK", 6, turned=False),
+    "gardner_chess": Pieces("PNBRQK", 6, turned=False),
+    "animal_shogi": Pieces("CEGLH", 5, turned=True),
+    "shogi": Pieces("PLNSBRGKTUVWHD", 31, turned=True),  # TUVW are promoted pawn, lance, knight, silver
+}
+
+
+def stands(board: Board, position: Position) -> np.ndarray:
+    """What is on each cell, i64[H,W], seen by player 0: the number from 1 of his kind of stone or piece, that of the other
+    player's below 0."""
+    seen = np.asarray(position.observation)
+    pieces = PIECES.get(board.name, Pieces("X", 1, turned=False))
+    kinds = np.arange(1, len(pieces.letters) + 1)
+    own, other = (seen[..., at : at + len(kinds)] @ kinds for at in (0, pieces.other))
+    found = (own - other).astype(int)
+    if int(position.current_player) == 0:
+        return found
+    if board.name in PIECES:
+        found = found[::-1, ::-1] if pieces.turned else found[::-1]
+    return -found
+
+
+def drawn(board: Board, position: Position) -> str:
+    """One position."""
+    letters = PIECES[board.name].letters if board.name in PIECES else "X"
+    other = letters.lower() if board.name in PIECES else "O"
+    texts = [
+        ["." if x == 0 else letters[x - 1] if x > 0 else other[-x - 1] for x in row] for row in stands(board, position)
+    ]
+    if board.name == "connect_four":
+        return "\n".join([*map(" ".join, texts), " ".join(str(column + 1) for column in range(board.shape[1]))])
+    return go.grid(texts, slanted=board.name == "hex")
+
+
+def named(board: Board, play: Callable[[Position, Array], Position], position: Position) -> dict[str, int]:
+    """The legal moves by their names."""
+    legal = np.flatnonzero(position.legal_action_mask)
+    height, width, _ = board.shape
+    names: dict[str, int] = {}
+    for move in map(int, legal):
+        if board.name == "connect_four":
+            told = str(move + 1)
+        elif board.name in PIECES:
+            told = piece_move(board, position, play(position, jnp.int32(move)))
+        elif move < height * width:
+            told = cell(board, *divmod(move, width))
+        else:
+            told = "swap" if board.name == "hex" else "pass"
+        names[f"{told}#{move}" if told in names else told] = move
+    return names
+
+
+def cell(board: Board, row: int, column: int) -> str:
+    return f"{go.LETTERS[column]}{board.shape[0] - row}"
+
+
+def piece_move(board: Board, position: Position, after: Position) -> str:
+    """What a move did; of two pieces that it moved, what the greater did."""
+    side = 1 if int(position.current_player) == 0 else -1
+    before, now = side * stands(board, position), side * stands(board, after)
+    left, reached = (np.argwhere((one != other) & (one > 0)) for one, other in ((before, now), (now, before)))
+    to = max(reached, key=lambda at: now[tuple(at)])
+    letters = PIECES[board.name].letters
+    kind = letters[now[tuple(to)] - 1]
+    if not len(left):
+        return f"{kind}*{cell(board, *to)}"
+    begin = max(left, key=lambda at: before[tuple(at)])
+    became = f"={kind}" if letters[before[tuple(begin)] - 1] != kind else ""
+    return f"{cell(board, *begin)}{cell(board, *to)}{became}"
+
+
+def session(
+    board: Board, think: Think, lines: Iterator[str], tell: Callable[[str], Any], key: Array, second: bool
+) -> float | None:
+    """A game until its end or the end of `lines`, which are what the person types -> how it ended for the person, 1, 0 or -1;
+    None where it did not."""
+    play = jax.jit(board.play)
+    us = 1 if second else 0
+    history = [board.start()]
+    who = ("capital letters", "small letters") if board.name in PIECES else ("X", "O")
+    tell(f"{board.name}: you have {who[us]}. {SIDES.get(board.name.split('_')[0], '')}".strip())
+    tell(COMMANDS)
+    while not bool(history[-1].terminated):
+        position, names = history[-1], named(board, play, history[-1])
+        if (len(history) - 1) % 2 != us:
+            move = int(think(jax.random.fold_in(key, len(history)), batched(position), True).action[0])
+            tell(f"answer: {next(name for name, number in names.items() if number == move)}")
+        else:
+            tell(drawn(board, position))
+            opinion = lambda searched, at=position, names=names: told(names, think(key, batched(at), searched))
+            wanted = asked(names, opinion, lines, tell)
+            if wanted is None:
+                return None
+            if wanted == UNDO:
+                history = history[:-2] if len(history) > 2 else history
+                continue
+            move = wanted
+        history.append(play(position, jnp.int32(move)))
+    outcome = float(history[-1].rewards[us])
+    tell(drawn(board, history[-1]))
+    tell({1.0: "You have won.", 0.0: "A draw.", -1.0: "You have lost."}[outcome])
+    return outcome
+
+
+UNDO = -1
+
+
+def asked(
+    names: dict[str, int], opinion: Callable[[bool], str], lines: Iterator[str], tell: Callable[[str], Any]
+) -> int | None:
+    """A legal move, UNDO, or None where the person wants no more."""
+    known = {name.upper(): move for name, move in names.items()}
+    for line in lines:
+        match line.strip().lower():
+            case "":
+                continue
+            case "quit" | "exit":
+                return None
+            case "undo":
+                return UNDO
+            case "help":
+                tell(COMMANDS)
+            case "moves":
+                tell(" ".join(names))
+            case "policy" | "search" as which:
+                tell(opinion(which == "search"))
+            case text if text.upper() in known:
+                return known[text.upper()]
+            case text:
+                tell(f"{text!r} is no legal move here; `moves` names those that are, and `help` what else can be said")
+    return None
+
+
+def batched(position: Position) -> Position:
+    return jax.tree.map(lambda x: x[None], position)
+
+
+SHOWN = 5  # moves of an opinion
+
+
+def told(names: dict[str, int], advice: Advice) -> str:
+    """What is advised at one position [1,...], which is the person's."""
+    policy = np.asarray(advice.policy[0])
+    best = sorted(names, key=lambda name: -policy[names[name]])[:SHOWN]
+    shares = ", ".join(f"{name} {100 * policy[names[name]]:.0f} %" for name in best)
+    return f"value for you, from -1 to 1: {float(advice.value[0]):+.2f}; {shares}"

@@ -1,0 +1,112 @@
+# /// script
+# dependencies = ["pgx==2.6.0", "mctx==0.0.71", "dm-haiku==0.0.16"]
+# ///
+"""Self-play as in pgx's published AlphaZero example: its net (Haiku, pre-activated blocks with batch norm, here as in play),
+mctx's Gumbel search with that example's arguments, and pgx's own resetting of games that are over, in one scan under pmap."""
+
+import argparse
+import time
+from importlib.metadata import version
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import mctx
+import pgx
+from pgx.experimental import auto_reset
+from serve import serve
+
+
+def normed(x: jax.Array) -> jax.Array:
+    return jax.nn.relu(hk.BatchNorm(True, True, 0.9)(x, is_training=False))
+
+
+def net(observation: jax.Array, actions: int, blocks: int, features: int) -> tuple[jax.Array, jax.Array]:
+    """Observations [B,H,W,C] -> logits f32[B,A], values f32[B]"""
+    x = hk.Conv2D(features, 3)(observation.astype(jnp.float32))
+    for _ in range(blocks):
+        inner = hk.Conv2D(features, 3)(normed(x))
+        x = x + hk.Conv2D(features, 3)(normed(inner))
+    x = normed(x)
+    logits = hk.Linear(actions)(hk.Flatten()(normed(hk.Conv2D(2, 1)(x))))
+    value = hk.Linear(features)(hk.Flatten()(normed(hk.Conv2D(1, 1)(x))))
+    return logits, jnp.tanh(hk.Linear(1)(jax.nn.relu(value)))[:, 0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--board", default="go_9x9")
+    parser.add_argument("--blocks", type=int, default=6)
+    parser.add_argument("--features", type=int, default=128)
+    parser.add_argument("--simulations", type=int, default=32)
+    parser.add_argument("--games", type=int, default=16)
+    parser.add_argument("--moves", type=int, default=2, help="of each game in a repetition")
+    parser.add_argument("--cores", type=int, default=1)
+    options = parser.parse_args()
+    env = pgx.make(options.board)
+    forward = hk.without_apply_rng(
+        hk.transform_with_state(lambda x: net(x, env.num_actions, options.blocks, options.features))
+    )
+    reset = jax.vmap(auto_reset(env.step, env.init))
+
+    def judged(model: Any, positions: pgx.State) -> tuple[jax.Array, jax.Array]:
+        (logits, value), _ = forward.apply(*model, positions.observation)
+        logits = logits - logits.max(-1, keepdims=True)
+        return jnp.where(positions.legal_action_mask, logits, jnp.finfo(logits.dtype).min), value
+
+    def look(model: Any, key: jax.Array, action: jax.Array, positions: pgx.State) -> Any:
+        mover = positions.current_player
+        positions = jax.vmap(env.step)(positions, action)
+        logits, value = judged(model, positions)
+        reward = positions.rewards[jnp.arange(options.games), mover]
+        found = mctx.RecurrentFnOutput(
+            reward=reward,
+            discount=jnp.where(positions.terminated, 0.0, -1.0),
+            prior_logits=logits,
+            value=jnp.where(positions.terminated, 0.0, value),
+        )
+        return found, positions
+
+    def play(model: Any, positions: pgx.State, key: jax.Array) -> Any:
+        def move(positions: pgx.State, key: jax.Array) -> Any:
+            search_key, reset_key = jax.random.split(key)
+            logits, value = judged(model, positions)
+            found = mctx.gumbel_muzero_policy(
+                params=model,
+                rng_key=search_key,
+                root=mctx.RootFnOutput(prior_logits=logits, value=value, embedding=positions),
+                recurrent_fn=look,
+                num_simulations=options.simulations,
+                invalid_actions=~positions.legal_action_mask,
+                qtransform=mctx.qtransform_completed_by_mix_value,
+                gumbel_scale=1.0,
+            )
+            mover = positions.current_player
+            after = reset(positions, found.action, jax.random.split(reset_key, options.games))
+            kept = positions.observation, found.action_weights, after.rewards[jnp.arange(options.games), mover]
+            return after, (*kept, after.terminated)
+
+        return jax.lax.scan(move, positions, jax.random.split(key, options.moves))
+
+    begun = jax.vmap(env.init)(jax.random.split(jax.random.key(0), options.games))
+    model = forward.init(jax.random.key(0), begun.observation)
+    whole = jax.pmap(play)
+    one = lambda tree: jax.tree.map(lambda x: x[None], tree)
+    model, positions = one(model), one(begun)
+    repeats = 0
+
+    def measure() -> dict[str, object]:
+        nonlocal positions, repeats
+        begin = time.perf_counter()
+        positions, _ = jax.block_until_ready(whole(model, positions, jax.random.key(repeats)[None]))
+        rate = options.games * options.moves / (time.perf_counter() - begin)
+        repeats += 1
+        versions = {name: version(name) for name in ("pgx", "mctx", "dm-haiku", "jax")}
+        return {"rate": rate, "unit": "positions/s", "settings": vars(options), "versions": versions}
+
+    serve(measure)
+
+
+if __name__ == "__main__":
+    main()
