@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
 def player(run: Learned, simulations: int | None) -> Player:
     judged = player_of(run.plan)
     count = judged.simulations if simulations is None else simulations
-    return lambda key, positions: judged.advise(judged.board, run.state, count, key, positions).action
+    return jax.jit(lambda key, positions: judged.advise(judged.board, run.state, count, key, positions).action)
 
 
 def side_of(against: str, chosen: Arguments, console: Console, judged: Plays) -> Side:

@@ -94,7 +94,8 @@ def test_opinions_are_told_where_they_are_asked_for_and_wrong_moves_are_not_made
     assert "'z9' is no legal move here" in said
     assert "B3 C3 A2 C2 A1 B1 C1" in said
     assert said.count("undo: take") == 2
-    assert said.count(" 2 . . . 2") == 3, "an empty board is shown at first and after either undo"
+    empty = " 3 . . . 3\n 2 . . . 2\n 1 . . . 1"
+    assert said.count(empty) == 3, "an empty board is shown at first and after either undo"
 
 
 def test_the_script_plays_and_refuses(tmp_path, monkeypatch, capsys):

@@ -5,12 +5,15 @@ the other half waits for the rival.
 Dimensions: B games.
 """
 
+import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from research.games import boards, connect_four, go
 from research.games.boards import Board, Position
@@ -61,8 +64,7 @@ def play(
     """The games that begin from each of B/2 openings i32[B/2,L], first those in which we begin. `told` hears how many are over
     after each move, and how many there are."""
     half, length = begun.shape
-    step = jax.jit(lambda positions, actions: boards.played(board, positions, actions))
-    decide = jax.jit(ours)
+    step = program(board.name)
     positions = boards.starts(board, half)
     for number in range(length):
         positions = step(positions, jnp.asarray(begun[:, number]))
@@ -74,7 +76,7 @@ def play(
         for number, part in enumerate(halves):
             if part.turn == 0:
                 key, own_key = jax.random.split(key)
-                actions = [int(x) for x in decide(own_key, part.positions)]
+                actions = [int(x) for x in ours(own_key, part.positions)]
             else:
                 actions = [
                     0 if game.over else rival.reply(number * half + i, game.moves) for i, game in enumerate(part.games)
@@ -93,6 +95,12 @@ def play(
         for began, part in enumerate(halves)
         for game in part.games
     ]
+
+
+@functools.cache
+def program(name: str) -> Callable[[Position, Array], Position]:
+    """B games after a move each on the board of that name, compiled once in a process."""
+    return jax.jit(partial(boards.played, boards.make(name)))
 
 
 def agreed(board: Board, rival: Rival, game: "Game") -> bool | None:
