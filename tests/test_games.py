@@ -257,7 +257,9 @@ def moved(ended, outcome, players):
     ended = np.array(ended, bool)
     observation = np.arange(ended.size, dtype=np.float32).reshape(*ended.shape, 1, 1, 1)
     sign = np.where(np.array(players) == 0, 1.0, -1.0).astype(np.float32)
-    memory = alphazero.Memory(observation, np.zeros((*ended.shape, 1), np.float32), np.zeros_like(ended), sign)
+    memory = alphazero.Memory(
+        observation, np.zeros((*ended.shape, 1), np.float32), ~np.zeros_like(ended), np.zeros_like(ended), sign
+    )
     rest = np.zeros(ended.shape, np.float32)
     return jax.tree.map(jnp.asarray, alphazero.Moved(memory, ended, np.array(outcome, np.float32), ended, rest, rest))
 
@@ -294,7 +296,8 @@ def test_positions_whose_game_goes_on_teach_nothing():
     params = net.init(jax.random.key(1), observation)
     weights = jax.nn.softmax(jax.random.normal(jax.random.key(2), (6, 9)))
     known = jnp.array([True, False, True, True, False, False])
-    batch = alphazero.Memory(observation, weights, known, jnp.array([1.0, 9.0, -1.0, 0.0, 9.0, 9.0]))
+    own = jnp.ones(6, bool)
+    batch = alphazero.Memory(observation, weights, own, known, jnp.array([1.0, 9.0, -1.0, 0.0, 9.0, 9.0]))
     slope = jax.grad(partial(alphazero.objective, net, HYPER), has_aux=True)
     some, told = slope(params, batch)
     alone, _ = slope(params, jax.tree.map(lambda x: x[known], batch))
@@ -302,6 +305,16 @@ def test_positions_whose_game_goes_on_teach_nothing():
     assert float(told["policy_loss"].count) == 3
     nothing, _ = slope(params, batch._replace(known=jnp.zeros(6, bool)))
     assert all((x == 0).all() for x in jax.tree.leaves(nothing))
+    # Moves by chance teach no value, but what would have been played.
+    drawn, told = slope(params, batch._replace(own=own.at[0].set(False)))
+    assert float(told["policy_loss"].count) == 3 and float(told["value_loss"].count) == 2
+    other, _ = slope(params, batch._replace(own=own.at[0].set(False), outcome=batch.outcome.at[0].set(-5.0)))
+    jax.tree.map(np.testing.assert_array_equal, drawn, other)
+    policy_alone, _ = jax.grad(
+        partial(alphazero.objective, net, HYPER._replace(value_weight=jnp.float32(0.0))), has_aux=True
+    )(params, batch)
+    head = lambda tree: tree["params"]["Dense_1"]
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), head(policy_alone), head(drawn))
 
 
 def test_a_turned_position_goes_with_its_turned_policy():
@@ -336,11 +349,30 @@ def tiny_experiment(**changes):
     return compiled(alphazero.make(setup))
 
 
+def test_games_begin_with_moves_by_chance_and_these_are_marked():
+    """From none to three of them, and then nothing is by chance any more."""
+    experiment = tiny_experiment(games=64, moves=5, replay=64 * 5)
+    tick = Tick(jnp.int32(0), jnp.int32(9), jax.random.key(1))
+
+    def played(opening):
+        hyper = HYPER._replace(opening=jnp.float32(opening), gumbel_scale=jnp.float32(0.0))
+        memory = experiment.step(experiment.init(jax.random.key(0), hyper, ()), hyper, (), tick)[0].memory
+        return np.asarray(memory.own).reshape(5, 64), np.asarray(memory.observation).reshape(5, 64, 9, 2)
+
+    own, seen = played(3)
+    assert {*(~own).sum(0)} == {0, 1, 2, 3}
+    assert (np.diff(own.astype(int), axis=0) >= 0).all()  # they come first
+    first = seen[1, :, :, 1].argmax(1)  # where the first stone is
+    assert len({*first[own[0]]}) == 1 < 7 < len({*first[~own[0]]})
+    assert played(0)[0].all()
+
+
 def test_whoever_resigns_has_lost():
     """Where whatever can be reached is good for the other one, and nobody bears that, each game is lost with its first move."""
     experiment = tiny_experiment(games=64, moves=1, replay=64)
     hyper = HYPER._replace(resign=jnp.float32(0.0))
     state = confident(experiment.init(jax.random.key(0), hyper, ()), 1)
+    state = state._replace(games=state.games._replace(resolute=jnp.zeros(64, bool)))
     after, told = experiment.step(state, hyper, (), Tick(jnp.int32(0), jnp.int32(9), jax.random.key(1)))
     assert float(told["resigned"].total) == 64 and float(told["first_player_wins"].total) == 0
     assert float(told["false_positives"].count) == 0

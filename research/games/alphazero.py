@@ -27,7 +27,7 @@ from research.engine.fields import Count, Fraction, Natural, NonNegative, Positi
 from research.engine.placement import spread
 from research.games import boards
 from research.games.boards import Board, Position, played
-from research.games.contest import Judged, Opponent, score
+from research.games.contest import Judged, Opponent, by_chance, score
 from research.games.search import Advice, Noise, Rule, advised, search
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
@@ -85,6 +85,9 @@ class Hyper(NamedTuple):
     """Of matrices, a step's share of them being this times the learning rate."""
     value_weight: NonNegative = 1.0
     """Of the value's loss."""
+    opening: NonNegative = 0.0
+    """A game of self-play begins with up to so many moves by chance, each number as likely. What would be played there is
+    learned, but not how the game ended, which these moves may have decided."""
     gumbel_scale: NonNegative = 1.0
     """Of the noise in self-play with rule=gumbel: more tries more, and 0 nothing but what seems best."""
     dirichlet_fraction: Fraction = 0.25
@@ -98,12 +101,14 @@ class Hyper(NamedTuple):
 class Memory(NamedTuple):
     """What is remembered of S*B positions.
 
-    observation [S*B,H,W,C]; policy f32[S*B,A] that was advised; known bool[S*B], whether the game has ended; outcome f32[S*B]
-    of whoever was to move, and until it is known 1 where that is player 0, else -1
+    observation [S*B,H,W,C]; policy f32[S*B,A] that was advised; own bool[S*B], whether it was played for the advice and not by
+    chance; known bool[S*B], whether the game has ended; outcome f32[S*B] of whoever was to move, and until it is known 1 where
+    that is player 0, else -1
     """
 
     observation: Array
     policy: Array
+    own: Array
     known: Array
     outcome: Array
 
@@ -111,12 +116,13 @@ class Memory(NamedTuple):
 class Games(NamedTuple):
     """B games under way.
 
-    age f32[B] in moves; resolute bool[B], where nobody may resign; doomed f32[B], who there would have been first to: 1 for
-    player 0, -1 for player 1, 0 for nobody
+    age f32[B] in moves; opening f32[B], how many of them are by chance; resolute bool[B], where nobody may resign; doomed
+    f32[B], who there would have been first to: 1 for player 0, -1 for player 1, 0 for nobody
     """
 
     positions: Position
     age: Array
+    opening: Array
     resolute: Array
     doomed: Array
 
@@ -164,20 +170,26 @@ def check(setup: Setup) -> None:
 def init(setup: Setup, board: Board, net: BoardNet, key: Array, hyper: Hyper, data: Any) -> State:
     """B games from their start, and an empty memory."""
     observation = board.start().observation
-    params = net.init(key, observation[None])
+    net_key, game_key = jax.random.split(key)
+    params = net.init(net_key, observation[None])
     like = Memory(
         jax.ShapeDtypeStruct((1, setup.games, *board.shape), observation.dtype),
         jax.ShapeDtypeStruct((1, setup.games, board.actions), jnp.float32),
         jax.ShapeDtypeStruct((1, setup.games), jnp.bool_),
+        jax.ShapeDtypeStruct((1, setup.games), jnp.bool_),
         jax.ShapeDtypeStruct((1, setup.games), jnp.float32),
     )
     memory = replay.empty(like, setup.replay // setup.games)
-    return State(params, adam().init(params), begun(setup, board, jnp.zeros(setup.games, bool)), memory)
+    return State(params, adam().init(params), begun(setup, board, hyper, game_key), memory)
 
 
-def begun(setup: Setup, board: Board, resolute: Array) -> Games:
-    """B games from their start; resolute bool[B]"""
-    return Games(boards.starts(board, setup.games), jnp.zeros(setup.games), resolute, jnp.zeros(setup.games))
+def begun(setup: Setup, board: Board, hyper: Hyper, key: Array) -> Games:
+    """B games from their start."""
+    opening_key, resolute_key = jax.random.split(key)
+    opening = jnp.floor(jax.random.uniform(opening_key, (setup.games,)) * (hyper.opening + 1.0))
+    resolute = jax.random.bernoulli(resolute_key, RESOLUTE, (setup.games,))
+    none = jnp.zeros(setup.games)
+    return Games(boards.starts(board, setup.games), none, opening, resolute, none)
 
 
 def step(
@@ -213,10 +225,12 @@ def play(
     noise = Noise(hyper.gumbel_scale, hyper.dirichlet_fraction, hyper.dirichlet_alpha)
 
     def move(games: Games, key: Array) -> tuple[Games, Moved]:
-        search_key, draw_key, fresh_key = jax.random.split(key, 3)
+        search_key, draw_key, chance_key, fresh_key = jax.random.split(key, 4)
         positions = spread(games.positions)
         advice = search(board, judge, setup.rule, setup.simulations, search_key, positions, noise)
-        after = played(board, positions, acted(setup, advice, games.age, draw_key))
+        own = games.age >= games.opening
+        action = jnp.where(own, acted(setup, advice, games.age, draw_key), by_chance(chance_key, positions))
+        after = played(board, positions, action)
         sign = jnp.where(positions.current_player == 0, 1.0, -1.0)
         hopeless = (advice.value < -hyper.resign) & ~after.terminated
         resigned = hopeless & ~games.resolute
@@ -224,9 +238,9 @@ def play(
         ended = after.terminated | resigned
         outcome = jnp.where(resigned, -sign, after.rewards[:, 0])
         known = jnp.zeros(setup.games, bool)
-        kept = Memory(positions.observation, advice.policy, known, sign)
-        going_on = Games(after, games.age + 1.0, games.resolute, doomed)
-        fresh = begun(setup, board, jax.random.bernoulli(fresh_key, RESOLUTE, (setup.games,)))
+        kept = Memory(positions.observation, advice.policy, own, known, sign)
+        going_on = games._replace(positions=after, age=games.age + 1.0, doomed=doomed)
+        fresh = begun(setup, board, hyper, fresh_key)
         moved = Moved(kept, ended, outcome, resigned, going_on.age, jnp.where(games.resolute, doomed, 0.0))
         return boards.chosen(ended, fresh, going_on), moved
 
@@ -304,14 +318,14 @@ def objective(net: Any, hyper: Hyper, params: Any, batch: Memory) -> tuple[Array
     """What an update descends, f32[], and its parts."""
     logits, values = net.apply(params, batch.observation)
     known = batch.known.astype(jnp.float32)
-    count = known.sum()
+    count, judged = known.sum(), known * batch.own
     cross = (-(batch.policy * jax.nn.log_softmax(logits)).sum(1) * known).sum()
-    squared = ((values - batch.outcome) ** 2 * known).sum()
+    squared = ((values - batch.outcome) ** 2 * judged).sum()
     entropy = (-jax.scipy.special.xlogy(batch.policy, batch.policy).sum(1) * known).sum()
     loss = (cross + hyper.value_weight * squared) / jnp.maximum(count, 1.0)
     return loss, {
         "policy_loss": Ratio(cross, count),
-        "value_loss": Ratio(squared, count),
+        "value_loss": Ratio(squared, judged.sum()),
         "advised_entropy": Ratio(entropy, count),
     }
 
