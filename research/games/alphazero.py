@@ -318,7 +318,7 @@ def objective(net: Any, hyper: Hyper, params: Any, batch: Memory) -> tuple[Array
     """What an update descends, f32[], and its parts."""
     logits, values = net.apply(params, batch.observation)
     known = batch.known.astype(jnp.float32)
-    count, judged = known.sum(), known * batch.own
+    count, judged = known.sum(), known * batch.own.astype(jnp.float32)
     cross = (-(batch.policy * jax.nn.log_softmax(logits)).sum(1) * known).sum()
     squared = ((values - batch.outcome) ** 2 * judged).sum()
     entropy = (-jax.scipy.special.xlogy(batch.policy, batch.policy).sum(1) * known).sum()
