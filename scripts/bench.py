@@ -60,6 +60,7 @@ class Contestant(NamedTuple):
     venv: str = ""
 
 
+ONE_THREAD = {"NPROC": "1"}
 SMALL = "--blocks", "2", "--features", "32", "--games", "64", "--moves", "8"
 BREAKOUT = "--environment", "Breakout-MinAtar"
 BENCHES: dict[str, dict[str, Contestant]] = {
@@ -126,16 +127,19 @@ BENCHES: dict[str, dict[str, Contestant]] = {
         "rejax": Contestant("q_rejax.py", ("--method", "pqn"), cores=(1,)),
     },
     "selfplay": {
-        "ours": Contestant("selfplay_ours.py", cores=(1,)),
-        "pgx's example": Contestant("selfplay_pgx.py", cores=(1,)),
+        "ours": Contestant("selfplay_ours.py", environment=ONE_THREAD, cores=(1,)),
+        "pgx's example": Contestant("selfplay_pgx.py", environment=ONE_THREAD, cores=(1,)),
     },
     "selfplay-small": {
-        "ours": Contestant("selfplay_ours.py", SMALL, cores=(1,)),
-        "pgx's example": Contestant("selfplay_pgx.py", SMALL, cores=(1,)),
+        "ours": Contestant("selfplay_ours.py", SMALL, ONE_THREAD, cores=(1,)),
+        "pgx's example": Contestant("selfplay_pgx.py", SMALL, ONE_THREAD, cores=(1,)),
     },
     "selfplay-games": {
         f"{games} games": Contestant(
-            "selfplay_ours.py", (*SMALL[:4], "--games", str(games), "--moves", str(max(2, 256 // games))), cores=(1,)
+            "selfplay_ours.py",
+            (*SMALL[:4], "--games", str(games), "--moves", str(max(2, 256 // games))),
+            ONE_THREAD,
+            (1,),
         )
         for games in (256, 1, 4, 16, 64)
     },

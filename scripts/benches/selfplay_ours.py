@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=2, help="of each game in a repetition")
     parser.add_argument("--cores", type=int, default=1)
     options = parser.parse_args()
-    configure(1)
+    configure(1, light=False)
     setup = alphazero.Setup(
         board=options.board,
         net="residual",

@@ -18,12 +18,14 @@ from pgx.experimental import auto_reset
 from serve import serve
 
 
-def normed(x: jax.Array) -> jax.Array:
-    return jax.nn.relu(hk.BatchNorm(True, True, 0.9)(x, is_training=False))
-
-
-def net(observation: jax.Array, actions: int, blocks: int, features: int) -> tuple[jax.Array, jax.Array]:
+def net(
+    observation: jax.Array, training: bool, actions: int, blocks: int, features: int
+) -> tuple[jax.Array, jax.Array]:
     """Observations [B,H,W,C] -> logits f32[B,A], values f32[B]"""
+
+    def normed(x: jax.Array) -> jax.Array:
+        return jax.nn.relu(hk.BatchNorm(True, True, 0.9)(x, training))
+
     x = hk.Conv2D(features, 3)(observation.astype(jnp.float32))
     for _ in range(blocks):
         inner = hk.Conv2D(features, 3)(normed(x))
@@ -46,12 +48,12 @@ def main() -> None:
     options = parser.parse_args()
     env = pgx.make(options.board)
     forward = hk.without_apply_rng(
-        hk.transform_with_state(lambda x: net(x, env.num_actions, options.blocks, options.features))
+        hk.transform_with_state(lambda x, training: net(x, training, env.num_actions, options.blocks, options.features))
     )
     reset = jax.vmap(auto_reset(env.step, env.init))
 
     def judged(model: Any, positions: pgx.State) -> tuple[jax.Array, jax.Array]:
-        (logits, value), _ = forward.apply(*model, positions.observation)
+        (logits, value), _ = forward.apply(*model, positions.observation, False)
         logits = logits - logits.max(-1, keepdims=True)
         return jnp.where(positions.legal_action_mask, logits, jnp.finfo(logits.dtype).min), value
 
@@ -90,7 +92,7 @@ def main() -> None:
         return jax.lax.scan(move, positions, jax.random.split(key, options.moves))
 
     begun = jax.vmap(env.init)(jax.random.split(jax.random.key(0), options.games))
-    model = forward.init(jax.random.key(0), begun.observation)
+    model = forward.init(jax.random.key(0), begun.observation, True)
     whole = jax.pmap(play)
     one = lambda tree: jax.tree.map(lambda x: x[None], tree)
     model, positions = one(model), one(begun)
