@@ -116,7 +116,7 @@ def test_a_contest_that_ends_after_an_even_number_of_moves_is_counted_for_the_sa
 def test_boards_without_symmetries_play_too(name):
     """Chess and shogi are as these, and take long to compile."""
     board = boards.make(name)
-    position = board.play(board.start(), board.start().legal_action_mask.argmax())
+    position = jax.jit(board.play)(board.start(), board.start().legal_action_mask.argmax())
     assert board.cells.shape[0] == 1 and int(position.current_player) == 1
     assert jax.tree.map(jnp.shape, position) == jax.tree.map(jnp.shape, board.start())
 

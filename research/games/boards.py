@@ -91,8 +91,10 @@ def make(name: str, longest: int | None = None) -> Board:
     built = getattr(importlib.import_module(f"pgx.{module}"), game)(**rules)
     kinds = jax.eval_shape(built.init, jax.random.key(0))
     # Who is player 0 is drawn with the key: one with which it is the first to move.
-    key = next(key for key in map(jax.random.key, range(64)) if int(built.init(key).current_player) == 0)
+    mover = jax.jit(lambda key: built.init(key).current_player)
+    key = next(key for key in map(jax.random.key, range(64)) if int(mover(key)) == 0)
 
+    @jax.jit
     @lenient
     def start() -> Position:
         return settle(built.init(key), kinds)
