@@ -84,17 +84,18 @@ def main(arguments: list[str]) -> int:
         sides = [Side(chosen.folder.name, player(run, chosen.simulations))]
         for against in chosen.against:
             side = side_of(against, chosen, console, judged)
-            sides.append(side)
             if side.rival:
                 closing.callback(side.rival.close)
-        for one, other in pairs(sides):
+            same = sum(side.name == other.name.split(" #")[0] for other in sides)
+            sides.append(side._replace(name=f"{side.name} #{same + 1}") if same else side)
+        for number, (one, other) in enumerate(pairs(sides)):
             with console.status("playing") as status:
                 told = lambda over, all_: status.update(f"{over} of {all_} games are over")
-                matches.append(hold(board, one, other, begun, key, told))
+                matches.append(hold(board, one, other, begun, jax.random.fold_in(key, number), told))
             for text in told_of(matches[-1], board.name):
                 console.print(text, soft_wrap=True)
-    if boards.is_go(board) and any(held.results for held in matches):
-        console.print(str(recorded(out, board, matches)), soft_wrap=True)
+            if matches[-1].results and boards.is_go(board):
+                console.print(str(recorded(out, board, matches)), soft_wrap=True)
     if len(sides) > 2:
         for text in rated(sides, matches):
             console.print(text, soft_wrap=True)
@@ -175,12 +176,6 @@ def recorded(out: Path, board: boards.Board, matches: list[Held]) -> Path:
     return out
 
 
-def by_opening(outcome: np.ndarray) -> np.ndarray:
-    """Outcomes f64[B], 1, 0 or -1, of B/2 openings that were played twice -> points of each, f64[B/2], from 0 to 1."""
-    first, second = np.split((1 + outcome) / 2, 2)
-    return (first + second) / 2
-
-
 def told_of(held: Held, board: str) -> list[str]:
     """What came of B games, the first half of which `one` began."""
     outcome, one = held.outcome, held.one.name
@@ -188,7 +183,8 @@ def told_of(held: Held, board: str) -> list[str]:
     for began, half in zip((f"{one} begins", f"{held.other.name} begins"), np.split(outcome, 2), strict=True):
         won, drawn, lost = ((half > 0).sum(), (half == 0).sum(), (half < 0).sum())
         lines.append(f"  {began}: {won} won, {drawn} drawn, {lost} lost")
-    points = mean_interval(by_opening(outcome))
+    first, second = np.split((1 + outcome) / 2, 2)
+    points = mean_interval((first + second) / 2)
     interval = "" if points.low is None else f", 95 % interval [{100 * points.low:.1f}, {100 * points.high:.1f}]"
     lines.append(f"  {100 * points.value:.1f} % of the points{interval} over {points.n} openings")
     asked = [result.agreed for result in held.results if result.agreed is not None]
@@ -200,9 +196,12 @@ def told_of(held: Held, board: str) -> list[str]:
 def rated(sides: list[Side], matches: list[Held]) -> list[str]:
     """A line for each side, the best one first."""
     number = {id(side): i for i, side in enumerate(sides)}
-    meetings = [Meeting(number[id(x.one)], number[id(x.other)], by_opening(x.outcome), 2) for x in matches]
+    meetings = [
+        Meeting(number[id(x.one)], number[id(x.other)], float((1 + x.outcome).sum() / 2), len(x.outcome))
+        for x in matches
+    ]
     found: Ratings = ratings(len(sides), meetings)
-    lines = [f"Elo above {sides[0].name}, with 95 % intervals over openings:"]
+    lines = [f"Elo above {sides[0].name}, with 95 % intervals:"]
     for i in np.argsort(-found.value):
         interval = f" [{found.low[i]:.0f}, {found.high[i]:.0f}]" if i else ""
         lines.append(f"  {sides[i].name}: {found.value[i]:.0f}{interval}")

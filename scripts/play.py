@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     out = chosen.out or chosen.folder / "play.gif"
     check_ending(out, "play.gif")
     console = Console(highlight=False)
-    run = learned(chosen, console, lambda plan: fits(plan, chosen.episode))
+    run = learned(chosen, console, lambda plan: fits(plan, chosen))
     if on_board(run.plan):
         sit_down(run, chosen, console)
     else:
@@ -61,10 +61,17 @@ def on_board(plan: Plan) -> bool:
     return isinstance(plan.recipe.make(plan.setup).evaluate, Plays)
 
 
-def fits(plan: Plan, episode: int) -> None:
-    """Raises ValueError where there is nothing to play."""
-    if not on_board(plan):
-        play_of(plan, episode)
+def fits(plan: Plan, chosen: Arguments) -> None:
+    """Raises ValueError where there is nothing to play, and for an option that says nothing of it."""
+    board, usual = on_board(plan), Arguments(chosen.folder)
+    for name in ("episode", "out", "frames_per_second") if board else ("second", "simulations"):
+        if getattr(chosen, name) != getattr(usual, name):
+            others = "episodes" if board else "boards"
+            raise ValueError(
+                f"{name}={str(getattr(chosen, name))!r} is for {others}, and this run plays none; leave it out"
+            )
+    if not board:
+        play_of(plan, chosen.episode)
 
 
 def sit_down(run: Learned, chosen: Arguments, console: Console) -> None:
@@ -76,7 +83,11 @@ def sit_down(run: Learned, chosen: Arguments, console: Console) -> None:
         static_argnums=2,
     )
     tell = lambda text: console.print(text, soft_wrap=True, markup=False)
-    person.session(judged.board, think, given_lines(), tell, jax.random.key(0), chosen.second)
+    if not count:
+        tell(
+            "simulations=0: it does not search, so `search` says what `policy` does; --simulations 32 lets it look ahead"
+        )
+    person.session(judged.board, think, given_lines(), tell, chosen.second)
 
 
 def show(run: Learned, chosen: Arguments, out: Path, console: Console) -> None:

@@ -85,15 +85,14 @@ def played(chosen: Arguments, number: int) -> sgf.Record:
         if program.knows("set_random_seed"):
             program.ask(f"set_random_seed {random.integers(1, 2**31)}")
         game, moves, result = go.start(size), list[int](), ""
-        by_chance = 0
         for _ in range(random.integers(chosen.opening // 2, chosen.opening + 1)):
             allowed = [move for move in range(size**2) if go.legal(game, move)]
             if not allowed:
                 break
             moves.append(int(random.choice(allowed)))
-            by_chance += 1
             game = go.after(game, moves[-1])
             program.ask(f"play {colour(len(moves) - 1)} {go.name(moves[-1], size)}")
+        by_chance = len(moves)
         while game.passes < 2 and len(moves) < 2 * size**2:  # as many as pgx allows
             answer = program.ask(f"genmove {colour(len(moves))}").lower()
             if answer == "resign":

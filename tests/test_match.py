@@ -88,6 +88,23 @@ def test_a_program_plays_and_its_games_are_go():
             assert result.outcome == (1 if (black - white > 7.5) == (result.began == 0) else -1)
 
 
+@pytest.mark.parametrize(("counted", "agreed"), [(1, True), (-1, False), (None, None)])
+def test_it_is_told_how_often_the_rival_counts_as_we_do(counted, agreed):
+    """Black holds the centre and everything, and both have passed; a game that ended otherwise is not asked about."""
+    rival = Lowest()
+    rival.winner = lambda moves: counted
+    board = boards.make("go_3x3")
+    assert match.agreed(board, rival, match.Game([4, 9, 9], True, 1.0)) is agreed
+    assert match.agreed(board, rival, match.Game([4, 9], True, 1.0, True)) is None
+    results = [match.Result([4, 9, 9], began, 1.0, False, agreed) for began in (0, 1)]
+    lines = script.told_of(script.Held(script.Side("we"), script.Side("they"), 0, np.ones(2), results), "go_3x3")
+    assert lines[1:3] == ["  we begins: 1 won, 0 drawn, 0 lost", "  they begins: 1 won, 0 drawn, 0 lost"]
+    told = [line for line in lines if "count" in line]
+    assert told == (
+        [] if agreed is None else [f"  of 2 games that two passes ended, they counts {2 * agreed} as we do"]
+    )
+
+
 def test_a_rival_who_resigns_has_lost():
     board, key = boards.make("go_3x3"), jax.random.key(0)
     rival = match.Speaks(f"{PROGRAM} 3 resign", 3, 7.5)
@@ -128,6 +145,7 @@ def test_matches_of_runs(tmp_path, capsys):
     """Against a program, itself, and one who looks ahead; the records are games; what does not fit is refused."""
     go_run = run(plan_of(tiny("alphazero-go-9x9"), seeds=1), tmp_path)
     four = run(plan_of(tiny("alphazero-connect-four"), seeds=2), tmp_path)
+    value = run(plan_of(tiny("go-value"), seeds=1), tmp_path)
     held = lambda *arguments: (script.main([str(x) for x in arguments]), capsys.readouterr().out)[1]
     small = ("--games", 4, "--simulations", 2)
     told = held(go_run, "--against", f"{PROGRAM} 3", *small)
@@ -148,6 +166,7 @@ def test_matches_of_runs(tmp_path, capsys):
         ((four, "--against", go_run), "plays go_3x3"),
         ((go_run, "--against", "alpha-beta-2"), "know connect_four"),
         ((four, "--against", "gnugo"), "play Go alone"),
+        ((value, "--against", "random"), "policy_weight=0: this run of 'go-value' has learned who wins"),
         ((four, "--games", 3), "games=3 must be even"),
         ((four, "--opening", 3), "opening=3 must be even"),
         ((four, "--simulations", -1), "simulations=-1 must be at least 0"),

@@ -27,8 +27,9 @@ def test_a_position_is_drawn_with_the_first_player_as_x_whoever_is_to_move():
     assert person.drawn(*after("tic_tac_toe", "A3", "B2", "C1")).splitlines()[3] == " 1 . . X 1"
     told = person.drawn(*after("connect_four", "4", "4", "1")).splitlines()
     assert told[-3:] == [". . . O . . .", "X . . X . . .", "1 2 3 4 5 6 7"] and len(told) == 7
-    told = person.drawn(*after("hex", "C9", "swap")).splitlines()  # the stone in row 3, column 3 is the other's
-    assert told[1].split() == ["11", *"." * 11, "11"] and [line.count("O") for line in told] == [0, 0, 0, 1] + [0] * 9
+    told = person.drawn(*after("hex", "B9", "swap")).splitlines()  # mirrored in the long diagonal, and the other's
+    assert told[2].split() == ["10", ".", ".", "O", *"." * 8, "10"]
+    assert told[1].split() == ["11", *"." * 11, "11"] and sum(line.count("O") for line in told) == 1
     assert told[2].startswith(" 10 ") and told[11].startswith(" " * 11 + "1 ")
     told = person.drawn(*after("othello")).splitlines()
     assert {told[4], told[5]} == {" 5 . . . O X . . . 5", " 4 . . . X O . . . 4"}
@@ -47,6 +48,21 @@ def test_pieces_stand_and_move_where_the_first_player_sees_them():
     assert person.drawn(*after("chess", *moves)).splitlines()[1] == " 8 r n b q k . n N 8"
     told = person.drawn(*after("animal_shogi", "B2B3", "C4B3", "A1B2", "C*A3"))
     assert told.splitlines()[1:5] == [" 4 g l . 4", " 3 c e . 3", " 2 . E . 2", " 1 . L G 1"]
+    assert told.splitlines()[6:] == ["in hand: C -"]
+
+
+@pytest.mark.slow
+def test_shogi_is_drawn_with_what_is_in_hand():
+    told = person.drawn(*after("shogi", "C3C4", "G7G6", "B2H8=H", "G9H8", "B*E5"))  # the bishops are exchanged
+    assert told.splitlines()[1:4] == [" 9 l n s g k g . n l 9", " 8 . r . . . . . s . 8", " 7 p p p p p p . p p 7"]
+    assert told.splitlines()[5] == " 5 . . . . B . . . . 5" and told.splitlines()[11:] == ["in hand: - b"]
+
+
+def test_whoever_joins_top_and_bottom_of_hex_is_x():
+    moves = [f"{column}{row}" for row in range(1, 12) for column in "AK"][:-1]
+    _, position = after("hex", *moves)
+    assert bool(position.terminated) and list(position.rewards) == [1, -1]
+    assert "X joins top and bottom" in person.SIDES["hex"]
 
 
 @pytest.mark.parametrize("name", ["gardner_chess", "animal_shogi"])
@@ -70,9 +86,7 @@ def lowest(key, position, searched):
 def told_in(name: str, *lines: str, second: bool = False) -> tuple[float | None, str]:
     said: list[str] = []
     board = boards.make(name)
-    outcome = person.session(
-        board, lowest, iter([f"{line}\n" for line in lines]), said.append, jax.random.key(0), second
-    )
+    outcome = person.session(board, lowest, iter([f"{line}\n" for line in lines]), said.append, second)
     return outcome, "\n".join(said)
 
 
@@ -110,3 +124,8 @@ def test_the_script_plays_and_refuses(tmp_path, monkeypatch, capsys):
     assert code == 0, wrong
     assert "tic_tac_toe: you have X" in said and said.count("value for you") == 2
     assert any(said.rstrip().endswith(end) for end in ("You have won.", "A draw.", "You have lost."))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"search\n")))
+    code, said, wrong = script("play.py", folder, "--second", "--simulations", 0)
+    assert code == 0 and "you have O" in said and "it does not search" in said and said.count("answer: ") == 1, wrong
+    code, said, wrong = script("play.py", folder, "--episode", 1)
+    assert code == 2 and "episode='1' is for episodes, and this run plays none" in wrong

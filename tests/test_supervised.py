@@ -166,14 +166,27 @@ def test_a_move_that_is_not_legal_is_never_foreseen():
 
 def test_positions_of_games_without_a_result_say_nothing_of_the_value():
     hit = np.array([[True, False]])
-    outputs = supervised.Outputs(hit, ~hit, np.ones((1, 2)), np.array([[0.25, np.nan]]), np.array([[1.0, np.nan]]))
+    numbers = np.array([[0.25, np.nan]]), np.array([[1.0, np.nan]]), np.array([[3, 7]])
+    outputs = supervised.Outputs(hit, ~hit, np.ones((1, 2)), *numbers)
     assert {k: v.item() for k, v in supervised.score(outputs).items()} == {
         "accuracy": 0.5,
+        "accuracy_error": pytest.approx(np.sqrt(0.5) / 2),
         "most_frequent": 0.5,
         "loss": 1.0,
         "value_error": 0.25,
         "outcomes_right": 1.0,
     }
+
+
+def test_the_error_of_an_accuracy_is_that_over_games():
+    """Games of 30 positions that are all foreseen or all not: as if there were only so many games; where positions have nothing
+    to do with their games, as if there were only positions."""
+    random = np.random.default_rng(0)
+    game = np.repeat(np.arange(50), 30)
+    alike = supervised.error_over(random.random(50)[game] < 0.5, game)
+    assert alike == pytest.approx(0.5 / np.sqrt(50), rel=0.05)
+    apart = supervised.error_over(random.random(1500) < 0.5, game)
+    assert apart == pytest.approx(0.5 / np.sqrt(1500), rel=0.3)
 
 
 def test_records_that_do_not_fit_are_refused(tmp_path):

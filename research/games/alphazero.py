@@ -7,7 +7,8 @@ whoever was to move. Then U updates each take M positions by chance, one symmetr
     mean(cross-entropy of the advised policy + value_weight * (value - outcome)^2) + decay of the matrices
 
 Only positions whose games have ended are learned from; others are drawn too, and leave the batch that much smaller, down to
-nothing in the first ticks of a long game.
+nothing in the first ticks of a long game. Where a move was by chance, as a game's first ones may be, (value - outcome)^2 is
+left out and counts as 0 in the mean.
 
 Dimensions: B games, T moves a tick, S slots (moves in time) of B positions in memory, M positions in an update, A moves of the
 board, H rows, W columns, C planes.
@@ -27,7 +28,7 @@ from research.engine.fields import Count, Fraction, Natural, NonNegative, Positi
 from research.engine.placement import spread
 from research.games import boards
 from research.games.boards import Board, Position, played
-from research.games.contest import Judged, Opponent, by_chance, score
+from research.games.contest import Judged, Opponent, score
 from research.games.search import Advice, Noise, Rule, advised, search
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
@@ -229,10 +230,12 @@ def play(
         positions = spread(games.positions)
         advice = search(board, judge, setup.rule, setup.simulations, search_key, positions, noise)
         own = games.age >= games.opening
-        action = jnp.where(own, acted(setup, advice, games.age, draw_key), by_chance(chance_key, positions))
+        action = jnp.where(
+            own, acted(setup, advice, games.age, draw_key), boards.by_chance(board, chance_key, positions)
+        )
         after = played(board, positions, action)
         sign = jnp.where(positions.current_player == 0, 1.0, -1.0)
-        hopeless = (advice.value < -hyper.resign) & ~after.terminated
+        hopeless = own & (advice.value < -hyper.resign) & ~after.terminated
         resigned = hopeless & ~games.resolute
         doomed = jnp.where((games.doomed == 0) & hopeless, sign, games.doomed)
         ended = after.terminated | resigned
@@ -248,6 +251,7 @@ def play(
     memory = remember(setup, state.memory, moved, index)
     over = lambda which: (which & moved.ended).sum(dtype=jnp.float32)
     count, doomed = over(moved.ended), moved.doomed != 0
+    # Of all games, those among them that moves by chance have ended.
     told = {
         "game_length": Ratio(jnp.where(moved.ended, moved.age, 0.0).sum(), count),
         "first_player_wins": Ratio(over(moved.outcome > 0), count),

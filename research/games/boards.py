@@ -133,16 +133,21 @@ def starts(board: Board, count: int) -> Position:
 
 
 def opened(board: Board, key: Array, count: int, length: int) -> tuple[Position, Array]:
-    """B = count positions after `length` legal moves by chance, in Go none of them a pass, and these moves i32[length,B]."""
+    """B = count positions after `length` moves `by_chance`, and these moves i32[length,B]."""
 
     def move(positions: Position, key: Array) -> tuple[Position, Array]:
-        mask = positions.legal_action_mask
-        if is_go(board):
-            mask = mask.at[:, -1].set(False)
-        actions = jax.random.categorical(key, jnp.where(mask, 0.0, -jnp.inf))
+        actions = by_chance(board, key, positions)
         return played(board, positions, actions), actions
 
     return lax.scan(move, starts(board, count), jax.random.split(key, length))
+
+
+def by_chance(board: Board, key: Array, positions: Position) -> Array:
+    """Legal moves i32[B], each as likely, in Go none of them a pass unless nothing else is legal."""
+    mask = positions.legal_action_mask
+    if is_go(board):
+        mask = mask.at[:, -1].set(~mask[:, :-1].any(1))
+    return jax.random.categorical(key, jnp.where(mask, 0.0, -jnp.inf)).astype(jnp.int32)
 
 
 def beginnings(board: Board, key: Array, count: int, length: int) -> Position:

@@ -146,6 +146,11 @@ def player_of(plan: Plan) -> Plays:
             f"recipe {plan.recipe.name!r} plays no board game; give the folder of a run that does, such as "
             "alphazero-tic-tac-toe's"
         )
+    if all(getattr(row.hyper, "policy_weight", 1.0) == 0.0 for row in plan.rows):
+        raise ValueError(
+            f"policy_weight=0: this run of {plan.recipe.name!r} has learned who wins and not what to play; give one that has, "
+            "or search with this one's value: train.py go-search --setup.value FOLDER"
+        )
     return player
 
 

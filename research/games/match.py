@@ -64,7 +64,7 @@ def play(
     """The games that begin from each of B/2 openings i32[B/2,L], first those in which we begin. `told` hears how many are over
     after each move, and how many there are."""
     half, length = begun.shape
-    step = program(board.name)
+    step = stepper(board.name)
     positions = boards.starts(board, half)
     for number in range(length):
         positions = step(positions, jnp.asarray(begun[:, number]))
@@ -98,7 +98,7 @@ def play(
 
 
 @functools.cache
-def program(name: str) -> Callable[[Position, Array], Position]:
+def stepper(name: str) -> Callable[[Position, Array], Position]:
     """B games after a move each on the board of that name, compiled once in a process."""
     return jax.jit(partial(boards.played, boards.make(name)))
 
@@ -173,8 +173,12 @@ class Speaks:
         """Raises ValueError for a program that cannot be asked."""
         self.program = Program(line, size, komi)
         self.name = self.program.name
-        self.cleans = self.program.knows("kgs-genmove_cleanup")
-        self.counts = self.program.knows("final_score")
+        try:
+            self.cleans = self.program.knows("kgs-genmove_cleanup")
+            self.counts = self.program.knows("final_score")
+        except ValueError:
+            self.close()
+            raise
 
     def reply(self, game: int, moves: Sequence[int]) -> int:
         size = self.program.size
@@ -194,7 +198,10 @@ class Speaks:
         if not self.counts:
             return None
         self.show(moves)
-        return {"B": 1, "W": -1}.get(self.program.ask("final_score")[:1].upper(), 0)
+        try:
+            return {"B": 1, "W": -1}.get(self.program.ask("final_score")[:1].upper(), 0)
+        except ValueError:  # it cannot say, which is its right
+            return None
 
     def loses_by_passing(self, moves: Sequence[int]) -> bool:
         position = go.start(self.program.size)

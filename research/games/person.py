@@ -20,7 +20,7 @@ from research.games.search import Advice
 COMMANDS = """a move's name: make it       moves: those that are legal
 policy: what the net would do, and who it thinks wins       search: likewise, after looking ahead
 undo: take your last move back, and the answer       help       quit"""
-SIDES = {"hex": "X joins left and right, O top and bottom", "go": "X is Black"}
+SIDES = {"hex": "X joins top and bottom, O left and right", "go": "X is Black"}
 
 Think = Callable[
     [Array, Position, bool], Advice
@@ -29,18 +29,22 @@ Think = Callable[
 
 class Pieces(NamedTuple):
     """How pgx shows a board of pieces to whoever is to move: a plane for each kind of his, named by `letters`, and from the
-    plane `other` on those of the other player. Player 1 sees it turned by half, or mirrored top to bottom."""
+    plane `other` on those of the other player. Player 1 sees it turned by half, or mirrored top to bottom. From the plane
+    `held` on stand what he has in hand, for each letter of `hand` a plane that is full, and then what the other one has."""
 
     letters: str
     other: int
     turned: bool
+    hand: str = ""
+    held: int = 0
 
 
 PIECES = {
     "chess": Pieces("PNBRQK", 6, turned=False),
     "gardner_chess": Pieces("PNBRQK", 6, turned=False),
-    "animal_shogi": Pieces("CEGLH", 5, turned=True),
-    "shogi": Pieces("PLNSBRGKTUVWHD", 31, turned=True),  # TUVW are promoted pawn, lance, knight, silver
+    "animal_shogi": Pieces("CEGLH", 5, turned=True, hand="CCEEGG", held=10),
+    # TUVW are promoted pawn, lance, knight and silver.
+    "shogi": Pieces("PLNSBRGKTUVWHD", 31, turned=True, hand="PPPPPPPPLLLLNNNNSSSSGGGGBBRR", held=62),
 }
 
 
@@ -68,7 +72,20 @@ def drawn(board: Board, position: Position) -> str:
     ]
     if board.name == "connect_four":
         return "\n".join([*map(" ".join, texts), " ".join(str(column + 1) for column in range(board.shape[1]))])
-    return go.grid(texts, slanted=board.name == "hex")
+    return go.grid(texts, slanted=board.name == "hex") + in_hand(board, position)
+
+
+def in_hand(board: Board, position: Position) -> str:
+    """What either player could put on the board, if anything."""
+    pieces = PIECES.get(board.name, Pieces("X", 1, turned=False))
+    size = len(pieces.hand)
+    full = np.asarray(position.observation)[0, 0, pieces.held : pieces.held + 2 * size] > 0
+    held = [
+        "".join(letter for letter, there in zip(pieces.hand, part, strict=True) if there)
+        for part in (full[:size], full[size:])
+    ]
+    first, second = held if int(position.current_player) == 0 else held[::-1]
+    return f"\nin hand: {first or '-'} {second.lower() or '-'}" if first or second else ""
 
 
 def named(board: Board, play: Callable[[Position, Array], Position], position: Position) -> dict[str, int]:
@@ -109,7 +126,7 @@ def piece_move(board: Board, position: Position, after: Position) -> str:
 
 
 def session(
-    board: Board, think: Think, lines: Iterator[str], tell: Callable[[str], Any], key: Array, second: bool
+    board: Board, think: Think, lines: Iterator[str], tell: Callable[[str], Any], second: bool = False
 ) -> float | None:
     """A game until its end or the end of `lines`, which are what the person types -> how it ended for the person, 1, 0 or -1;
     None where it did not."""
@@ -121,12 +138,13 @@ def session(
     tell(COMMANDS)
     while not bool(history[-1].terminated):
         position, names = history[-1], named(board, play, history[-1])
+        key = jax.random.key(len(history))
         if (len(history) - 1) % 2 != us:
-            move = int(think(jax.random.fold_in(key, len(history)), batched(position), True).action[0])
+            move = int(think(key, batched(position), True).action[0])
             tell(f"answer: {next(name for name, number in names.items() if number == move)}")
         else:
             tell(drawn(board, position))
-            opinion = lambda searched, at=position, names=names: told(names, think(key, batched(at), searched))
+            opinion = lambda searched, at=position, names=names, key=key: told(names, think(key, batched(at), searched))
             wanted = asked(names, opinion, lines, tell)
             if wanted is None:
                 return None

@@ -100,13 +100,14 @@ class State(NamedTuple):
 class Outputs(NamedTuple):
     """Of each held-out position: hit bool[N], whether the likeliest legal move was played; usual bool[N], whether the most
     frequent one was; surprise f32[N], minus the log-probability of what was played; error f32[N], the squared error of the
-    value, and right f32[N], 1 where its sign is the outcome's, NaN where nobody knows who won"""
+    value, and right f32[N], 1 where its sign is the outcome's, NaN where nobody knows who won; game i32[N], which it is of"""
 
     hit: Array
     usual: Array
     surprise: Array
     error: Array
     right: Array
+    game: Array
 
 
 def make(setup: Setup) -> Experiment:
@@ -198,6 +199,7 @@ def evaluate(setup: Setup, board: Board, net: Any, state: State, data: Data) -> 
             optax.softmax_cross_entropy(logits, batch.move),
             (value - batch.outcome) ** 2 + unknown,
             (jnp.sign(value) == batch.outcome).astype(jnp.float32) + unknown,
+            jnp.searchsorted(jnp.asarray(data.positions.first), places, side="right").astype(jnp.int32) - 1,
         )
 
     return map_blocks(judged, jnp.asarray(data.held_out), setup.evaluation_batch)
@@ -212,7 +214,8 @@ def advise(
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:
     """Outputs with a leading R axis -> figures f64[R]: shares of moves that were foreseen, by the net and by naming always the
-    most frequent one, cross-entropy in nats, the value's squared error and the share of outcomes it has the sign of"""
+    most frequent one, the standard error of the former over games, cross-entropy in nats, the value's squared error and the
+    share of outcomes it has the sign of"""
 
     def mean(x: np.ndarray) -> np.ndarray:
         x = np.asarray(x, np.float64)
@@ -221,8 +224,16 @@ def score(outputs: Outputs) -> dict[str, np.ndarray]:
 
     return {
         "accuracy": mean(outputs.hit),
+        "accuracy_error": np.array([error_over(*pair) for pair in zip(outputs.hit, outputs.game, strict=True)]),
         "most_frequent": mean(outputs.usual),
         "loss": mean(outputs.surprise),
         "value_error": mean(outputs.error),
         "outcomes_right": mean(outputs.right),
     }
+
+
+def error_over(hit: np.ndarray, game: np.ndarray) -> float:
+    """The standard error of the mean of hit bool[N], whose games i32[N] are drawn and not its positions (Cochran 1977, 6.4):
+    what is alike within a game counts once."""
+    away = np.bincount(game, hit - np.mean(hit, dtype=np.float64))
+    return float(np.sqrt((away**2).sum()) / len(hit))

@@ -8,20 +8,20 @@ Dimensions: K players.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtri
 
-from research.report.stats import LEVEL, check_level
+from research.report.stats import LEVEL
 
 SCALE = 400 / np.log(10)
 
 
 class Meeting(NamedTuple):
-    """Games of player `one` against player `other`, who are numbers from 0: points f64[N] that `one` got, from 0 to 1 each, in
-    each of N units that are independent of each other: the mean of the games of one opening, say, of which there are `games`"""
+    """So many games of player `one` against player `other`, who are numbers from 0, and the points that `one` got of them"""
 
     one: int
     other: int
-    points: np.ndarray
-    games: int = 1
+    points: float
+    games: int
 
 
 class Ratings(NamedTuple):
@@ -32,40 +32,20 @@ class Ratings(NamedTuple):
     high: np.ndarray
 
 
-def ratings(players: int, meetings: list[Meeting], resamples: int = 1000, seed: int = 0) -> Ratings:
-    """Ratings with 95 % intervals, the percentiles of a bootstrap over the units of each meeting.
+def ratings(players: int, meetings: list[Meeting]) -> Ratings:
+    """The likeliest ratings, with 95 % intervals from the likelihood's curvature there, games being independent (Wald 1943).
 
-    Each pair that met is given one drawn game more, without which whoever won all of his games is rated infinite. Raises
-    ValueError where players fall into groups that never met.
+    Each meeting is given one drawn game more, without which whoever won all of his games is rated infinite. A pair of games
+    from one opening, either side beginning once, and draws spread less than independent games without draws: the intervals are
+    wide then rather than narrow. They are narrow where hardly a game was lost: after 20 games of players 600 apart they
+    hold the truth in 88 of 100 cases (tests/test_elo.py). Raises ValueError where players fall into groups that never met.
     """
-    check_level(LEVEL)
     together(players, meetings)
-    random = np.random.default_rng(seed)
-    drawn = [
-        fitted(players, [m._replace(points=random.choice(m.points, len(m.points))) for m in meetings])
-        for _ in range(resamples)
-    ]
-    low, high = np.quantile(np.stack(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return Ratings(fitted(players, meetings), low, high)
-
-
-def together(players: int, meetings: list[Meeting]) -> None:
-    """Raises ValueError where not every player is reached from the first by meetings."""
-    reached = {0}
-    for _ in range(players):
-        reached |= {side for m in meetings if {m.one, m.other} & reached for side in (m.one, m.other)}
-    if missing := set(range(players)) - reached:
-        raise ValueError(f"player {min(missing)} never met player 0, not even by way of others; let them play")
-
-
-def fitted(players: int, meetings: list[Meeting]) -> np.ndarray:
-    """The likeliest ratings f64[K] in Elo points, by Newton's method."""
     won, met = np.zeros((players, players)), np.zeros((players, players))
     for one, other, points, games in meetings:
-        got = games * points.sum() + 0.5
-        won[one, other] += got
-        won[other, one] += games * len(points) + 1 - got
-        met[[one, other], [other, one]] += games * len(points) + 1
+        won[one, other] += points + 0.5
+        won[other, one] += games - points + 0.5
+        met[[one, other], [other, one]] += games + 1
     strength = np.zeros(players)
     for _ in range(100):
         expected = 1 / (1 + np.exp(strength[None] - strength[:, None]))
@@ -77,4 +57,16 @@ def fitted(players: int, meetings: list[Meeting]) -> np.ndarray:
         strength += np.clip(step, -2, 2)
         if np.abs(step).max() < 1e-10:
             break
-    return SCALE * strength
+    spread = np.zeros(players)
+    spread[1:] = np.sqrt(np.diag(np.linalg.inv(hessian[1:, 1:])))
+    half = ndtri((1 + LEVEL) / 2) * spread
+    return Ratings(SCALE * strength, SCALE * (strength - half), SCALE * (strength + half))
+
+
+def together(players: int, meetings: list[Meeting]) -> None:
+    """Raises ValueError where not every player is reached from the first by meetings."""
+    reached = {0}
+    for _ in range(players):
+        reached |= {side for m in meetings if {m.one, m.other} & reached for side in (m.one, m.other)}
+    if missing := set(range(players)) - reached:
+        raise ValueError(f"player {min(missing)} never met player 0, not even by way of others; let them play")

@@ -1,4 +1,5 @@
-"""Our self-play: moves found by a search with the net, and remembered, without the net's updates."""
+"""Our self-play: moves found by a search with the net, and remembered, without the net's updates. What its
+net has in common with that of pgx's example, `selfplay_pgx.py` says."""
 
 import argparse
 import time
