@@ -94,7 +94,7 @@ def net_of(setup: Any, field: str, prefix: str, recipes: tuple[Recipe, ...]) -> 
                 f"{getattr(plan.setup, theirs)!r}; give the same"
             )
     found = saved.living_state(plan, folder, field)
-    return found.state.params, f"seed {plan.rows[0].seed} of {plan.name}, tick {found.tick}"
+    return found.state.params, f"seed {plan.rows[0].seed} of {folder.name}, tick {found.tick}"
 
 
 def moves_per_tick(setup: alphazero.Setup) -> int:
