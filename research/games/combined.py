@@ -35,11 +35,11 @@ class Setup:
     """Folder of a run of go-value, whose net values positions; without, a new net."""
     policy_net: Kind = "residual"
     """That run's net."""
-    policy_widths: tuple[int, ...] = (32, 32)
+    policy_widths: tuple[int, ...] = (32, 32, 32)
     """That run's widths."""
     value_net: Kind = "residual"
     """That run's net."""
-    value_widths: tuple[int, ...] = (32, 32)
+    value_widths: tuple[int, ...] = (32, 32, 32)
     """That run's widths."""
     rule: Rule = "puct"
     """How a search chooses."""

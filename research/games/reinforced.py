@@ -43,7 +43,7 @@ class Setup:
     """Folder of a run of go-supervised, whose net this begins with and is judged against; without, a new net."""
     net: Kind = "residual"
     """Without a pretrained net: dense layers, or residual blocks of convolutions."""
-    widths: tuple[int, ...] = (32, 32)
+    widths: tuple[int, ...] = (32, 32, 32)
     """Without a pretrained net: units of each layer, or features of each block, which are all the same."""
     games: Count = 64
     """Games in a tick."""

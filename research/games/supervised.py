@@ -51,7 +51,7 @@ class Setup:
     """Learn from all positions of a game or from one of them."""
     net: Kind = "residual"
     """Dense layers, or residual blocks of convolutions."""
-    widths: tuple[int, ...] = (32, 32)
+    widths: tuple[int, ...] = (32, 32, 32)
     """Units of each layer, or features of each block, which are all the same; none with net=dense is a linear model."""
     batch_size: Count = 128
     """Positions in an update."""

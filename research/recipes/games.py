@@ -117,8 +117,8 @@ ALPHAZERO_TIC_TAC_TOE = Recipe(
     about="""Gumbel AlphaZero on tic-tac-toe, with three times the usual noise: with the usual one players agree upon one line,
     and the others stay unknown.
 
-    5 seeds: no game of 2,000 lost, half of them as either player, to one who makes any of the best moves. 16 s of training for
-    all five on 2 cores of an AMD EPYC, 34 s in all. See docs/results/alphazero-tic-tac-toe.json.
+    5 seeds: no game of 2,000 lost, half of them as either player, to one who makes any of the best moves. 16 s of training
+    for all five on 2 cores of an AMD EPYC, 34 s in all. See docs/results/alphazero-tic-tac-toe.json.
 
     python scripts/train.py alphazero-tic-tac-toe --seeds 5""",
 )
@@ -145,9 +145,17 @@ ALPHAZERO_CONNECT_FOUR = Recipe(
     steps_per_tick=moves_per_tick,
     unit="moves",
     watch=("policy_agrees", "search_agrees", *WATCH),
-    about="""Gumbel AlphaZero on connect four. No result is claimed yet.
+    about="""Gumbel AlphaZero on connect four, whose games begin with up to 16 moves by chance: without them, by the search's
+    own noise alone, agreement with the solver stood at 56 in place of 65 % after 98,000 moves, one seed each.
 
-    python scripts/train.py alphazero-connect-four""",
+    One seed, 1.4 million moves: of 1,000 solved positions, where chance would agree in 34 %, the policy alone finds a best
+    move in 66 % after 102,000 moves, 78 % after 512,000 and 84.7 % in the end, a search of 32 simulations in 77, 87 and
+    90.8 %. It wins 176 of 200 games that it begins against an alpha-beta of depth 6 (88.0 %, 95 %: 82.7 to 92.2), and 172
+    of 200 that the other begins, after two moves by chance each. 3,184 s of training on one core of an AMD EPYC. See
+    docs/results/alphazero-connect-four.
+
+    python scripts/train.py alphazero-connect-four
+    python scripts/match.py runs/alphazero-connect-four-0a1b2c3d --against alpha-beta-6 --games 400""",
 )
 
 ALPHAZERO_GO_9X9 = Recipe(
@@ -186,11 +194,15 @@ GO_SUPERVISED = Recipe(
     setup=supervised.Setup(),
     hyper=supervised.Hyper(value_weight=0.0),
     load=load_records,
-    budget=Budget(steps=2_000, chunk=50, record_every=50, evaluate_every=500),
+    budget=Budget(steps=6_000, chunk=50, record_every=50, evaluate_every=1000),
     watch=RECORD_WATCH,
-    about="""The first stage: what an expert would play, learned from recorded games of 9x9 Go. No result is claimed yet.
+    about="""The first stage: what an expert would play, learned from recorded games of 9x9 Go.
 
-    python scripts/record_games.py --games 5000 --out games.sgf
+    Of 3,000 games of GNU Go's level 1 with itself, 300 each held out for validation and test, one seed foresees 47.5 % of
+    the test's moves (95 % over games: 46.3 to 48.7), a linear model 16.1 % (15.3 to 16.8), and whoever names the most
+    frequent move 5.4 %. 348 s of training on one core of an AMD EPYC, 12 s for the linear one. See docs/results/go-9x9.
+
+    python scripts/record_games.py --games 3000 --out games.sgf
     python scripts/train.py go-supervised --setup.records games.sgf
     python scripts/train.py go-supervised --setup.records games.sgf --setup.net dense --setup.widths    # a linear model""",
 )
@@ -201,27 +213,37 @@ GO_VALUE = Recipe(
     setup=supervised.Setup(positions="one"),
     hyper=supervised.Hyper(policy_weight=0.0),
     load=load_records,
-    budget=Budget(steps=2_000, chunk=50, record_every=50, evaluate_every=500),
+    budget=Budget(steps=2_000, chunk=50, record_every=50, evaluate_every=250),
     watch=("validation_value_error", "test_value_error", "validation_outcomes_right", "value_loss"),
-    about="""The third stage: who wins, learned from one position of each recorded game of 9x9 Go; --setup.positions all shows
-    how a net that sees all of them remembers games. No result is claimed yet.
+    about="""The third stage: who wins, learned from one position of each recorded game of 9x9 Go, or from all of them
+    (--setup.positions all).
+
+    Of the first stage's games, 2,400 positions, one of each, are learned by heart: squared error 0.15 in training, 0.74 in
+    validation after 2,000 updates, where 0.62 after 250 was best. All 92,442 positions of these games leave 0.40 and 0.515
+    after 4,000: with so few games the variety of all positions is worth more than their independence, other than with
+    AlphaGo's millions. The test's outcomes are told right in 76.6 and 81.3 %. One seed each, 118 and 171 s on one core of
+    an AMD EPYC. See docs/results/go-9x9.
 
     python scripts/train.py go-value --setup.records games.sgf
-    python scripts/train.py go-value --setup.records games.sgf --setup.positions all""",
+    python scripts/train.py go-value --setup.records games.sgf --setup.positions all --steps 4000""",
 )
 
 GO_REINFORCED = Recipe(
     name="go-reinforced",
     make=reinforced.make,
-    setup=reinforced.Setup(),
+    setup=reinforced.Setup(longest=120),
     hyper=reinforced.Hyper(),
     load=load_pretrained,
-    budget=Budget(steps=64 * 400, chunk=5, record_every=5, evaluate_every=100),
+    budget=Budget(steps=64 * 300, chunk=5, record_every=5, evaluate_every=50),
     steps_per_tick=lambda setup: setup.games,
     unit="games",
     watch=("wins_pretrained", "wins_chance", "wins", "policy_loss", "entropy"),
-    about="""The second stage: policy gradient by self-play against a pool of earlier selves, from the first stage's net. No
-    result is claimed yet.
+    about="""The second stage: policy gradient by self-play against a pool of earlier selves, from the first stage's net.
+
+    From the net of 47.5 %, and without a search on either side, one seed wins 87.0 % of 400 games against it (binomial
+    95 %: 83.3 to 90.1), after half of the updates 93.8 %. 910 s of training on one core of an AMD EPYC. It has learned to beat
+    its own kind: as a search's prior against GNU Go it is worse than the first stage's (see go-search). See
+    docs/results/go-9x9.
 
     python scripts/train.py go-reinforced --setup.pretrained runs/go-supervised-0a1b2c3d""",
 )

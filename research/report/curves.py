@@ -243,7 +243,7 @@ def caption(run: Run, panels: dict[str, list[Series]], cropped: list[bool]) -> s
     cells = run_folder.cells(run.rows)
     sizes = sorted({len(cell) for cell in cells})
     n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    lines = [run.manifest["note"]] if run.manifest.get("note") else []
+    lines = [run.manifest["note"].removesuffix(".") + "."] if run.manifest.get("note") else []
     if sizes[-1] == 1:
         lines.append("One seed, so no interval.")
     else:
