@@ -89,10 +89,10 @@ TINY: dict[str, dict] = {
     "alphazero-connect-four": BOARD | {"judged_simulations": 3, "rule": "puct"},
     "alphazero-go-9x9": BOARD | {"board": "go_3x3", "judged_simulations": 0},
     "go-supervised": {"records": GAMES, "board": "go_5x5", "widths": (4,), "batch_size": 4, "evaluation_batch": 64},
-    "go-reinforced": {"board": "go_3x3", "widths": (4,), "games": 4, "longest": 6, "pool": 2, "join_every": 3}
+    "go-reinforced": {"board": "tic_tac_toe", "widths": (4,), "games": 4, "longest": 6, "pool": 2, "join_every": 3}
     | {"contests": 4},
     "go-search": {
-        "board": "go_3x3",
+        "board": "tic_tac_toe",
         "policy_widths": (4,),
         "value_net": "dense",
         "value_widths": (4,),
