@@ -1,5 +1,7 @@
 """Convolution and pooling beside Flax's own, values and gradients."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -147,3 +149,23 @@ def test_images_without_a_gradient_get_none_computed():
         return program.as_text().count("dot_general")
 
     assert products(0) < products((0, 1))
+
+
+@pytest.mark.parametrize("mapped", [(None, None), (0, None), (None, 0), (0, 0)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_looking_ahead_is_the_same_convolution_for_rows_too(mapped, padding):
+    """Rows of images, of kernels, of both, or none."""
+    rows = lambda axis, *shape: shape if axis is None else (3, *shape)
+    images = jax.random.normal(jax.random.key(0), rows(mapped[0], 4, 6, 5, 2))
+    kernel = jax.random.normal(jax.random.key(1), rows(mapped[1], 3, 3, 2, 7))
+    over = lambda f: f if mapped == (None, None) else jax.vmap(f, mapped)
+    ahead, known = (over(partial(f, padding=padding))(images, kernel) for f in (conv.looked_ahead, convolve))
+    np.testing.assert_allclose(ahead, known, rtol=1e-5, atol=1e-5)
+
+
+def test_a_module_that_only_looks_has_the_same_parameters_and_outputs():
+    learns, looks = (Conv(5, dtype=jnp.float32, forward_only=only) for only in (False, True))
+    images = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
+    params = learns.init(jax.random.key(1), images)
+    jax.tree.map(np.testing.assert_array_equal, params, looks.init(jax.random.key(1), images))
+    np.testing.assert_allclose(looks.apply(params, images), learns.apply(params, images), rtol=1e-5, atol=1e-5)

@@ -222,7 +222,7 @@ def play(
     setup: Setup, board: Board, net: BoardNet, state: State, hyper: Hyper, index: Array, key: Array
 ) -> tuple[State, dict[str, Ratio]]:
     """T moves of self-play in each game, into the memory."""
-    judge = partial(net.apply, state.params)
+    judge = partial(net.looking().apply, state.params)
     noise = Noise(hyper.gumbel_scale, hyper.dirichlet_fraction, hyper.dirichlet_alpha)
 
     def move(games: Games, key: Array) -> tuple[Games, Moved]:
@@ -338,4 +338,4 @@ def advise(
     setup: Setup, net: BoardNet, board: Board, state: State, simulations: int, key: Array, positions: Position
 ) -> Advice:
     """What a state has learned to do at B positions, without noise; its net's own opinion where simulations is 0."""
-    return advised(partial(net.apply, state.params), setup.rule, board, simulations, key, positions)
+    return advised(partial(net.looking().apply, state.params), setup.rule, board, simulations, key, positions)

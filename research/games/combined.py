@@ -119,7 +119,8 @@ def step(state: State, hyper: Hyper, data: Nets, tick: Tick) -> tuple[State, dic
 
 def judge_of(nets: list[BoardNet], found: Nets, temperature: Array | float = 1.0) -> Judge:
     """The one net's policy, at a temperature, and the other's value."""
-    return lambda x: (nets[0].apply(found.policy, x)[0] / temperature, nets[1].apply(found.value, x)[1])
+    policy, value = (net.looking().apply for net in nets)
+    return lambda x: (policy(found.policy, x)[0] / temperature, value(found.value, x)[1])
 
 
 def advise(

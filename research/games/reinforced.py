@@ -129,7 +129,8 @@ def step(
     pool_key, play_key = jax.random.split(tick.key)
     members = jnp.minimum(tick.index // setup.join_every + 1, setup.pool)
     rival = jax.tree.map(lambda x: x[jax.random.randint(pool_key, (), 0, members)], state.pool)
-    moves, outcome = games(setup, board, partial(net.apply, state.params), partial(net.apply, rival), play_key)
+    look = net.looking().apply
+    moves, outcome = games(setup, board, partial(look, state.params), partial(look, rival), play_key)
     gradient, told = jax.grad(partial(objective, net, hyper), has_aux=True)(state.params, moves, advantages(outcome))
     params, moments = descend(adam(), state.params, state.optimizer, gradient, hyper.learning_rate)
     # The pool's first place is the net that the run began with, until it is the oldest.
@@ -198,11 +199,12 @@ class Evaluation(Plays):
     def __call__(self, key: Array, state: State, hyper: Hyper, data: Any) -> Outputs:
         opening_key, first_key, chance_key = jax.random.split(key, 3)
         openings = beginnings(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
-        ours = partial(drawn, partial(self.net.apply, state.params))
+        look = self.net.looking().apply
+        ours = partial(drawn, partial(look, state.params))
         chance = contest(self.board, ours, by_chance, chance_key, openings)
         if not data:
             return Outputs(jnp.full(chance.shape, jnp.nan), chance)
-        theirs = partial(drawn, partial(self.net.apply, data))
+        theirs = partial(drawn, partial(look, data))
         return Outputs(contest(self.board, ours, theirs, first_key, openings), chance)
 
 

@@ -209,7 +209,7 @@ def advise(
     setup: Setup, net: BoardNet, board: Board, state: State, simulations: int, key: Array, positions: Position
 ) -> Advice:
     """What a state has learned to do at B positions; its net's own opinion where simulations is 0."""
-    return advised(partial(net.apply, state.params), setup.rule, board, simulations, key, positions)
+    return advised(partial(net.looking().apply, state.params), setup.rule, board, simulations, key, positions)
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:

@@ -24,12 +24,14 @@ class BoardNet(nn.Module):
     kind     dense: a layer of each of `widths`, none being a linear model. residual: a 3x3 convolution of widths[0] features,
              and a block of two for each width, which are all the same
     actions  A
+    forward_only  see Conv; `looking` is the net so
     """
 
     kind: Kind
     widths: tuple[int, ...]
     actions: int
     dtype: Any = jnp.float32
+    forward_only: bool = False
 
     @nn.compact
     def __call__(self, observation: Array) -> tuple[Array, Array]:
@@ -37,6 +39,13 @@ class BoardNet(nn.Module):
         x = observation.reshape(-1, *board).astype(self.dtype)
         x = self.dense(x) if self.kind == "dense" else self.residual(x)
         return self.policy(x).reshape(*batch, self.actions), self.value(x).reshape(batch)
+
+    def looking(self) -> "BoardNet":
+        """The same net where nothing is differentiated: in play and in a search."""
+        return self.clone(forward_only=True)
+
+    def conv(self, features: int, size: tuple[int, int], init: Any) -> Conv:
+        return Conv(features, size, dtype=self.dtype, kernel_init=init, forward_only=self.forward_only)
 
     def dense(self, x: Array) -> Array:
         x = x.reshape(x.shape[0], -1)
@@ -46,23 +55,23 @@ class BoardNet(nn.Module):
 
     def residual(self, x: Array) -> Array:
         he = nn.initializers.he_normal()
-        x = Conv(self.widths[0], dtype=self.dtype, kernel_init=he)(x)
+        x = self.conv(self.widths[0], (3, 3), he)(x)
         for number, width in enumerate(self.widths):
-            inner = nn.relu(Conv(width, dtype=self.dtype, kernel_init=he)(nn.relu(x)))
+            inner = nn.relu(self.conv(width, (3, 3), he)(nn.relu(x)))
             inner = inner + pooled(inner, self.dtype)
             gain = self.param(f"gain_{number}", nn.initializers.zeros_init(), ())
-            x = x + gain.astype(self.dtype) * Conv(width, dtype=self.dtype, kernel_init=he)(inner)
+            x = x + gain.astype(self.dtype) * self.conv(width, (3, 3), he)(inner)
         return nn.relu(x)
 
     def policy(self, x: Array) -> Array:
         """Close to uniform at first."""
         if x.ndim == 4:
-            x = nn.relu(Conv(HEAD, (1, 1), dtype=self.dtype)(x)).reshape(x.shape[0], -1)
+            x = nn.relu(self.conv(HEAD, (1, 1), nn.initializers.lecun_normal())(x)).reshape(x.shape[0], -1)
         return nn.Dense(self.actions, kernel_init=nn.initializers.normal(0.01))(x.astype(jnp.float32))
 
     def value(self, x: Array) -> Array:
         if x.ndim == 4:
-            x = nn.relu(Conv(HEAD, (1, 1), dtype=self.dtype)(x)).reshape(x.shape[0], -1)
+            x = nn.relu(self.conv(HEAD, (1, 1), nn.initializers.lecun_normal())(x)).reshape(x.shape[0], -1)
             x = nn.relu(nn.Dense(HIDDEN, dtype=self.dtype)(x))
         return jnp.tanh(nn.Dense(1, kernel_init=nn.initializers.normal(0.01))(x.astype(jnp.float32)))[:, 0]
 

@@ -41,6 +41,9 @@ class Conv(nn.Module):
     param_dtype: Any = jnp.float32
     kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
     bias_init: Callable[..., Array] = nn.initializers.zeros_init()
+    forward_only: bool = False
+    """Nothing will be differentiated, and there is no pooling: then XLA's own convolution is the faster one, on one core 1.7
+    times with 32 channels."""
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
@@ -49,7 +52,10 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
         images, kernel, bias = nn.dtypes.promote_dtype(images, kernel, bias, dtype=self.dtype)
-        features = convolve(images, kernel, self.pool, self.padding)
+        if self.forward_only and self.pool == 1:
+            features = looked_ahead(images, kernel, self.padding)
+        else:
+            features = convolve(images, kernel, self.pool, self.padding)
         # The maximum of what a constant was added to is the maximum plus the constant.
         return features if bias is None else features + bias.reshape(1, 1, 1, -1)
 
@@ -63,6 +69,28 @@ def convolve(images: Array, kernel: Array, pool: int = 1, padding: Padding = "SA
     Raises ValueError where `pool` does not divide the convolution's output.
     """
     return _forward(images, kernel, pool, padding)[0]
+
+
+def looked_ahead(images: Array, kernel: Array, padding: Padding = "SAME") -> Array:
+    """`convolve` without pooling and without derivatives, by XLA. Rows with kernels of their own take turns on a CPU: all at
+    once they would be one grouped convolution, which takes 3 times as long there."""
+
+    @jax.custom_batching.custom_vmap
+    def one(images: Array, kernel: Array) -> Array:
+        return _native(images, kernel, padding)
+
+    @one.def_vmap
+    def rows(count: int, mapped: list[bool], images: Array, kernel: Array) -> tuple[Array, bool]:
+        if not mapped[1]:
+            found = one(images.reshape(-1, *images.shape[2:]), kernel)
+            return found.reshape(count, -1, *found.shape[1:]), True
+        if not mapped[0]:
+            images = jnp.broadcast_to(images, (count, *images.shape))
+        in_turn = lambda images, kernel: lax.map(lambda pair: one(*pair), (images, kernel))
+        at_once = jax.vmap(partial(_native, padding=padding))
+        return lax.platform_dependent(images, kernel, cpu=in_turn, default=at_once), True
+
+    return one(images, kernel)
 
 
 def max_pool(images: Array, size: int = 2) -> Array:
