@@ -167,7 +167,8 @@ def test_branches_survive_the_rows(name):
     state = lane.start()
     rows = jax.make_jaxpr(jax.vmap(row, in_axes=(0, 0, 0, None, None, None, None)))(state, *args)
     single = jax.make_jaxpr(row)(*jax.tree.map(lambda x: x[0], (state, *args[:2])), *args[2:])
-    assert conds(rows.jaxpr) == conds(single.jaxpr)
+    # A rule for rows may add choices between platforms, which are made while compiling; none may be lost.
+    assert conds(rows.jaxpr) >= conds(single.jaxpr)
     if name == "replay":
         assert conds(single.jaxpr) == 1
 
