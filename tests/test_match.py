@@ -153,15 +153,14 @@ def test_matches_of_runs(tmp_path, capsys):
     games = sgf.read((go_run / "match.sgf").read_text())
     assert {x.by_chance for x in games} == {2}
     assert len(games) == 4 and {x.black for x in games} == {go_run.name, f"first 1 ({PROGRAM} 3)"}
-    told = held(four, "--seed", 1, "--against", "random", "alpha-beta-1", "alpha-beta-4", *small)
-    assert told.count("4 games of") == 5 and "4 games of moves by chance against alpha-beta of depth 4" in told
-    assert f"connect_four, 4 games of {four.name} against alpha-beta of depth 1" in told
+    others = "random", "alpha-beta-4", four
+    told = held(four, "--seed", 1, "--their-simulations", 0, "--against", *others, *small)
+    assert told.count("4 games of") == 6 and "4 games of moves by chance against alpha-beta of depth 4" in told
+    assert f"4 games of {four.name} against {four.name} #2:" in told and told.count("of the points") == 6
     assert f"Elo above {four.name}" in told
-    rating = {
-        name: float(told.split(f"  {name}: ")[-1].split()[0]) for name in ("moves by chance", "alpha-beta of depth 4")
-    }
+    names = "moves by chance", "alpha-beta of depth 4"
+    rating = {name: float(told.split(f"  {name}: ")[-1].split()[0]) for name in names}
     assert rating["alpha-beta of depth 4"] > rating["moves by chance"] + 100
-    assert "of the points" in held(go_run, "--against", go_run, "--their-simulations", 0, *small)
     for arguments, wrong in (
         ((four, "--against", go_run), "plays go_3x3"),
         ((go_run, "--against", "alpha-beta-2"), "know connect_four"),
