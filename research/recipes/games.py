@@ -268,5 +268,5 @@ GO_SEARCH = Recipe(
 
     python scripts/train.py go-search --setup.policy runs/go-supervised-0a1b2c3d --setup.value runs/go-value-4e5f6a7b
     python scripts/match.py runs/go-search-0a1b2c3d --simulations 128 \\
-        --against "gnugo --mode gtp --level 1 --chinese-rules --positional-superko"""",
+        --against 'gnugo --mode gtp --level 1 --chinese-rules --positional-superko'""",
 )
