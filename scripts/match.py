@@ -42,7 +42,7 @@ class Arguments(OfRun):
     draw: Annotated[int, Interval(0, 2**32 - 1)] = 0
     """Seed of openings and of chance in play."""
     out: Path | None = None
-    """Where the records of games of Go are written; by default match.sgf in the run folder."""
+    """Where the records of games of Go are added; by default match.sgf in the run folder."""
 
 
 class Side(NamedTuple):
@@ -95,7 +95,8 @@ def main(arguments: list[str]) -> int:
             for text in told_of(matches[-1], board.name):
                 console.print(text, soft_wrap=True)
             if matches[-1].results and boards.is_go(board):
-                console.print(str(recorded(out, board, matches)), soft_wrap=True)
+                record(out, board, matches[-1])
+                console.print(str(out), soft_wrap=True)
     if len(sides) > 2:
         for text in rated(sides, matches):
             console.print(text, soft_wrap=True)
@@ -161,19 +162,18 @@ def rival_of(against: str, judged: Plays, seed: int) -> match.Rival:
     return match.Speaks(against, judged.board.shape[0], boards.KOMI)
 
 
-def recorded(out: Path, board: boards.Board, matches: list[Held]) -> Path:
-    """Writes the games of Go."""
+def record(out: Path, board: boards.Board, held: Held) -> None:
+    """Adds a match's games of Go to a file."""
     texts = []
-    for held in matches:
-        for result in held.results:
-            names = (held.one.name, held.other.name) if result.began == 0 else (held.other.name, held.one.name)
-            black = result.outcome if result.began == 0 else -result.outcome
-            told = f"{'B' if black > 0 else 'W'}+{'R' if result.resigned else ''}"
-            record = sgf.Record(board.shape[0], boards.KOMI, tuple(result.moves), told, *names, held.opening)
-            texts.append(sgf.written(record))
+    for result in held.results:
+        names = (held.one.name, held.other.name) if result.began == 0 else (held.other.name, held.one.name)
+        black = result.outcome if result.began == 0 else -result.outcome
+        told = f"{'B' if black > 0 else 'W'}+{'R' if result.resigned else ''}"
+        game = sgf.Record(board.shape[0], boards.KOMI, tuple(result.moves), told, *names, held.opening)
+        texts.append(sgf.written(game))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("".join(texts))
-    return out
+    with out.open("a") as file:
+        file.write("".join(texts))
 
 
 def told_of(held: Held, board: str) -> list[str]:

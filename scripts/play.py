@@ -70,7 +70,9 @@ def fits(plan: Plan, chosen: Arguments) -> None:
             raise ValueError(
                 f"{name}={str(getattr(chosen, name))!r} is for {others}, and this run plays none; leave it out"
             )
-    if not board:
+    if board:
+        player_of(plan)
+    else:
         play_of(plan, chosen.episode)
 
 

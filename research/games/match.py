@@ -197,8 +197,8 @@ class Speaks:
     def winner(self, moves: Sequence[int]) -> int | None:
         if not self.counts:
             return None
-        self.show(moves)
         try:
+            self.show(moves)
             return {"B": 1, "W": -1}.get(self.program.ask("final_score")[:1].upper(), 0)
         except ValueError:  # it cannot say, which is its right
             return None

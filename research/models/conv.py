@@ -1,8 +1,9 @@
 """Convolution with max-pooling behind it, as fast inside `lax.scan` on a CPU as the machine's matrix product.
 
-XLA's own convolution on a CPU is an order of magnitude slower inside a scan than outside, and its patches, bias and
-pooling pass through memory many times. Here a few images at a time go through everything while they are in cache:
-patches, one matrix product, pooling; the gradient likewise. Other platforms keep their native convolution.
+XLA's own convolution on a CPU is an order of magnitude slower inside a scan than outside where it has gradients, and its
+patches, bias and pooling pass through memory many times. Here a few images at a time go through everything while they are in
+cache: patches, one matrix product, pooling; the gradient likewise. Other platforms keep their native convolution, and so does
+what is neither differentiated nor pooled (`looked_ahead`).
 
 Dimensions: B images, H rows, W columns, C channels in, O channels out, K = kernel rows * columns * C,
 h and w pooled rows and columns. `f` is any float dtype.
@@ -42,8 +43,8 @@ class Conv(nn.Module):
     kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
     bias_init: Callable[..., Array] = nn.initializers.zeros_init()
     forward_only: bool = False
-    """Nothing will be differentiated, and there is no pooling: then XLA's own convolution is the faster one, on one core 1.7
-    times with 32 channels."""
+    """Nothing will be differentiated, and there is no pooling: then XLA's own convolution is the faster one on a CPU
+    (scripts/bench.py selfplay-small)."""
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
@@ -73,7 +74,7 @@ def convolve(images: Array, kernel: Array, pool: int = 1, padding: Padding = "SA
 
 def looked_ahead(images: Array, kernel: Array, padding: Padding = "SAME") -> Array:
     """`convolve` without pooling and without derivatives, by XLA. Rows with kernels of their own take turns on a CPU: all at
-    once they would be one grouped convolution, which takes 3 times as long there."""
+    once they would be one grouped convolution, which is slower there."""
 
     @jax.custom_batching.custom_vmap
     def one(images: Array, kernel: Array) -> Array:
