@@ -59,7 +59,7 @@ def plays_go(plan: Plan) -> Plays:
 def chooser(run: Learned, simulations: int | None, resign: float) -> Choose:
     """What the run's net, and a search with it, would do."""
     judged = player_of(run.plan)
-    count = judged.simulations if simulations is None else simulations
+    count = judged.searched(simulations)
     board = boards.make(judged.board.name, LONGEST)
 
     play = jax.jit(board.play)
@@ -69,8 +69,7 @@ def chooser(run: Learned, simulations: int | None, resign: float) -> Choose:
         position = board.start()
         for move in in_turn(colour, moves, board.actions - 1):
             position = play(position, jnp.int32(move))
-        one = jax.tree.map(lambda x: x[None], position)
-        advice = advise(run.state, jax.random.key(len(moves)), one)
+        advice = advise(run.state, jax.random.key(len(moves)), boards.alone(position))
         wanted = [int(advice.action[0]), *np.argsort(-np.asarray(advice.policy[0]))]
         return [RESIGN] if float(advice.value[0]) < -resign else [int(x) for x in wanted]
 

@@ -23,7 +23,7 @@ from research.command import Learned, OfRun, check_ending, command, learned
 from research.engine.fields import Count, Interval, Natural, check
 from research.games import boards, contest, match, sgf
 from research.games.contest import Player, Plays, player_of
-from research.report.elo import Meeting, Ratings, ratings
+from research.report.elo import Meeting, ratings
 from research.report.stats import mean_interval
 
 
@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> int:
 
 def player(run: Learned, simulations: int | None) -> Player:
     judged = player_of(run.plan)
-    count = judged.simulations if simulations is None else simulations
+    count = judged.searched(simulations)
     return jax.jit(lambda key, positions: judged.advise(judged.board, run.state, count, key, positions).action)
 
 
@@ -195,12 +195,11 @@ def told_of(held: Held, board: str) -> list[str]:
 
 def rated(sides: list[Side], matches: list[Held]) -> list[str]:
     """A line for each side, the best one first."""
-    number = {id(side): i for i, side in enumerate(sides)}
     meetings = [
-        Meeting(number[id(x.one)], number[id(x.other)], float((1 + x.outcome).sum() / 2), len(x.outcome))
+        Meeting(sides.index(x.one), sides.index(x.other), float((1 + x.outcome).sum() / 2), len(x.outcome))
         for x in matches
     ]
-    found: Ratings = ratings(len(sides), meetings)
+    found = ratings(len(sides), meetings)
     lines = [f"Elo above {sides[0].name}, with 95 % intervals:"]
     for i in np.argsort(-found.value):
         interval = f" [{found.low[i]:.0f}, {found.high[i]:.0f}]" if i else ""

@@ -79,7 +79,7 @@ def fits(plan: Plan, chosen: Arguments) -> None:
 def sit_down(run: Learned, chosen: Arguments, console: Console) -> None:
     """A game against the person who types."""
     judged = player_of(run.plan)
-    count = judged.simulations if chosen.simulations is None else chosen.simulations
+    count = judged.searched(chosen.simulations)
     think = jax.jit(
         lambda key, position, searched: judged.advise(judged.board, run.state, count if searched else 0, key, position),
         static_argnums=2,

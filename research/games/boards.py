@@ -147,7 +147,17 @@ def by_chance(board: Board, key: Array, positions: Position) -> Array:
     mask = positions.legal_action_mask
     if is_go(board):
         mask = mask.at[:, -1].set(~mask[:, :-1].any(1))
+    return drawn_from(key, mask)
+
+
+def drawn_from(key: Array, mask: Array) -> Array:
+    """Of the moves that are marked in bool[B,A] one each by chance, i32[B]"""
     return jax.random.categorical(key, jnp.where(mask, 0.0, -jnp.inf)).astype(jnp.int32)
+
+
+def alone(position: Position) -> Position:
+    """One position as B = 1 of them."""
+    return jax.tree.map(lambda x: x[None], position)
 
 
 def beginnings(board: Board, key: Array, count: int, length: int) -> Position:

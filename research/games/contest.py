@@ -73,12 +73,12 @@ def going_on(board: Board, positions: Position, actions: Array) -> Position:
 
 def by_chance(key: Array, positions: Position) -> Array:
     """A player who makes any legal move, i32[B]"""
-    return jax.random.categorical(key, jnp.where(positions.legal_action_mask, 0.0, -jnp.inf))
+    return boards.drawn_from(key, positions.legal_action_mask)
 
 
 def perfect(solved: Solved, key: Array, positions: Position) -> Array:
     """A player of tic-tac-toe who makes any of the best moves, i32[B]"""
-    return jax.random.categorical(key, jnp.where(jnp.asarray(solved.table)[code(positions.observation)], 0.0, -jnp.inf))
+    return boards.drawn_from(key, jnp.asarray(solved.table)[code(positions.observation)])
 
 
 def code(observation: Array) -> Array:
@@ -116,6 +116,13 @@ class Plays:
     advise: Callable[[Board, Any, int, Array, Position], Advice]
     simulations: int
 
+    def searched(self, asked: int | None) -> int:
+        """Simulations of a search in play: as many as a person asks for, by default as in the evaluation."""
+        return self.simulations if asked is None else asked
+
+    def check(self, plan: Plan) -> None:
+        """Raises ValueError where what the plan learns is no player after all."""
+
 
 @dataclass(frozen=True, eq=False)
 class Judged(Plays):
@@ -146,11 +153,7 @@ def player_of(plan: Plan) -> Plays:
             f"recipe {plan.recipe.name!r} plays no board game; give the folder of a run that does, such as "
             "alphazero-tic-tac-toe's"
         )
-    if all(getattr(row.hyper, "policy_weight", 1.0) == 0.0 for row in plan.rows):
-        raise ValueError(
-            f"policy_weight=0: this run of {plan.recipe.name!r} has learned who wins and not what to play; give one that has, "
-            "or search with this one's value: train.py go-search --setup.value FOLDER"
-        )
+    player.check(plan)
     return player
 
 

@@ -111,7 +111,12 @@ def area(game: Go) -> tuple[int, int]:
 
 def name(move: int, size: int) -> str:
     """A move as people and programs write it: 'D4', the first row being the lowest, or 'pass'."""
-    return "pass" if move == size**2 else f"{LETTERS[move % size]}{size - move // size}"
+    return "pass" if move == size**2 else cell(*divmod(move, size), size)
+
+
+def cell(row: int, column: int, height: int) -> str:
+    """A cell of a board of so many rows, the first of which is the uppermost, as people write it."""
+    return f"{LETTERS[column]}{height - row}"
 
 
 def point(text: str, size: int) -> int:

@@ -103,14 +103,6 @@ def stepper(name: str) -> Callable[[Position, Array], Position]:
     return jax.jit(partial(boards.played, boards.make(name)))
 
 
-def agreed(board: Board, rival: Rival, game: "Game") -> bool | None:
-    """Whether the rival counts a game that two passes ended as we do; None for other games, and where he does not count."""
-    if not boards.is_go(board) or game.moves[-2:] != [board.actions - 1] * 2:
-        return None
-    winner = rival.winner(game.moves)
-    return None if winner is None else winner == game.outcome
-
-
 class Game(NamedTuple):
     """moves so far; outcome for whoever began"""
 
@@ -118,6 +110,14 @@ class Game(NamedTuple):
     over: bool = False
     outcome: float = 0.0
     resigned: bool = False
+
+
+def agreed(board: Board, rival: Rival, game: Game) -> bool | None:
+    """Whether the rival counts a game that two passes ended as we do; None for other games, and where he does not count."""
+    if not boards.is_go(board) or game.moves[-2:] != [board.actions - 1] * 2:
+        return None
+    winner = rival.winner(game.moves)
+    return None if winner is None else winner == game.outcome
 
 
 class Half(NamedTuple):

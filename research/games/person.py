@@ -6,7 +6,7 @@ that it leaves and reaches, with what it becomes there (A7A8=Q), or with what is
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from research.games import go
-from research.games.boards import Board, Position
+from research.games.boards import Board, Position, alone
 from research.games.search import Advice
 
 COMMANDS = """a move's name: make it       moves: those that are legal
@@ -22,54 +22,51 @@ policy: what the net would do, and who it thinks wins       search: likewise, af
 undo: take your last move back, and the answer       help       quit"""
 SIDES = {"hex": "X joins top and bottom, O left and right", "go": "X is Black"}
 
-Think = Callable[
-    [Array, Position, bool], Advice
-]  # key, one position [1,...], whether to search -> advice of it [1,...]
+# key, one position [1,...], whether to search -> advice of it [1,...]
+Think = Callable[[Array, Position, bool], Advice]
 
 
 class Pieces(NamedTuple):
-    """How pgx shows a board of pieces to whoever is to move: a plane for each kind of his, named by `letters`, and from the
-    plane `other` on those of the other player. Player 1 sees it turned by half, or mirrored top to bottom. From the plane
-    `held` on stand what he has in hand, for each letter of `hand` a plane that is full, and then what the other one has."""
+    """How pgx shows a board to whoever is to move: a plane for each kind of his stones or pieces, named by `letters`, and from
+    the plane `other` on those of the other player, named by `others`. Player 1 sees it as player 0 does, turned by half, or
+    mirrored top to bottom. From the plane `held` on stands what he has in hand, for each letter of `hand` a plane that is full,
+    and then what the other one has."""
 
     letters: str
+    others: str
     other: int
-    turned: bool
+    view: Literal["same", "turned", "mirrored"]
     hand: str = ""
     held: int = 0
 
 
+STONES = Pieces("X", "O", 1, "same")
 PIECES = {
-    "chess": Pieces("PNBRQK", 6, turned=False),
-    "gardner_chess": Pieces("PNBRQK", 6, turned=False),
-    "animal_shogi": Pieces("CEGLH", 5, turned=True, hand="CCEEGG", held=10),
+    "chess": Pieces("PNBRQK", "pnbrqk", 6, "mirrored"),
+    "gardner_chess": Pieces("PNBRQK", "pnbrqk", 6, "mirrored"),
+    "animal_shogi": Pieces("CEGLH", "ceglh", 5, "turned", hand="CCEEGG", held=10),
     # TUVW are promoted pawn, lance, knight and silver.
-    "shogi": Pieces("PLNSBRGKTUVWHD", 31, turned=True, hand="PPPPPPPPLLLLNNNNSSSSGGGGBBRR", held=62),
+    "shogi": Pieces("PLNSBRGKTUVWHD", "plnsbrgktuvwhd", 31, "turned", hand="PPPPPPPPLLLLNNNNSSSSGGGGBBRR", held=62),
 }
+VIEWS = {"same": lambda x: x, "turned": lambda x: x[::-1, ::-1], "mirrored": lambda x: x[::-1]}
 
 
 def stands(board: Board, position: Position) -> np.ndarray:
     """What is on each cell, i64[H,W], seen by player 0: the number from 1 of his kind of stone or piece, that of the other
     player's below 0."""
     seen = np.asarray(position.observation)
-    pieces = PIECES.get(board.name, Pieces("X", 1, turned=False))
+    pieces = PIECES.get(board.name, STONES)
     kinds = np.arange(1, len(pieces.letters) + 1)
     own, other = (seen[..., at : at + len(kinds)] @ kinds for at in (0, pieces.other))
     found = (own - other).astype(int)
-    if int(position.current_player) == 0:
-        return found
-    if board.name in PIECES:
-        found = found[::-1, ::-1] if pieces.turned else found[::-1]
-    return -found
+    return found if int(position.current_player) == 0 else -VIEWS[pieces.view](found)
 
 
 def drawn(board: Board, position: Position) -> str:
     """One position."""
-    letters = PIECES[board.name].letters if board.name in PIECES else "X"
-    other = letters.lower() if board.name in PIECES else "O"
-    texts = [
-        ["." if x == 0 else letters[x - 1] if x > 0 else other[-x - 1] for x in row] for row in stands(board, position)
-    ]
+    pieces = PIECES.get(board.name, STONES)
+    signs = "." + pieces.letters + pieces.others[::-1]  # those of the other player's are counted from behind
+    texts = [[signs[x] for x in row] for row in stands(board, position)]
     if board.name == "connect_four":
         return "\n".join([*map(" ".join, texts), " ".join(str(column + 1) for column in range(board.shape[1]))])
     return go.grid(texts, slanted=board.name == "hex") + in_hand(board, position)
@@ -77,7 +74,7 @@ def drawn(board: Board, position: Position) -> str:
 
 def in_hand(board: Board, position: Position) -> str:
     """What either player could put on the board, if anything."""
-    pieces = PIECES.get(board.name, Pieces("X", 1, turned=False))
+    pieces = PIECES.get(board.name, STONES)
     size = len(pieces.hand)
     full = np.asarray(position.observation)[0, 0, pieces.held : pieces.held + 2 * size] > 0
     held = [
@@ -99,15 +96,11 @@ def named(board: Board, play: Callable[[Position, Array], Position], position: P
         elif board.name in PIECES:
             told = piece_move(board, position, play(position, jnp.int32(move)))
         elif move < height * width:
-            told = cell(board, *divmod(move, width))
+            told = go.cell(*divmod(move, width), height)
         else:
             told = "swap" if board.name == "hex" else "pass"
         names[f"{told}#{move}" if told in names else told] = move
     return names
-
-
-def cell(board: Board, row: int, column: int) -> str:
-    return f"{go.LETTERS[column]}{board.shape[0] - row}"
 
 
 def piece_move(board: Board, position: Position, after: Position) -> str:
@@ -116,13 +109,13 @@ def piece_move(board: Board, position: Position, after: Position) -> str:
     before, now = side * stands(board, position), side * stands(board, after)
     left, reached = (np.argwhere((one != other) & (one > 0)) for one, other in ((before, now), (now, before)))
     to = max(reached, key=lambda at: now[tuple(at)])
-    letters = PIECES[board.name].letters
-    kind = letters[now[tuple(to)] - 1]
+    letters, height = PIECES[board.name].letters, board.shape[0]
+    kind, target = letters[now[tuple(to)] - 1], go.cell(to[0], to[1], height)
     if not len(left):
-        return f"{kind}*{cell(board, *to)}"
+        return f"{kind}*{target}"
     begin = max(left, key=lambda at: before[tuple(at)])
     became = f"={kind}" if letters[before[tuple(begin)] - 1] != kind else ""
-    return f"{cell(board, *begin)}{cell(board, *to)}{became}"
+    return f"{go.cell(begin[0], begin[1], height)}{target}{became}"
 
 
 def session(
@@ -140,11 +133,11 @@ def session(
         position, names = history[-1], named(board, play, history[-1])
         key = jax.random.key(len(history))
         if (len(history) - 1) % 2 != us:
-            move = int(think(key, batched(position), True).action[0])
+            move = int(think(key, alone(position), True).action[0])
             tell(f"answer: {next(name for name, number in names.items() if number == move)}")
         else:
             tell(drawn(board, position))
-            opinion = lambda searched, at=position, names=names, key=key: told(names, think(key, batched(at), searched))
+            opinion = lambda searched, at=position, names=names, key=key: told(names, think(key, alone(at), searched))
             wanted = asked(names, opinion, lines, tell)
             if wanted is None:
                 return None
@@ -186,10 +179,6 @@ def asked(
             case text:
                 tell(f"{text!r} is no legal move here; `moves` names those that are, and `help` what else can be said")
     return None
-
-
-def batched(position: Position) -> Position:
-    return jax.tree.map(lambda x: x[None], position)
 
 
 SHOWN = 5  # moves of an opinion

@@ -25,6 +25,7 @@ from jax import Array
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Fraction, Interval, NonNegative, Positive
 from research.engine.placement import spread
+from research.engine.plan import Plan
 from research.games import boards
 from research.games.boards import Board, Position
 from research.games.contest import Plays
@@ -128,6 +129,13 @@ class Evaluation(Plays):
     """What held-out games say, of a net that plays too."""
 
     judge: Callable[..., Outputs]
+
+    def check(self, plan: Plan) -> None:
+        if all(row.hyper.policy_weight == 0.0 for row in plan.rows):
+            raise ValueError(
+                f"policy_weight=0: this run of {plan.recipe.name!r} has learned who wins and not what to play; give one that "
+                "has, or search with this one's value: train.py go-search --setup.value FOLDER"
+            )
 
     def __call__(self, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
         return self.judge(state, data)

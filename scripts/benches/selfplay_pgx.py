@@ -7,9 +7,6 @@ mctx's Gumbel search with that example's arguments, and pgx's own resetting of g
 Blocks, features, simulations, games and moves are those of `selfplay_ours.py`; that net has no batch norm, but a dense layer
 over the whole board in each block, and heads of 4 features in place of 2 and 1."""
 
-import argparse
-import time
-from importlib.metadata import version
 from typing import Any
 
 import haiku as hk
@@ -18,7 +15,7 @@ import jax.numpy as jnp
 import mctx
 import pgx
 from pgx.experimental import auto_reset
-from serve import serve
+from selfplay import serve_positions, settings
 
 
 def net(
@@ -40,15 +37,7 @@ def net(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--board", default="go_9x9")
-    parser.add_argument("--blocks", type=int, default=6)
-    parser.add_argument("--features", type=int, default=128)
-    parser.add_argument("--simulations", type=int, default=32)
-    parser.add_argument("--games", type=int, default=16)
-    parser.add_argument("--moves", type=int, default=2, help="of each game in a repetition")
-    parser.add_argument("--cores", type=int, default=1)
-    options = parser.parse_args()
+    options = settings()
     env = pgx.make(options.board)
     forward = hk.without_apply_rng(
         hk.transform_with_state(lambda x, training: net(x, training, env.num_actions, options.blocks, options.features))
@@ -99,21 +88,14 @@ def main() -> None:
     whole = jax.pmap(play)
     one = lambda tree: jax.tree.map(lambda x: x[None], tree)
     model, positions = one(model), one(begun)
-    positions, _ = whole(
-        model, positions, jax.random.key(0)[None]
-    )  # what it gives back is laid out otherwise: compiles again
-    repeats = 1
+    # What it gives back is laid out otherwise, and compiles again.
+    positions, _ = whole(model, positions, jax.random.key(0)[None])
 
-    def measure() -> dict[str, object]:
-        nonlocal positions, repeats
-        begin = time.perf_counter()
-        positions, _ = jax.block_until_ready(whole(model, positions, jax.random.key(repeats)[None]))
-        rate = options.games * options.moves / (time.perf_counter() - begin)
-        repeats += 1
-        versions = {name: version(name) for name in ("pgx", "mctx", "dm-haiku", "jax")}
-        return {"rate": rate, "unit": "positions/s", "settings": vars(options), "versions": versions}
+    def go_on(number: int) -> None:
+        nonlocal positions
+        positions, _ = jax.block_until_ready(whole(model, positions, jax.random.key(1 + number)[None]))
 
-    serve(measure)
+    serve_positions(options, go_on, ("pgx", "mctx", "dm-haiku", "jax"))
 
 
 if __name__ == "__main__":
