@@ -86,7 +86,7 @@ def test_a_full_disk_exits_with_1_and_keeps_what_was_committed(monkeypatch, caps
     out = str(tmp_path / "runs")
     limit = "import resource, sys, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); sys.argv = sys.argv[1:]; "
     code = limit + "runpy.run_path(sys.argv[0], run_name='__main__')"
-    command = [OWN, "--steps", "20000", "--record-every", "10", "--save-seconds", "0", "--out", out]
+    command = [OWN, "--steps", "5000", "--chunk", "500", "--record-every", "10", "--save-seconds", "0", "--out", out]
     done = subprocess.run(
         [sys.executable, "-c", code, str(ROOT / "scripts" / "train.py"), *command],
         capture_output=True,

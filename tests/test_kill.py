@@ -10,29 +10,29 @@ from pathlib import Path
 
 import pytest
 
+from research.engine.plan import Budget
+
 pytestmark = pytest.mark.xdist_group("kill")  # they share the run that was never stopped
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = str(ROOT / "tests" / "own" / "linear.py")
-STEPS = 160_000
-PLAN = [
-    OWN,
-    "--steps",
-    str(STEPS),
-    "--chunk",
-    "2000",
-    "--record-every",
-    "500",
-    "--evaluate-every",
-    "20000",
-    "--seeds",
-    "3",
-]
+BUDGET = Budget(40_000, chunk=500, record_every=125, evaluate_every=5000)
+LINES = 3 * BUDGET.steps // BUDGET.record_every
+PLAN = [OWN, "--steps", BUDGET.steps, "--chunk", BUDGET.chunk, "--record-every", BUDGET.record_every]
+PLAN += ["--evaluate-every", BUDGET.evaluate_every, "--seeds", 3]
 DEVICES = ["--device-count", "1", "--save-seconds", "0"]
 
 
 def command(out: Path, *arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "scripts" / "train.py"), *PLAN, *DEVICES, "--out", str(out), *arguments]
+    return [
+        sys.executable,
+        str(ROOT / "scripts" / "train.py"),
+        *map(str, PLAN),
+        *DEVICES,
+        "--out",
+        str(out),
+        *arguments,
+    ]
 
 
 def start(out: Path) -> subprocess.Popen:
@@ -68,28 +68,28 @@ def assert_same_run(folder: Path, whole: Path) -> None:
     from research.engine.checkpoint import Checkpoints
     from research.engine.lane import Lane
     from research.engine.placement import Placement
-    from research.engine.plan import Budget, Plan, Row
+    from research.engine.plan import Plan, Row
 
     recipe = find(OWN)
     rows = tuple(Row(seed, recipe.hyper) for seed in range(3))
-    plan = Plan(recipe, recipe.setup, rows, Budget(STEPS, chunk=2000, record_every=500, evaluate_every=20000))
+    plan = Plan(recipe, recipe.setup, rows, BUDGET)
     template = {"state": Lane(plan, linear.load(recipe.setup), Placement.choose(3, 1)).template()}
     states = []
     for run in (folder, whole):
         for name in ("metrics.jsonl", "evaluations.jsonl"):
             assert (run / name).read_bytes() == (whole / name).read_bytes(), name
         checkpoints = Checkpoints(run / "checkpoints")
-        states.append(checkpoints.restore(STEPS, template)["state"])
+        states.append(checkpoints.restore(BUDGET.steps, template)["state"])
         checkpoints.close()
     assert states[0].slope.tobytes() == states[1].slope.tobytes()
     assert states[0].intercept.tobytes() == states[1].intercept.tobytes()
-    assert lines(whole) == 3 * STEPS // 500, "no line doubled, none missing"
+    assert lines(whole) == LINES, "no line doubled, none missing"
 
 
 def kill_and_resume(out: Path, kills: int, seed: int) -> Path:
     """Kills the run `kills` times, each after a random while, and lets the last process finish -> its folder."""
     moments = random.Random(seed)
-    some = 3 * STEPS // 500 // (kills + 1)  # lines, so that the run is not over before the last kill
+    some = LINES // (kills + 1)  # lines, so that the run is not over before the last kill
     killed = 0
     while killed < kills:
         process = start(out)
@@ -119,21 +119,20 @@ def test_killed_twenty_times_equals_never_killed(tmp_path, whole):
     assert_same_run(kill_and_resume(tmp_path, kills=20, seed=1), whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_within_a_chunk_and_says_how_to_go_on(number, tmp_path, whole):
-    process = start(tmp_path)
-    wait_for_lines(process, tmp_path, 0)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, said
-    said = " ".join(said.replace("│", " ").split())
-    assert (
-        f"stopped by {number.name} at tick" in said and "the same command, without --fresh, goes on from there" in said
-    )
-    folder = folder_in(tmp_path)
-    last = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
-    recorded = [json.loads(line)["tick"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert last == max(recorded), "saved where it stopped"
+def test_a_signal_saves_within_a_chunk_and_says_how_to_go_on(tmp_path, whole):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = start(tmp_path)
+        wait_for_lines(process, tmp_path, lines(folder_in(tmp_path)) if folder_in(tmp_path) else 0)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 128 + number, said
+        said = " ".join(said.replace("│", " ").split())
+        assert f"stopped by {number.name} at tick" in said
+        assert "the same command, without --fresh, goes on from there" in said
+        folder = folder_in(tmp_path)
+        last = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
+        recorded = [json.loads(line)["tick"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert last == max(recorded), "saved where it stopped"
     done = subprocess.run(command(tmp_path), capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert_same_run(folder, whole)

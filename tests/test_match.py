@@ -144,7 +144,7 @@ def test_a_program_that_is_none_or_speaks_otherwise_is_refused(monkeypatch):
 def test_matches_of_runs(tmp_path, capsys):
     """Against a program, itself, and one who looks ahead; the records are games; what does not fit is refused."""
     go_run = run(plan_of(tiny("alphazero-go-9x9"), seeds=1), tmp_path)
-    four = run(plan_of(tiny("alphazero-connect-four"), seeds=2), tmp_path)
+    four = run(plan_of(tiny("alphazero-connect-four"), seeds=2), tmp_path, device_count=1)
     value = run(plan_of(tiny("go-value"), seeds=1), tmp_path)
     held = lambda *arguments: (script.main([str(x) for x in arguments]), capsys.readouterr().out)[1]
     small = ("--games", 4, "--simulations", 2)
