@@ -175,7 +175,7 @@ def given_lines() -> Iterator[str]:
 def learned(chosen: OfRun, console: Console, fits: Callable[[Plan], Any] = lambda plan: None) -> Learned:
     """What a row has learned, for a process that has not used JAX yet; tells where the code has changed since.
 
-    fits  raises ValueError for a plan that a script has no use for, before a state is read
+    fits  raises ValueError for a plan, of that row alone, that a script has no use for, before a state is read
     Raises ValueError where there is no such run, row or state, or where the state holds a NaN."""
     manifest = saved.manifest_of(chosen.folder)
     file = manifest.get("file")
@@ -184,8 +184,8 @@ def learned(chosen: OfRun, console: Console, fits: Callable[[Plan], Any] = lambd
     recipe = find(chosen.recipe or file or manifest["recipe"])
     configure(1, light=recipe.light, device_count=1)
     plan = saved.plan_of(recipe, manifest)
-    fits(plan)
     row = saved.row_of(plan, chosen.seed, chosen.row)
+    fits(replace(plan, rows=(plan.rows[row],)))
     state, tick, inputs = saved.state_of(plan, chosen.folder, row, chosen.best)
     if not alive(state):
         raise ValueError(

@@ -21,8 +21,6 @@ from research.games import boards, go
 from research.games.contest import Plays, player_of
 from research.games.gtp import RESIGN, Choose, Engine
 
-LONGEST = 1000  # moves of a game, more than in training; behind them every position seems over to the search
-
 
 @dataclass(frozen=True)
 class Arguments(OfRun):
@@ -60,8 +58,7 @@ def chooser(run: Learned, simulations: int | None, resign: float) -> Choose:
     """What the run's net, and a search with it, would do."""
     judged = player_of(run.plan)
     count = judged.searched(simulations)
-    board = boards.make(judged.board.name, LONGEST)
-
+    board = boards.full_length(judged.board.name)
     play = jax.jit(board.play)
     advise = jax.jit(lambda state, key, position: judged.advise(board, state, count, key, position))
 

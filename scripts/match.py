@@ -7,7 +7,7 @@ opponents play each other too, but for two that are both outside this process, a
 """
 
 import re
-from collections.abc import Callable
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,11 +17,14 @@ from typing import Annotated, NamedTuple
 import jax
 import numpy as np
 import tyro
+from jax import Array
 from rich.console import Console
+from rich.status import Status
 
 from research.command import Learned, OfRun, check_ending, command, learned
 from research.engine.fields import Count, Interval, Natural, check
-from research.games import boards, contest, match, sgf
+from research.games import boards, contest, go, match, sgf
+from research.games.boards import Board
 from research.games.contest import Player, Plays, player_of
 from research.report.elo import Meeting, ratings
 from research.report.stats import mean_interval
@@ -76,7 +79,7 @@ def main(arguments: list[str]) -> int:
     console = Console(highlight=False)
     run = learned(chosen, console, player_of)
     judged = player_of(run.plan)
-    board = judged.board
+    board = boards.full_length(judged.board.name)
     opening_key, key = jax.random.split(jax.random.key(chosen.draw))
     begun = match.openings(board, opening_key, chosen.games // 2, chosen.opening)
     matches: list[Held] = []
@@ -90,12 +93,10 @@ def main(arguments: list[str]) -> int:
             sides.append(side._replace(name=f"{side.name} #{same + 1}") if same else side)
         for number, (one, other) in enumerate(pairs(sides)):
             with console.status("playing") as status:
-                told = lambda over, all_: status.update(f"{over} of {all_} games are over")
-                matches.append(hold(board, one, other, begun, jax.random.fold_in(key, number), told))
+                matches.append(hold(board, one, other, begun, jax.random.fold_in(key, number), out, status))
             for text in told_of(matches[-1], board.name):
                 console.print(text, soft_wrap=True)
-            if matches[-1].results and boards.is_go(board):
-                record(out, board, matches[-1])
+            if other.rival and boards.is_go(board):
                 console.print(str(out), soft_wrap=True)
     if len(sides) > 2:
         for text in rated(sides, matches):
@@ -105,8 +106,8 @@ def main(arguments: list[str]) -> int:
 
 def player(run: Learned, simulations: int | None) -> Player:
     judged = player_of(run.plan)
-    count = judged.searched(simulations)
-    return jax.jit(lambda key, positions: judged.advise(judged.board, run.state, count, key, positions).action)
+    board, count = boards.full_length(judged.board.name), judged.searched(simulations)
+    return jax.jit(lambda key, positions: judged.advise(board, run.state, count, key, positions).action)
 
 
 def side_of(against: str, chosen: Arguments, console: Console, judged: Plays) -> Side:
@@ -132,13 +133,21 @@ def pairs(sides: list[Side]) -> list[tuple[Side, Side]]:
     ]
 
 
-def hold(
-    board: boards.Board, one: Side, other: Side, begun: np.ndarray, key: jax.Array, told: Callable[[int, int], None]
-) -> Held:
-    """The games that begin from each of B/2 openings i32[B/2,L]."""
+def hold(board: Board, one: Side, other: Side, begun: np.ndarray, key: Array, out: Path, status: Status) -> Held:
+    """The games that begin from each of B/2 openings i32[B/2,L]. Those of Go with a rival are added to a file, each as soon as
+    it is over. Raises ValueError for a rival who does not answer."""
     assert one.player
     if other.rival:
-        results = match.play(board, one.player, other.rival, begun, key, told)
+        results: list[match.Result] = []
+        try:
+            for result in match.play(board.name, one.player, other.rival, begun, key):
+                results.append(result)
+                if boards.is_go(board):
+                    record(out, board, one, other, begun.shape[1], result)
+                status.update(f"{len(results)} of {2 * len(begun)} games are over")
+        except ValueError as error:
+            raise ValueError(f"{error} ({len(results)} games were over, and are in {out})") from None
+        results.sort(key=lambda result: (result.began, result.opening))
         return Held(one, other, begun.shape[1], np.array([result.outcome for result in results]), results)
     assert other.player
     play = jax.jit(lambda key, begin: contest.contest(board, one.player, other.player, key, begin))
@@ -162,18 +171,19 @@ def rival_of(against: str, judged: Plays, seed: int) -> match.Rival:
     return match.Speaks(against, judged.board.shape[0], boards.KOMI)
 
 
-def record(out: Path, board: boards.Board, held: Held) -> None:
-    """Adds a match's games of Go to a file."""
-    texts = []
-    for result in held.results:
-        names = (held.one.name, held.other.name) if result.began == 0 else (held.other.name, held.one.name)
-        black = result.outcome if result.began == 0 else -result.outcome
-        told = f"{'B' if black > 0 else 'W'}+{'R' if result.resigned else ''}"
-        game = sgf.Record(board.shape[0], boards.KOMI, tuple(result.moves), told, *names, held.opening)
-        texts.append(sgf.written(game))
+def record(out: Path, board: Board, one: Side, other: Side, opening: int, result: match.Result) -> None:
+    """Adds a game of Go to a file. Its result is written as SGF has it: the points, R for resigning, and F, to forfeit, for a
+    move that superko forbids."""
+    size, black = board.shape[0], result.outcome if result.began == 0 else -result.outcome
+    how = {"resignation": "R", "superko": "F"}.get(result.ending)
+    if how is None:
+        how = f"{abs(go.lead(go.replayed(size, result.moves), boards.KOMI)):g}"
+    names = (one.name, other.name) if result.began == 0 else (other.name, one.name)
+    told = f"{'B' if black > 0 else 'W'}+{how}"
+    game = sgf.Record(size, boards.KOMI, tuple(result.moves), told, *names, opening)
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("a") as file:
-        file.write("".join(texts))
+        file.write(sgf.written(game))
 
 
 def told_of(held: Held, board: str) -> list[str]:
@@ -187,6 +197,9 @@ def told_of(held: Held, board: str) -> list[str]:
     points = mean_interval((first + second) / 2)
     interval = "" if points.low is None else f", 95 % interval [{100 * points.low:.1f}, {100 * points.high:.1f}]"
     lines.append(f"  {100 * points.value:.1f} % of the points{interval} over {points.n} openings")
+    if held.results and boards.GO.fullmatch(board):
+        endings = Counter(result.ending for result in held.results)
+        lines.append(f"  ended by {', '.join(f'{ending} {count}' for ending, count in endings.most_common())}")
     asked = [result.agreed for result in held.results if result.agreed is not None]
     if asked:
         lines.append(f"  of {len(asked)} games that two passes ended, {held.other.name} counts {sum(asked)} as we do")

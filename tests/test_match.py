@@ -1,6 +1,7 @@
 """Matches against players outside a program, and the script that holds them."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from recipes import plan_of, tiny
 
+from research.engine.plan import Plan, Row
 from research.engine.run import run
 from research.games import boards, go, gtp, match, program, records, sgf
 from research.games.contest import by_chance
@@ -16,7 +18,12 @@ from scripts import record_games as recorder
 
 PROGRAM = f"{sys.executable} {Path(__file__).parent / 'own' / 'gtp_player.py'}"
 lowest = lambda key, positions: positions.legal_action_mask.argmax(1)
-silent = lambda over, all_: None
+
+
+def held_in(name, ours, rival, begun, key=0):
+    """The games of a match, first those in which we begin."""
+    results = match.play(name, ours, rival, begun, jax.random.key(key))
+    return sorted(results, key=lambda x: (x.began, x.opening))
 
 
 class Lowest:
@@ -34,14 +41,24 @@ class Lowest:
         pass
 
 
+@pytest.fixture
+def at_most(monkeypatch):
+    """Makes games of Go end after so many moves."""
+
+    def limit(moves):
+        monkeypatch.setattr(boards, "LONGEST", moves)
+        match.stepper.cache_clear()
+
+    yield limit
+    match.stepper.cache_clear()
+
+
 def test_a_match_counts_for_us_whoever_begins():
     """Whoever moves first has 0, 2, 4 and 6, and so a diagonal; with 8 and 0 gone he has 1, 3, 5, 7, which is none."""
-    board, key = boards.make("tic_tac_toe"), jax.random.key(0)
-    none = np.zeros((2, 0), np.int32)
-    results = match.play(board, lowest, Lowest(), none, key, silent)
+    results = held_in("tic_tac_toe", lowest, Lowest(), np.zeros((2, 0), np.int32))
     assert [(x.began, x.outcome, x.moves) for x in results] == [(0, 1, [*range(7)])] * 2 + [(1, -1, [*range(7)])] * 2
-    begun = np.array([[8, 0]], np.int32)
-    results = match.play(board, lowest, Lowest(), begun, key, silent)
+    assert [(x.opening, x.ending) for x in results] == [(0, "rules"), (1, "rules")] * 2
+    results = held_in("tic_tac_toe", lowest, Lowest(), np.array([[8, 0]], np.int32))
     assert [x.moves for x in results] == [[8, 0, 1, 2, 3, 4, 5, 6]] * 2
     assert [x.outcome for x in results] == [-1, 1]  # the second player has 0, 2, 4 and 6 now
 
@@ -60,17 +77,17 @@ def test_openings_are_legal_differ_and_are_even():
 def test_whoever_looks_ahead_beats_chance_at_connect_four():
     board, key = boards.make("connect_four"), jax.random.key(0)
     rival = match.LooksAhead(3, 0)
-    results = match.play(board, by_chance, rival, match.openings(board, key, 10, 2), key, silent)
+    results = held_in("connect_four", by_chance, rival, match.openings(board, key, 10, 2))
     assert sum(x.outcome for x in results) <= -18
 
 
 def test_a_program_plays_and_its_games_are_go():
-    """Both sides' moves are legal by the rules on the host, and the winner is theirs."""
+    """Both sides' moves are legal by the rules on the host, and winner and ending are theirs."""
     board, key = boards.make("go_3x3"), jax.random.key(0)
     rival = match.Speaks(f"{PROGRAM} 3", 3, 7.5)
-    results = match.play(board, by_chance, rival, match.openings(board, key, 3, 2), key, silent)
+    results = held_in("go_3x3", by_chance, rival, match.openings(board, key, 20, 2))
     rival.close()
-    assert rival.name == "first 1"
+    assert rival.name == "first 1" and {x.ending for x in results} == {"two passes", "superko"}
     for result in results:
         game = go.start(3)
         for number, move in enumerate(result.moves):
@@ -79,13 +96,29 @@ def test_a_program_plays_and_its_games_are_go():
                 assert move == next(x for x in range(10) if go.legal(game, x))
             if not go.legal(game, move):  # superko, which ends pgx's game, lost by whoever did it
                 assert number == len(result.moves) - 1 and result.outcome == (-1 if ours else 1)
-                assert result.agreed is None
+                assert result.agreed is None and result.ending == "superko"
                 break
             game = go.after(game, move)
         else:
-            assert result.agreed is (True if game.passes == 2 else None)
-            black, white = go.area(game)
-            assert result.outcome == (1 if (black - white > 7.5) == (result.began == 0) else -1)
+            assert game.passes == 2 and result.agreed and result.ending == "two passes"
+            assert result.outcome == (1 if (go.lead(game, 7.5) > 0) == (result.began == 0) else -1)
+
+
+def test_a_game_of_go_ends_after_as_many_moves_as_it_may_have(at_most):
+    """The one who is ahead has won it: White, by komi."""
+    at_most(6)
+    rival = match.Speaks(f"{PROGRAM} 5", 5, 7.5)
+    results = held_in(
+        "go_5x5",
+        lambda key, positions: 24 - positions.legal_action_mask[:, 24::-1].argmax(1),
+        rival,
+        np.zeros((1, 0), int),
+    )
+    rival.close()
+    assert [(x.ending, x.outcome, x.agreed, len(x.moves)) for x in results] == [
+        ("length", -1, None, 6),
+        ("length", 1, None, 6),
+    ]
 
 
 @pytest.mark.parametrize(("counted", "agreed"), [(1, True), (-1, False), (None, None)])
@@ -93,12 +126,15 @@ def test_it_is_told_how_often_the_rival_counts_as_we_do(counted, agreed):
     """Black holds the centre and everything, and both have passed; a game that ended otherwise is not asked about."""
     rival = Lowest()
     rival.winner = lambda moves: counted
-    board = boards.make("go_3x3")
-    assert match.agreed(board, rival, match.Game([4, 9, 9], True, 1.0)) is agreed
-    assert match.agreed(board, rival, match.Game([4, 9], True, 1.0, True)) is None
-    results = [match.Result([4, 9, 9], began, 1.0, False, agreed) for began in (0, 1)]
-    lines = script.told_of(script.Held(script.Side("we"), script.Side("they"), 0, np.ones(2), results), "go_3x3")
-    assert lines[1:3] == ["  we begins: 1 won, 0 drawn, 0 lost", "  they begins: 1 won, 0 drawn, 0 lost"]
+    rival.reply = lambda game, moves: 9
+    passes = lambda key, positions: np.full(1, 9)
+    results = held_in("go_3x3", passes, rival, np.array([[4, 9]]))
+    assert [(x.moves, x.outcome, x.agreed) for x in results] == [([4, 9, 9], 1, agreed), ([4, 9, 9], -1, agreed)]
+    rival.reply = lambda game, moves: gtp.RESIGN
+    assert [x.agreed for x in held_in("go_3x3", lowest, rival, np.array([[4, 0]]))] == [None, None]
+    lines = script.told_of(script.Held(script.Side("we"), script.Side("they"), 0, np.array([1, -1]), results), "go_3x3")
+    assert lines[1:3] == ["  we begins: 1 won, 0 drawn, 0 lost", "  they begins: 0 won, 0 drawn, 1 lost"]
+    assert lines[4] == "  ended by two passes 2"
     told = [line for line in lines if "count" in line]
     assert told == (
         [] if agreed is None else [f"  of 2 games that two passes ended, they counts {2 * agreed} as we do"]
@@ -108,9 +144,9 @@ def test_it_is_told_how_often_the_rival_counts_as_we_do(counted, agreed):
 def test_a_rival_who_resigns_has_lost():
     board, key = boards.make("go_3x3"), jax.random.key(0)
     rival = match.Speaks(f"{PROGRAM} 3 resign", 3, 7.5)
-    results = match.play(board, by_chance, rival, match.openings(board, key, 2, 2), key, silent)
+    results = held_in("go_3x3", by_chance, rival, match.openings(board, key, 2, 2))
     rival.close()
-    assert [(x.outcome, x.resigned) for x in results] == [(1, True)] * 4
+    assert [(x.outcome, x.ending) for x in results] == [(1, "resignation")] * 4
     assert [len(x.moves) for x in results] == [3, 3, 2, 2]
 
 
@@ -141,20 +177,45 @@ def test_a_program_that_is_none_or_speaks_otherwise_is_refused(monkeypatch):
         match.Speaks(f"{PROGRAM} 3", 5, 7.5)
 
 
-def test_matches_of_runs(tmp_path, capsys):
+def played_out(game: sgf.Record) -> str:
+    """The result of a record by the rules on the host."""
+    position = go.replayed(game.size, game.moves[:-1])
+    if not go.legal(position, game.moves[-1]):
+        return f"{'WB'[len(game.moves) % 2 == 0]}+F"
+    return gtp.score_text(go.lead(go.after(position, game.moves[-1]), game.komi))
+
+
+def test_what_was_over_is_recorded_where_a_rival_does_not_answer(tmp_path, capsys, at_most):
+    """He has ended at his third move, was started again, and ended once more; or has ended once."""
+    at_most(30)
+    folder = run(plan_of(tiny("go-supervised"), seeds=1), tmp_path)
+    against = "--games", "4", "--simulations", "0", "--against"
+    script.main([str(folder), *against, f"{PROGRAM} 5 mortal {tmp_path / 'once'}"])
+    assert "4 games of" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="with 'nothing'.*games were over, and are in .*match.sgf"):
+        script.main([str(folder), *against, f"{PROGRAM} 5 mortal"])
+
+
+def test_matches_of_runs(tmp_path, capsys, at_most):
     """Against a program, itself, and one who looks ahead; the records are games; what does not fit is refused."""
-    go_run = run(plan_of(tiny("alphazero-go-9x9"), seeds=1), tmp_path)
-    four = run(plan_of(tiny("alphazero-connect-four"), seeds=2), tmp_path, device_count=1)
-    value = run(plan_of(tiny("go-value"), seeds=1), tmp_path)
+    at_most(30)
+    go_run = run(plan_of(tiny("go-supervised"), seeds=1), tmp_path)
+    recipe = tiny("go-reinforced")
+    four = run(plan_of(replace(recipe, setup=replace(recipe.setup, board="connect_four")), seeds=1), tmp_path)
+    recipe = tiny("go-value")
+    rows = Row(0, recipe.hyper), Row(0, recipe.hyper._replace(policy_weight=1.0))
+    value = run(Plan(recipe, recipe.setup, rows, recipe.budget), tmp_path, device_count=1)
     held = lambda *arguments: (script.main([str(x) for x in arguments]), capsys.readouterr().out)[1]
     small = ("--games", 4, "--simulations", 2)
-    told = held(go_run, "--against", f"{PROGRAM} 3", *small)
-    assert f"go_3x3, 4 games of {go_run.name} against first 1 ({PROGRAM} 3)" in told and "over 2 openings" in told
+    told = held(go_run, "--against", f"{PROGRAM} 5", *small)
+    assert f"go_5x5, 4 games of {go_run.name} against first 1 ({PROGRAM} 5)" in told and "over 2 openings" in told
+    assert "  ended by " in told
     games = sgf.read((go_run / "match.sgf").read_text())
     assert {x.by_chance for x in games} == {2}
-    assert len(games) == 4 and {x.black for x in games} == {go_run.name, f"first 1 ({PROGRAM} 3)"}
+    assert len(games) == 4 and {x.black for x in games} == {go_run.name, f"first 1 ({PROGRAM} 5)"}
+    assert all(x.result == played_out(x) for x in games)
     others = "random", "alpha-beta-4", four
-    told = held(four, "--seed", 1, "--their-simulations", 0, "--against", *others, *small)
+    told = held(four, "--their-simulations", 0, "--against", *others, *small)
     assert told.count("4 games of") == 6 and "4 games of moves by chance against alpha-beta of depth 4" in told
     assert f"4 games of {four.name} against {four.name} #2:" in told and told.count("of the points") == 6
     assert f"Elo above {four.name}" in told
@@ -162,10 +223,10 @@ def test_matches_of_runs(tmp_path, capsys):
     rating = {name: float(told.split(f"  {name}: ")[-1].split()[0]) for name in names}
     assert rating["alpha-beta of depth 4"] > rating["moves by chance"] + 100
     for arguments, wrong in (
-        ((four, "--against", go_run), "plays go_3x3"),
+        ((four, "--against", go_run), "plays go_5x5"),
         ((go_run, "--against", "alpha-beta-2"), "know connect_four"),
         ((four, "--against", "gnugo"), "play Go alone"),
-        ((value, "--against", "random"), "policy_weight=0: this run of 'go-value' has learned who wins"),
+        ((value, "--row", 0, "--against", "random"), "policy_weight=0: this run of 'go-value' has learned who wins"),
         ((four, "--games", 3), "games=3 must be even"),
         ((four, "--opening", 3), "opening=3 must be even"),
         ((four, "--simulations", -1), "simulations=-1 must be at least 0"),

@@ -231,7 +231,7 @@ def play(
         advice = search(board, judge, setup.rule, setup.simulations, search_key, positions, noise)
         own = games.age >= games.opening
         action = jnp.where(
-            own, acted(setup, advice, games.age, draw_key), boards.by_chance(board, chance_key, positions)
+            own, acted(setup, advice, games.age, draw_key), boards.opening_moves(board, chance_key, positions)
         )
         after = played(board, positions, action)
         sign = jnp.where(positions.current_player == 0, 1.0, -1.0)

@@ -65,6 +65,7 @@ GAMES = {
     "shogi": ("shogi", "Shogi", "none", 512),
 }
 GO = re.compile(r"go_(\d+)x(\d+)")
+LONGEST = 1000  # moves of a game of Go outside training, where 2 N * N would end one in a few hundred before its time
 
 
 @functools.cache
@@ -127,22 +128,27 @@ def symmetries(kind: str, height: int, width: int, actions: int) -> tuple[np.nda
     return cells.astype(np.int32), np.concatenate([on_board, rest], 1).astype(np.int32)
 
 
+def full_length(name: str) -> Board:
+    """The board of that name for play outside training: a game of Go ends after LONGEST moves at the latest."""
+    return make(name, LONGEST if GO.fullmatch(name) else None)
+
+
 def starts(board: Board, count: int) -> Position:
     """B = count first positions."""
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), board.start())
 
 
 def opened(board: Board, key: Array, count: int, length: int) -> tuple[Position, Array]:
-    """B = count positions after `length` moves `by_chance`, and these moves i32[length,B]."""
+    """B = count positions after `length` moves by chance (`opening_moves`), and these moves i32[length,B]."""
 
     def move(positions: Position, key: Array) -> tuple[Position, Array]:
-        actions = by_chance(board, key, positions)
+        actions = opening_moves(board, key, positions)
         return played(board, positions, actions), actions
 
     return lax.scan(move, starts(board, count), jax.random.split(key, length))
 
 
-def by_chance(board: Board, key: Array, positions: Position) -> Array:
+def opening_moves(board: Board, key: Array, positions: Position) -> Array:
     """Legal moves i32[B], each as likely, in Go none of them a pass unless nothing else is legal."""
     mask = positions.legal_action_mask
     if is_go(board):

@@ -34,6 +34,11 @@ def start(size: int) -> Go:
     return Go(size, empty, BLACK, frozenset([empty]))
 
 
+def replayed(size: int, moves: Sequence[int]) -> Go:
+    """The position after these moves. Raises ValueError for one that the rules forbid."""
+    return functools.reduce(after, moves, start(size))
+
+
 @functools.cache
 def neighbours(size: int) -> tuple[tuple[int, ...], ...]:
     """The points beside each point."""
@@ -107,6 +112,12 @@ def area(game: Go) -> tuple[int, int]:
             if len(owners) == 1:
                 points[owners.pop()] += len(inside)
     return points[BLACK], points[WHITE]
+
+
+def lead(game: Go, komi: float) -> float:
+    """By how many points Black is ahead."""
+    black, white = area(game)
+    return black - white - komi
 
 
 def name(move: int, size: int) -> str:

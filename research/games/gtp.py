@@ -118,8 +118,7 @@ class Engine:
         return "\n".join(f"{NAMES[x.colour]} {go.name(x.move, self.size)}" for x in reversed(self.moves))
 
     def final_score(self) -> str:
-        black, white = go.area(self.game)
-        return score_text(black - white - self.points)
+        return score_text(go.lead(self.game, self.points))
 
     def final_status_list(self, status: str) -> str:
         if status not in ("alive", "dead", "seki"):

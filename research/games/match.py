@@ -6,9 +6,10 @@ Dimensions: B games.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -37,14 +38,20 @@ class Rival(Protocol):
     def close(self) -> None: ...
 
 
-class Result(NamedTuple):
-    """A game: its moves, who began (0: we did), how it ended for us, 1, 0 or -1, whether by the rival's resigning, and whether
-    the rival counts it as we do, None where it was not asked"""
+# By what a game ends: two passes, the rival's resigning, a move that makes the board of Go what it was before, which loses,
+# as many moves as a game may have, or what else the rules of a board say.
+Ending = Literal["two passes", "resignation", "superko", "length", "rules"]
 
-    moves: list[int]
+
+class Result(NamedTuple):
+    """A game that is over: the number of its opening, who began (0: we did), its moves, how it ended for us, 1, 0 or -1, and by
+    what, and whether the rival counts it as we do, None where he was not asked"""
+
+    opening: int
     began: int
+    moves: list[int]
     outcome: float
-    resigned: bool
+    ending: Ending
     agreed: bool | None = None
 
 
@@ -58,89 +65,78 @@ def openings(board: Board, key: jax.Array, count: int, length: int) -> np.ndarra
     return np.asarray(actions).T
 
 
-def play(
-    board: Board, ours: Player, rival: Rival, begun: np.ndarray, key: jax.Array, told: Callable[[int, int], Any]
-) -> list[Result]:
-    """The games that begin from each of B/2 openings i32[B/2,L], first those in which we begin. `told` hears how many are over
-    after each move, and how many there are."""
+def play(name: str, ours: Player, rival: Rival, begun: np.ndarray, key: jax.Array) -> Iterator[Result]:
+    """The games on the board of that name, of full length, that begin from each of B/2 openings i32[B/2,L] twice; each as soon
+    as it is over."""
+    board, step = stepper(name)
     half, length = begun.shape
-    step = stepper(board.name)
     positions = boards.starts(board, half)
     for number in range(length):
         positions = step(positions, jnp.asarray(begun[:, number]))
-    games = [[Game(list(map(int, line))) for line in begun] for _ in range(2)]  # those in which we began, and the rival
-    # Of each half: its positions, who is to move there (0: we are), and its games.
-    halves = [Half(positions, 0, games[0]), Half(positions, 1, games[1])]
-    rounds = 0
-    while not all(game.over for part in halves for game in part.games) and rounds < board.longest:
-        for number, part in enumerate(halves):
-            if part.turn == 0:
+    # The half in which we began, where we are to move now, and that of the rival.
+    halves = [Half(began, positions, [list(map(int, line)) for line in begun], [False] * half) for began in range(2)]
+    for turn in range(board.longest):
+        for part in halves:
+            if all(part.over):
+                continue
+            if part.began == turn % 2:
                 key, own_key = jax.random.split(key)
                 actions = [int(x) for x in ours(own_key, part.positions)]
             else:
                 actions = [
-                    0 if game.over else rival.reply(number * half + i, game.moves) for i, game in enumerate(part.games)
+                    0 if over else rival.reply(part.began * half + i, moves)
+                    for i, (moves, over) in enumerate(zip(part.moves, part.over, strict=True))
                 ]
-            halves[number] = advanced(step, part, actions)
-        rounds += 1
-        told(sum(game.over for part in halves for game in part.games), 2 * half)
-    return [
-        Result(
-            game.moves,
-            began,
-            game.outcome if began == 0 else -game.outcome,
-            game.resigned,
-            agreed(board, rival, game),
-        )
-        for began, part in enumerate(halves)
-        for game in part.games
-    ]
+            yield from ended(board, rival, step, part, actions)
 
 
 @functools.cache
-def stepper(name: str) -> Callable[[Position, Array], Position]:
-    """B games after a move each on the board of that name, compiled once in a process."""
-    return jax.jit(partial(boards.played, boards.make(name)))
+def stepper(name: str) -> tuple[Board, Callable[[Position, Array], Position]]:
+    """The board of that name, and B games on it after a move each, compiled once in a process."""
+    board = boards.full_length(name)
+    return board, jax.jit(partial(boards.played, board))
 
 
-class Game(NamedTuple):
-    """moves so far; outcome for whoever began"""
+@dataclass
+class Half:
+    """The games that one side began (0: ours): positions of B/2, the moves that led there, and which games are over."""
 
-    moves: list[int]
-    over: bool = False
-    outcome: float = 0.0
-    resigned: bool = False
-
-
-def agreed(board: Board, rival: Rival, game: Game) -> bool | None:
-    """Whether the rival counts a game that two passes ended as we do; None for other games, and where he does not count."""
-    if not boards.is_go(board) or game.moves[-2:] != [board.actions - 1] * 2:
-        return None
-    winner = rival.winner(game.moves)
-    return None if winner is None else winner == game.outcome
-
-
-class Half(NamedTuple):
+    began: int
     positions: Position
-    turn: int
-    games: list[Game]
+    moves: list[list[int]]
+    over: list[bool]
 
 
-def advanced(step: Callable[[Position, Any], Position], part: Half, actions: list[int]) -> Half:
-    """A half of the games after a move each; what is over stays."""
-    after = step(part.positions, jnp.asarray([max(action, 0) for action in actions], jnp.int32))
-    ended, rewards = np.asarray(after.terminated), np.asarray(after.rewards[:, 0])
-    games = []
-    for i, (game, action) in enumerate(zip(part.games, actions, strict=True)):
-        if game.over:
-            games.append(game)
-        elif action == RESIGN:
-            # It is the rival who resigns, and whoever began has lost where that is he.
-            mover_began = len(game.moves) % 2 == 0
-            games.append(game._replace(over=True, outcome=-1.0 if mover_began else 1.0, resigned=True))
-        else:
-            games.append(Game([*game.moves, action], bool(ended[i]), float(rewards[i])))
-    return Half(after, 1 - part.turn, games)
+def ended(
+    board: Board, rival: Rival, step: Callable[[Position, Any], Position], part: Half, actions: list[int]
+) -> Iterator[Result]:
+    """Makes a move in each game of a half that goes on -> those that are over by it."""
+    part.positions = step(part.positions, jnp.asarray([max(action, 0) for action in actions], jnp.int32))
+    terminated, rewards = np.asarray(part.positions.terminated), np.asarray(part.positions.rewards[:, 0])
+    for i, (moves, action) in enumerate(zip(part.moves, actions, strict=True)):
+        if part.over[i]:
+            continue
+        if action == RESIGN:  # which the rival alone does
+            part.over[i] = True
+            yield Result(i, part.began, moves, 1.0, "resignation")
+            continue
+        moves.append(action)
+        if terminated[i]:
+            part.over[i] = True
+            ending, of_first = ending_of(board, moves), float(rewards[i])
+            agreed = None
+            if ending == "two passes" and (winner := rival.winner(moves)) is not None:
+                agreed = winner == of_first
+            yield Result(i, part.began, moves, of_first if part.began == 0 else -of_first, ending, agreed)
+
+
+def ending_of(board: Board, moves: list[int]) -> Ending:
+    """By what these moves have ended a game."""
+    if not boards.is_go(board):
+        return "rules"
+    if moves[-2:] == [board.actions - 1] * 2:
+        return "two passes"
+    return "length" if len(moves) >= board.longest else "superko"
 
 
 class LooksAhead:
@@ -181,6 +177,16 @@ class Speaks:
             raise
 
     def reply(self, game: int, moves: Sequence[int]) -> int:
+        """Raises ValueError for a program that does not answer; one that has ended is started again, once for each move."""
+        try:
+            return self.asked(moves)
+        except ValueError:
+            if self.program.runs():
+                raise
+        self.program = Program(self.program.line, self.program.size, self.program.komi)
+        return self.asked(moves)
+
+    def asked(self, moves: Sequence[int]) -> int:
         size = self.program.size
         self.show(moves)
         answer = self.program.ask(f"genmove {colour(len(moves))}")
@@ -204,11 +210,8 @@ class Speaks:
             return None
 
     def loses_by_passing(self, moves: Sequence[int]) -> bool:
-        position = go.start(self.program.size)
-        for move in moves:
-            position = go.after(position, move)
-        black, white = go.area(position)
-        return (black - white - self.program.komi) * position.colour < 0
+        game = go.replayed(self.program.size, moves)
+        return go.lead(game, self.program.komi) * game.colour < 0
 
     def close(self) -> None:
         self.program.close()

@@ -36,6 +36,13 @@ class Program:
         for told in (f"boardsize {self.size}", "clear_board", f"komi {self.komi:g}"):
             self.ask(told)
 
+    def runs(self) -> bool:
+        try:
+            self.process.wait(timeout=1)  # what has closed its streams is about to end
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
     def knows(self, command: str) -> bool:
         return self.ask(f"known_command {command}") == "true"
 
