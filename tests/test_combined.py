@@ -1,8 +1,10 @@
 """Tree search with a policy net and a value net that were learned apart."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from recipes import plan_of, tiny
@@ -63,3 +65,9 @@ def test_beginnings_are_of_so_many_moves_and_none_is_a_pass():
     again = contest.reached(board, np.asarray(moves).T.astype(np.int32))
     np.testing.assert_array_equal(again.observation, positions.observation)
     assert not positions.terminated.any()
+
+
+def test_a_move_by_chance_passes_where_nothing_else_is_legal():
+    mask = jnp.zeros((300, 10), bool).at[:, 9].set(True).at[100:, 2].set(True).at[200:, 5].set(True)
+    drawn = boards.opening_moves(boards.make("go_3x3"), jax.random.key(0), SimpleNamespace(legal_action_mask=mask))
+    assert [{*np.asarray(part).tolist()} for part in jnp.split(drawn, 3)] == [{9}, {2}, {2, 5}]

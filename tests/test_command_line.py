@@ -133,8 +133,9 @@ def test_a_run_leaves_its_folder_and_is_complete(monkeypatch, capsys, tmp_path):
 
 
 def test_debug_and_profile(monkeypatch, capsys, tmp_path):
-    code, printed, _ = train(monkeypatch, capsys, OWN, "--steps", "100", "--debug", "--out", str(tmp_path))
-    assert code == 0 and "no failure in 100 ticks of 1 rows" in printed
+    few = "--steps", "20", "--chunk", "10", "--record-every", "10", "--evaluate-every", "20"
+    code, printed, _ = train(monkeypatch, capsys, OWN, *few, "--debug", "--out", str(tmp_path))
+    assert code == 0 and "no failure in 20 ticks of 1 rows" in printed
     assert not list(tmp_path.iterdir())
     train(monkeypatch, capsys, OWN, *SMALL, "--profile", "--out", str(tmp_path))
     (folder,) = tmp_path.iterdir()

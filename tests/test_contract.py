@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,12 +42,12 @@ def one_device(rows: int) -> Placement:
 
 
 @functools.lru_cache(2)
-def inputs_of(name: str) -> Inputs:
-    return tiny(name).load(tiny(name).setup)
+def loaded(load: Callable[[Any], Inputs], setup: Any) -> Inputs:
+    return load(setup)
 
 
 def lane_of(plan: Plan, placement: Placement | None = None) -> Lane:
-    return Lane(plan, inputs_of(plan.recipe.name), placement or one_device(len(plan.rows)))
+    return Lane(plan, loaded(plan.recipe.load, plan.setup), placement or one_device(len(plan.rows)))
 
 
 def go(lane: Lane, state=None, first: int = 0, ticks: int = 20):

@@ -163,6 +163,17 @@ def test_looking_ahead_is_the_same_convolution_for_rows_too(mapped, padding):
     np.testing.assert_allclose(ahead, known, rtol=1e-5, atol=1e-5)
 
 
+def test_rows_with_kernels_of_their_own_are_no_grouped_convolution_on_a_cpu():
+    """And rows that share theirs are one convolution of all their images."""
+    images, kernels = jnp.ones((3, 4, 6, 5, 2)), jnp.ones((3, 3, 3, 2, 7))
+    text = lambda *axes: (
+        jax.jit(jax.vmap(conv.looked_ahead, axes)).lower(images, kernels if axes[1] == 0 else kernels[0]).as_text()
+    )
+    own, shared = text(0, 0), text(0, None)
+    assert "stablehlo.while" in own and "feature_group_count = 3" not in own and "batch_group_count = 3" not in own
+    assert "stablehlo.while" not in shared and "tensor<12x6x5x2xf32>" in shared
+
+
 def test_a_module_that_only_looks_has_the_same_parameters_and_outputs():
     learns, looks = (Conv(5, dtype=jnp.float32, forward_only=only) for only in (False, True))
     images = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))

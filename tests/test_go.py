@@ -171,9 +171,15 @@ def test_resigning_is_no_move():
     assert talk(e, "genmove b", "reg_genmove w") == ["= resign\n\n"] * 2 and not e.moves
 
 
-def test_a_run_speaks_the_protocol(tmp_path):
-    """Through the script: a run of a few moves plays for both colours, twice in a row too, and on after two passes."""
-    folder = run(plan_of(tiny("alphazero-go-9x9"), seeds=1), tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run of a few moves."""
+    return run(plan_of(tiny("alphazero-go-9x9"), seeds=1), tmp_path_factory.mktemp("runs"))
+
+
+@pytest.mark.xdist_group("speaks")
+def test_a_run_speaks_the_protocol(folder, tmp_path):
+    """Through the script: it plays for both colours, twice in a row too, and on after two passes."""
     lines = [
         "boardsize 3",
         "clear_board",
@@ -264,10 +270,10 @@ def test_any_order_of_moves_becomes_a_game_in_which_players_take_turns(colour, m
     assert gtp_script.in_turn(colour, moves, PASS) == told
 
 
-def test_a_game_may_be_longer_than_those_of_training(tmp_path):
+@pytest.mark.xdist_group("speaks")
+def test_a_game_may_be_longer_than_those_of_training(folder):
     """On 3x3 pgx ends a game after 18 moves; here the search still sees what comes after twenty."""
-    run_folder = run(plan_of(tiny("alphazero-go-9x9"), seeds=1), tmp_path)
-    chosen = gtp_script.Arguments(run_folder)
+    chosen = gtp_script.Arguments(folder)
     choose = gtp_script.chooser(learned(chosen, Console()), 8, 1.0)
     game, moves, random = go.start(3), [], np.random.default_rng(0)
     while len(moves) < 20:

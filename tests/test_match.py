@@ -85,7 +85,7 @@ def test_a_program_plays_and_its_games_are_go():
     """Both sides' moves are legal by the rules on the host, and winner and ending are theirs."""
     board, key = boards.make("go_3x3"), jax.random.key(0)
     rival = match.Speaks(f"{PROGRAM} 3", 3, 7.5)
-    results = held_in("go_3x3", by_chance, rival, match.openings(board, key, 20, 2))
+    results = held_in("go_3x3", by_chance, rival, match.openings(board, key, 8, 2))
     rival.close()
     assert rival.name == "first 1" and {x.ending for x in results} == {"two passes", "superko"}
     for result in results:
@@ -159,6 +159,12 @@ def test_a_rival_who_would_lose_by_passing_is_asked_to_take_dead_stones_off():
     assert rival.program.ask("move_history") == "black B3 white C1 black A3"
     rival.close()
     assert not match.Speaks(f"{PROGRAM} 3", 3, 7.5).cleans
+
+
+def test_a_rival_counts_as_he_says_and_says_nothing_of_what_is_no_game():
+    rival = match.Speaks(f"{PROGRAM} 3", 3, 7.5)
+    assert rival.winner([4, 9, 9]) == 1 and rival.winner([9, 9]) == -1 and rival.winner([4, 4]) is None
+    rival.close()
 
 
 def test_a_program_that_is_none_or_speaks_otherwise_is_refused(monkeypatch):
