@@ -74,7 +74,10 @@ def convolve(images: Array, kernel: Array, pool: int = 1, padding: Padding = "SA
 
 def looked_ahead(images: Array, kernel: Array, padding: Padding = "SAME") -> Array:
     """`convolve` without pooling and without derivatives, by XLA. Rows with kernels of their own take turns on a CPU: all at
-    once they would be one grouped convolution, which is slower there."""
+    once they would be one grouped convolution, which is slower there. A kernel of one cell is a matrix, and its product with
+    every cell twice as fast as a convolution by it."""
+    if kernel.shape[:2] == (1, 1):
+        return images @ kernel[0, 0]
 
     @jax.custom_batching.custom_vmap
     def one(images: Array, kernel: Array) -> Array:
