@@ -8,6 +8,7 @@ opponents play each other too, but for two that are both outside this process, a
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import combinations
@@ -19,13 +20,13 @@ import numpy as np
 import tyro
 from jax import Array
 from rich.console import Console
-from rich.status import Status
 
 from research.command import Learned, OfRun, check_ending, command, learned
 from research.engine.fields import Count, Interval, Natural, check
 from research.games import boards, contest, go, match, sgf
 from research.games.boards import Board
 from research.games.contest import Player, Plays, player_of
+from research.games.program import NoAnswer
 from research.report.elo import Meeting, ratings
 from research.report.stats import mean_interval
 
@@ -45,7 +46,7 @@ class Arguments(OfRun):
     draw: Annotated[int, Interval(0, 2**32 - 1)] = 0
     """Seed of openings and of chance in play."""
     out: Path | None = None
-    """Where the records of games of Go are added; by default match.sgf in the run folder."""
+    """Where the records of games of Go are added, behind those of earlier matches; by default match.sgf in the run folder."""
 
 
 class Side(NamedTuple):
@@ -93,8 +94,9 @@ def main(arguments: list[str]) -> int:
             sides.append(side._replace(name=f"{side.name} #{same + 1}") if same else side)
         for number, (one, other) in enumerate(pairs(sides)):
             with console.status("playing") as status:
-                matches.append(hold(board, one, other, begun, jax.random.fold_in(key, number), out, status))
-            for text in told_of(matches[-1], board.name):
+                told = lambda over, all_: status.update(f"{over} of {all_} games are over")
+                matches.append(hold(board, one, other, begun, jax.random.fold_in(key, number), out, told))
+            for text in told_of(matches[-1], board):
                 console.print(text, soft_wrap=True)
             if other.rival and boards.is_go(board):
                 console.print(str(out), soft_wrap=True)
@@ -133,9 +135,11 @@ def pairs(sides: list[Side]) -> list[tuple[Side, Side]]:
     ]
 
 
-def hold(board: Board, one: Side, other: Side, begun: np.ndarray, key: Array, out: Path, status: Status) -> Held:
+def hold(
+    board: Board, one: Side, other: Side, begun: np.ndarray, key: Array, out: Path, told: Callable[[int, int], None]
+) -> Held:
     """The games that begin from each of B/2 openings i32[B/2,L]. Those of Go with a rival are added to a file, each as soon as
-    it is over. Raises ValueError for a rival who does not answer."""
+    it is over. `told` hears then how many are over, and how many there are. Raises NoAnswer where the rival does."""
     assert one.player
     if other.rival:
         results: list[match.Result] = []
@@ -144,9 +148,10 @@ def hold(board: Board, one: Side, other: Side, begun: np.ndarray, key: Array, ou
                 results.append(result)
                 if boards.is_go(board):
                     record(out, board, one, other, begun.shape[1], result)
-                status.update(f"{len(results)} of {2 * len(begun)} games are over")
-        except ValueError as error:
-            raise ValueError(f"{error} ({len(results)} games were over, and are in {out})") from None
+                told(len(results), 2 * len(begun))
+        except NoAnswer as error:
+            kept = f", and are in {out}" if results else ""
+            raise NoAnswer(f"{error} ({len(results)} of {2 * len(begun)} games were over{kept})") from error
         results.sort(key=lambda result: (result.began, result.opening))
         return Held(one, other, begun.shape[1], np.array([result.outcome for result in results]), results)
     assert other.player
@@ -173,9 +178,9 @@ def rival_of(against: str, judged: Plays, seed: int) -> match.Rival:
 
 def record(out: Path, board: Board, one: Side, other: Side, opening: int, result: match.Result) -> None:
     """Adds a game of Go to a file. Its result is written as SGF has it: the points, R for resigning, and F, to forfeit, for a
-    move that superko forbids."""
+    forbidden move."""
     size, black = board.shape[0], result.outcome if result.began == 0 else -result.outcome
-    how = {"resignation": "R", "superko": "F"}.get(result.ending)
+    how = {"resignation": "R", "forbidden move": "F"}.get(result.ending)
     if how is None:
         how = f"{abs(go.lead(go.replayed(size, result.moves), boards.KOMI)):g}"
     names = (one.name, other.name) if result.began == 0 else (other.name, one.name)
@@ -186,10 +191,10 @@ def record(out: Path, board: Board, one: Side, other: Side, opening: int, result
         file.write(sgf.written(game))
 
 
-def told_of(held: Held, board: str) -> list[str]:
+def told_of(held: Held, board: Board) -> list[str]:
     """What came of B games, the first half of which `one` began."""
     outcome, one = held.outcome, held.one.name
-    lines = [f"{board}, {len(outcome)} games of {one} against {held.other.name}:"]
+    lines = [f"{board.name}, {len(outcome)} games of {one} against {held.other.name}:"]
     for began, half in zip((f"{one} begins", f"{held.other.name} begins"), np.split(outcome, 2), strict=True):
         won, drawn, lost = ((half > 0).sum(), (half == 0).sum(), (half < 0).sum())
         lines.append(f"  {began}: {won} won, {drawn} drawn, {lost} lost")
@@ -197,7 +202,7 @@ def told_of(held: Held, board: str) -> list[str]:
     points = mean_interval((first + second) / 2)
     interval = "" if points.low is None else f", 95 % interval [{100 * points.low:.1f}, {100 * points.high:.1f}]"
     lines.append(f"  {100 * points.value:.1f} % of the points{interval} over {points.n} openings")
-    if held.results and boards.GO.fullmatch(board):
+    if held.results and boards.is_go(board):
         endings = Counter(result.ending for result in held.results)
         lines.append(f"  ended by {', '.join(f'{ending} {count}' for ending, count in endings.most_common())}")
     asked = [result.agreed for result in held.results if result.agreed is not None]

@@ -93,7 +93,7 @@ def played(chosen: Arguments, number: int) -> sgf.Record:
             game = go.after(game, moves[-1])
             program.ask(f"play {colour(len(moves) - 1)} {go.name(moves[-1], size)}")
         by_chance = len(moves)
-        while game.passes < 2 and len(moves) < 2 * size**2:  # as many as pgx allows
+        while game.passes < 2 and len(moves) < 2 * size**2:  # as many as in training
             answer = program.ask(f"genmove {colour(len(moves))}").lower()
             if answer == "resign":
                 result = "W+R" if game.colour == go.BLACK else "B+R"

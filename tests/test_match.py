@@ -13,6 +13,7 @@ from research.engine.plan import Plan, Row
 from research.engine.run import run
 from research.games import boards, go, gtp, match, program, records, sgf
 from research.games.contest import by_chance
+from research.games.program import NoAnswer
 from scripts import match as script
 from scripts import record_games as recorder
 
@@ -47,10 +48,10 @@ def at_most(monkeypatch):
 
     def limit(moves):
         monkeypatch.setattr(boards, "LONGEST", moves)
-        match.stepper.cache_clear()
+        match.compiled.cache_clear()
 
     yield limit
-    match.stepper.cache_clear()
+    match.compiled.cache_clear()
 
 
 def test_a_match_counts_for_us_whoever_begins():
@@ -87,7 +88,7 @@ def test_a_program_plays_and_its_games_are_go():
     rival = match.Speaks(f"{PROGRAM} 3", 3, 7.5)
     results = held_in("go_3x3", by_chance, rival, match.openings(board, key, 8, 2))
     rival.close()
-    assert rival.name == "first 1" and {x.ending for x in results} == {"two passes", "superko"}
+    assert rival.name == "first 1" and {x.ending for x in results} == {"two passes", "forbidden move"}
     for result in results:
         game = go.start(3)
         for number, move in enumerate(result.moves):
@@ -96,7 +97,7 @@ def test_a_program_plays_and_its_games_are_go():
                 assert move == next(x for x in range(10) if go.legal(game, x))
             if not go.legal(game, move):  # superko, which ends pgx's game, lost by whoever did it
                 assert number == len(result.moves) - 1 and result.outcome == (-1 if ours else 1)
-                assert result.agreed is None and result.ending == "superko"
+                assert result.agreed is None and result.ending == "forbidden move"
                 break
             game = go.after(game, move)
         else:
@@ -132,7 +133,9 @@ def test_it_is_told_how_often_the_rival_counts_as_we_do(counted, agreed):
     assert [(x.moves, x.outcome, x.agreed) for x in results] == [([4, 9, 9], 1, agreed), ([4, 9, 9], -1, agreed)]
     rival.reply = lambda game, moves: gtp.RESIGN
     assert [x.agreed for x in held_in("go_3x3", lowest, rival, np.array([[4, 0]]))] == [None, None]
-    lines = script.told_of(script.Held(script.Side("we"), script.Side("they"), 0, np.array([1, -1]), results), "go_3x3")
+    lines = script.told_of(
+        script.Held(script.Side("we"), script.Side("they"), 0, np.array([1, -1]), results), boards.make("go_3x3")
+    )
     assert lines[1:3] == ["  we begins: 1 won, 0 drawn, 0 lost", "  they begins: 0 won, 0 drawn, 1 lost"]
     assert lines[4] == "  ended by two passes 2"
     told = [line for line in lines if "count" in line]
@@ -191,15 +194,35 @@ def played_out(game: sgf.Record) -> str:
     return gtp.score_text(go.lead(go.after(position, game.moves[-1]), game.komi))
 
 
-def test_what_was_over_is_recorded_where_a_rival_does_not_answer(tmp_path, capsys, at_most):
-    """He has ended at his third move, was started again, and ended once more; or has ended once."""
+def test_a_rival_who_has_ended_is_started_again(tmp_path, capsys, at_most):
+    """Once: whoever ends again over the same move has not answered."""
     at_most(30)
     folder = run(plan_of(tiny("go-supervised"), seeds=1), tmp_path)
     against = "--games", "4", "--simulations", "0", "--against"
     script.main([str(folder), *against, f"{PROGRAM} 5 mortal {tmp_path / 'once'}"])
-    assert "4 games of" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="with 'nothing'.*games were over, and are in .*match.sgf"):
+    assert "4 games of" in capsys.readouterr().out and (tmp_path / "once").exists()
+    with pytest.raises(NoAnswer, match=r"with 'nothing'.*\(0 of 4 games were over\)"):
         script.main([str(folder), *against, f"{PROGRAM} 5 mortal"])
+
+
+def test_what_was_over_is_recorded_where_a_rival_does_not_answer(tmp_path):
+    """He resigns the two games that he began, and then says nothing."""
+    rival = Lowest()
+    replies = iter([gtp.RESIGN] * 2)
+
+    def reply(game, moves):
+        for move in replies:
+            return move
+        raise NoAnswer("he is gone")
+
+    rival.reply = reply
+    board, out, heard = boards.full_length("go_3x3"), tmp_path / "some" / "games.sgf", []
+    sides = script.Side("we", lowest), script.Side("he", rival=rival)
+    with pytest.raises(NoAnswer, match=r"he is gone \(2 of 4 games were over, and are in .*games.sgf\)"):
+        script.hold(board, *sides, np.array([[4, 0], [4, 8]]), jax.random.key(0), out, lambda *x: heard.append(x))
+    games = sgf.read(out.read_text())
+    assert [(x.moves, x.result, x.black, x.white) for x in games] == [(x, "W+R", "he", "we") for x in ((4, 0), (4, 8))]
+    assert heard == [(1, 4), (2, 4)]
 
 
 def test_matches_of_runs(tmp_path, capsys, at_most):

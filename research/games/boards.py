@@ -130,7 +130,7 @@ def symmetries(kind: str, height: int, width: int, actions: int) -> tuple[np.nda
 
 def full_length(name: str) -> Board:
     """The board of that name for play outside training: a game of Go ends after LONGEST moves at the latest."""
-    return make(name, LONGEST if GO.fullmatch(name) else None)
+    return make(name, LONGEST) if GO.fullmatch(name) else make(name)
 
 
 def starts(board: Board, count: int) -> Position:

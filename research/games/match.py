@@ -20,7 +20,7 @@ from research.games import boards, connect_four, go
 from research.games.boards import Board, Position
 from research.games.contest import Player
 from research.games.gtp import RESIGN
-from research.games.program import Program, colour
+from research.games.program import NoAnswer, Program, colour
 
 
 class Rival(Protocol):
@@ -29,7 +29,7 @@ class Rival(Protocol):
     name: str
 
     def reply(self, game: int, moves: Sequence[int]) -> int:
-        """The move after `moves`, or RESIGN."""
+        """The move after `moves`, or RESIGN. Raises NoAnswer."""
 
     def winner(self, moves: Sequence[int]) -> int | None:
         """Who has won a game that two passes ended, by the rival's own count: 1 whoever began, -1 the other, 0 nobody; None
@@ -38,14 +38,14 @@ class Rival(Protocol):
     def close(self) -> None: ...
 
 
-# By what a game ends: two passes, the rival's resigning, a move that makes the board of Go what it was before, which loses,
-# as many moves as a game may have, or what else the rules of a board say.
-Ending = Literal["two passes", "resignation", "superko", "length", "rules"]
+# By what a game ends: two passes, the rival's resigning, a move that the rules of Go forbid, by superko say, which loses, as
+# many moves as a game may have, or, on other boards, their rules.
+Ending = Literal["two passes", "resignation", "forbidden move", "length", "rules"]
 
 
 class Result(NamedTuple):
     """A game that is over: the number of its opening, who began (0: we did), its moves, how it ended for us, 1, 0 or -1, and by
-    what, and whether the rival counts it as we do, None where he was not asked"""
+    what, and whether the rival counts it as we do, None where he was not asked or could not say"""
 
     opening: int
     began: int
@@ -55,7 +55,7 @@ class Result(NamedTuple):
     agreed: bool | None = None
 
 
-def openings(board: Board, key: jax.Array, count: int, length: int) -> np.ndarray:
+def openings(board: Board, key: Array, count: int, length: int) -> np.ndarray:
     """`count` beginnings of `length` legal moves by chance, i32[count,length]. Raises ValueError where these end a game."""
     if length % 2:
         raise ValueError(f"opening={length} must be even, so that whoever began is to move; try {length + 1}")
@@ -65,10 +65,10 @@ def openings(board: Board, key: jax.Array, count: int, length: int) -> np.ndarra
     return np.asarray(actions).T
 
 
-def play(name: str, ours: Player, rival: Rival, begun: np.ndarray, key: jax.Array) -> Iterator[Result]:
+def play(name: str, ours: Player, rival: Rival, begun: np.ndarray, key: Array) -> Iterator[Result]:
     """The games on the board of that name, of full length, that begin from each of B/2 openings i32[B/2,L] twice; each as soon
-    as it is over."""
-    board, step = stepper(name)
+    as it is over. Raises NoAnswer where the rival does."""
+    board, step = compiled(name)
     half, length = begun.shape
     positions = boards.starts(board, half)
     for number in range(length):
@@ -87,11 +87,11 @@ def play(name: str, ours: Player, rival: Rival, begun: np.ndarray, key: jax.Arra
                     0 if over else rival.reply(part.began * half + i, moves)
                     for i, (moves, over) in enumerate(zip(part.moves, part.over, strict=True))
                 ]
-            yield from ended(board, rival, step, part, actions)
+            yield from move(board, rival, step, part, actions)
 
 
 @functools.cache
-def stepper(name: str) -> tuple[Board, Callable[[Position, Array], Position]]:
+def compiled(name: str) -> tuple[Board, Callable[[Position, Array], Position]]:
     """The board of that name, and B games on it after a move each, compiled once in a process."""
     board = boards.full_length(name)
     return board, jax.jit(partial(boards.played, board))
@@ -107,27 +107,29 @@ class Half:
     over: list[bool]
 
 
-def ended(
+def move(
     board: Board, rival: Rival, step: Callable[[Position, Any], Position], part: Half, actions: list[int]
-) -> Iterator[Result]:
+) -> list[Result]:
     """Makes a move in each game of a half that goes on -> those that are over by it."""
     part.positions = step(part.positions, jnp.asarray([max(action, 0) for action in actions], jnp.int32))
     terminated, rewards = np.asarray(part.positions.terminated), np.asarray(part.positions.rewards[:, 0])
+    results = []
     for i, (moves, action) in enumerate(zip(part.moves, actions, strict=True)):
         if part.over[i]:
             continue
         if action == RESIGN:  # which the rival alone does
-            part.over[i] = True
-            yield Result(i, part.began, moves, 1.0, "resignation")
-            continue
-        moves.append(action)
-        if terminated[i]:
-            part.over[i] = True
-            ending, of_first = ending_of(board, moves), float(rewards[i])
-            agreed = None
-            if ending == "two passes" and (winner := rival.winner(moves)) is not None:
-                agreed = winner == of_first
-            yield Result(i, part.began, moves, of_first if part.began == 0 else -of_first, ending, agreed)
+            results.append(Result(i, part.began, moves, 1.0, "resignation"))
+        else:
+            moves.append(action)
+            if terminated[i]:
+                ending, of_first, agreed = ending_of(board, moves), float(rewards[i]), None
+                if ending == "two passes" and (winner := rival.winner(moves)) is not None:
+                    agreed = winner == of_first
+                outcome = of_first if part.began == 0 else -of_first
+                results.append(Result(i, part.began, moves, outcome, ending, agreed))
+    for result in results:
+        part.over[result.opening] = True
+    return results
 
 
 def ending_of(board: Board, moves: list[int]) -> Ending:
@@ -136,7 +138,8 @@ def ending_of(board: Board, moves: list[int]) -> Ending:
         return "rules"
     if moves[-2:] == [board.actions - 1] * 2:
         return "two passes"
-    return "length" if len(moves) >= board.longest else "superko"
+    before = go.replayed(board.shape[0], moves[:-1])
+    return "length" if go.legal(before, moves[-1]) else "forbidden move"
 
 
 class LooksAhead:
@@ -177,23 +180,30 @@ class Speaks:
             raise
 
     def reply(self, game: int, moves: Sequence[int]) -> int:
-        """Raises ValueError for a program that does not answer; one that has ended is started again, once for each move."""
+        return self.again(lambda: self.chosen(moves))
+
+    def again(self, ask: Callable[[], Any]) -> Any:
+        """What `ask` gives. A program that ends over it, or that was ended because it said nothing, is started again, once."""
         try:
-            return self.asked(moves)
-        except ValueError:
+            return ask()
+        except NoAnswer:
             if self.program.runs():
                 raise
+        self.program.close()
         self.program = Program(self.program.line, self.program.size, self.program.komi)
-        return self.asked(moves)
+        return ask()
 
-    def asked(self, moves: Sequence[int]) -> int:
+    def chosen(self, moves: Sequence[int]) -> int:
         size = self.program.size
         self.show(moves)
         answer = self.program.ask(f"genmove {colour(len(moves))}")
         if answer.lower() == "pass" and self.cleans and self.loses_by_passing(moves):
             self.program.ask("undo")
             answer = self.program.ask(f"kgs-genmove_cleanup {colour(len(moves))}")
-        return RESIGN if answer.lower() == "resign" else go.point(answer, size)
+        try:
+            return RESIGN if answer.lower() == "resign" else go.point(answer, size)
+        except ValueError as wrong:
+            raise NoAnswer(f"{self.program.line!r} moves to {wrong}") from None
 
     def show(self, moves: Sequence[int]) -> None:
         self.program.clear()
@@ -203,10 +213,14 @@ class Speaks:
     def winner(self, moves: Sequence[int]) -> int | None:
         if not self.counts:
             return None
-        try:
+
+        def score() -> str:
             self.show(moves)
-            return {"B": 1, "W": -1}.get(self.program.ask("final_score")[:1].upper(), 0)
-        except ValueError:  # it cannot say, which is its right
+            return self.program.ask("final_score")
+
+        try:
+            return {"B": 1, "W": -1}.get(self.again(score)[:1].upper(), 0)
+        except NoAnswer:  # it cannot say, which is its right
             return None
 
     def loses_by_passing(self, moves: Sequence[int]) -> bool:

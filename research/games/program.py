@@ -8,11 +8,15 @@ from typing import Self
 PATIENCE = 300.0  # seconds for an answer
 
 
+class NoAnswer(ValueError):
+    """A program has ended, says nothing, or refuses what it is told."""
+
+
 class Program:
     """One such process; with a `with`, it ends behind it."""
 
     def __init__(self, line: str, size: int, komi: float):
-        """Raises ValueError for a command line that cannot be run, or a program that does not know the board."""
+        """Raises ValueError for a command line that cannot be run, NoAnswer for a program that does not know the board."""
         self.line, self.size, self.komi = line, size, komi
         try:
             words = shlex.split(line)
@@ -37,6 +41,7 @@ class Program:
             self.ask(told)
 
     def runs(self) -> bool:
+        """Whether the process goes on; known after a second at the latest."""
         try:
             self.process.wait(timeout=1)  # what has closed its streams is about to end
         except subprocess.TimeoutExpired:
@@ -47,7 +52,8 @@ class Program:
         return self.ask(f"known_command {command}") == "true"
 
     def ask(self, told: str) -> str:
-        """The answer to a command. Raises ValueError where there is none, or where it is refused."""
+        """The answer to a command. Raises NoAnswer where there is none, or where it is refused; a program that says nothing for
+        PATIENCE seconds is ended."""
         assert self.process.stdin is not None and self.process.stdout is not None
         lines: list[str] = []
         alarm = threading.Timer(PATIENCE, self.process.kill)
@@ -67,7 +73,7 @@ class Program:
             alarm.cancel()
         if not lines or not lines[0].startswith("="):
             answer = " ".join(lines) or "nothing"
-            raise ValueError(f"{self.line!r} answered {told!r} with {answer!r}; does it speak GTP 2?")
+            raise NoAnswer(f"{self.line!r} answered {told!r} with {answer!r}; does it speak GTP 2?")
         return " ".join([lines[0][1:].strip(), *lines[1:]]).strip()
 
     def close(self) -> None:

@@ -81,7 +81,7 @@ def positions(board: Board, records: Sequence[Record], numbers: Sequence[int] = 
 @functools.cache
 def program(name: str) -> Callable[[Array], tuple[Array, Array, Array]]:
     """`followed` on the board of that name, compiled once in a process."""
-    return jax.jit(partial(followed, boards.make(name)))
+    return jax.jit(partial(followed, boards.full_length(name)))
 
 
 def followed(board: Board, moves: Array) -> tuple[Array, Array, Array]:

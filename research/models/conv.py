@@ -2,8 +2,8 @@
 
 XLA's own convolution on a CPU is an order of magnitude slower inside a scan than outside where it has gradients, and its
 patches, bias and pooling pass through memory many times. Here a few images at a time go through everything while they are in
-cache: patches, one matrix product, pooling; the gradient likewise. Other platforms keep their native convolution, and so does
-what is neither differentiated nor pooled (`looked_ahead`).
+cache: patches, one matrix product, pooling; the gradient likewise. Other platforms keep their native convolution. So does what
+is neither differentiated nor pooled (`looked_ahead`), but for kernels of one cell, which are matrices.
 
 Dimensions: B images, H rows, W columns, C channels in, O channels out, K = kernel rows * columns * C,
 h and w pooled rows and columns. `f` is any float dtype.
@@ -43,7 +43,7 @@ class Conv(nn.Module):
     kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
     bias_init: Callable[..., Array] = nn.initializers.zeros_init()
     forward_only: bool = False
-    """Nothing will be differentiated, and there is no pooling: then XLA's own convolution is the faster one on a CPU
+    """Nothing will be differentiated, and there is no pooling: then `looked_ahead` is the faster one on a CPU
     (scripts/bench.py selfplay-small)."""
 
     @nn.compact
@@ -75,9 +75,9 @@ def convolve(images: Array, kernel: Array, pool: int = 1, padding: Padding = "SA
 def looked_ahead(images: Array, kernel: Array, padding: Padding = "SAME") -> Array:
     """`convolve` without pooling and without derivatives, by XLA. Rows with kernels of their own take turns on a CPU: all at
     once they would be one grouped convolution, which is slower there. A kernel of one cell is a matrix, and its product with
-    every cell twice as fast as a convolution by it."""
+    every cell as a product of matrices takes a CPU half the time."""
     if kernel.shape[:2] == (1, 1):
-        return images @ kernel[0, 0]
+        return _product(images, kernel[0, 0])
 
     @jax.custom_batching.custom_vmap
     def one(images: Array, kernel: Array) -> Array:
