@@ -211,9 +211,10 @@ GO_SUPERVISED = Recipe(
     watch=RECORD_WATCH,
     about="""The first stage: what an expert would play, learned from recorded games of 9x9 Go.
 
-    Of 3,000 games of GNU Go's level 1 with itself, 300 each held out for validation and test, one seed foresees 47.5 % of
-    the test's moves (95 % over games: 46.3 to 48.7), a linear model 16.1 % (15.3 to 16.8), and whoever names the most
-    frequent move 5.4 %. 348 s of training on one core of an AMD EPYC, 12 s for the linear one. See docs/results/go-9x9.
+    Of 3,000 games of GNU Go's level 1 with itself, 300 each held out for validation and test, the net foresees 47.1 % of
+    the test's moves, a linear model 16.3 %, and whoever names the most frequent move 5.4 %. Five seeds each, 95 % over
+    seeds 46.9 to 47.3 and 16.0 to 16.5; over games one net's standard error is 0.6 and 0.4 %. 1,468 s of training for all
+    five on one core of an AMD EPYC, 29 s for the linear ones. See docs/results/go-9x9.
 
     python scripts/record_games.py --games 3000 --out games.sgf
     python scripts/train.py go-supervised --setup.records games.sgf
@@ -231,11 +232,11 @@ GO_VALUE = Recipe(
     about="""The third stage: who wins, learned from one position of each recorded game of 9x9 Go, or from all of them
     (--setup.positions all).
 
-    Of the first stage's games, 2,400 positions, one of each, are learned by heart: squared error 0.15 in training, 0.74 in
-    validation after 2,000 updates, where 0.61 after 250 was best. All 92,442 positions of these games leave 0.40 and 0.515
-    after 4,000: with so few games the variety of all positions is worth more than their independence, other than with
-    AlphaGo's millions. The test's outcomes are told right in 76.6 and 81.3 %. One seed each, 118 and 171 s on one core of
-    an AMD EPYC. See docs/results/go-9x9.
+    Of the first stage's games, 2,400 positions, one of each, are learned by heart: squared error 0.17 in training, 0.71
+    (95 % over five seeds: 0.67 to 0.75) in validation after 2,000 updates, where 0.63 after 750 was best. All 92,442
+    positions of these games leave 0.41 and 0.50 (0.49 to 0.50) after 4,000: with so few games the variety of all positions
+    is worth more than their independence, other than with AlphaGo's millions. The test's outcomes are told right in 77.0
+    and 81.6 %. 495 and 1,076 s for five seeds on one core of an AMD EPYC. See docs/results/go-9x9.
 
     python scripts/train.py go-value --setup.records games.sgf
     python scripts/train.py go-value --setup.records games.sgf --setup.positions all --steps 4000""",
@@ -253,9 +254,9 @@ GO_REINFORCED = Recipe(
     watch=("wins_pretrained", "wins_chance", "wins", "policy_loss", "entropy"),
     about="""The second stage: policy gradient by self-play against a pool of earlier selves, from the first stage's net.
 
-    From the net of 47.5 %, and without a search on either side, one seed wins 87.0 % of 400 games against it (binomial
-    95 %: 83.3 to 90.1), after half of the updates 93.8 %. 910 s of training on one core of an AMD EPYC. It has learned to beat
-    its own kind: as a search's prior against GNU Go it is worse than the first stage's (see go-search). See
+    From one of the first stage's nets, and without a search on either side, one seed wins 89.2 % of 400 games against it
+    (binomial 95 %: 85.8 to 92.1), after half of the updates 95.8 %. 755 s of training on one core of an AMD EPYC. It has
+    learned to beat its own kind: as a search's prior against GNU Go it is worse than the first stage's (see go-search). See
     docs/results/go-9x9.
 
     python scripts/train.py go-reinforced --setup.pretrained runs/go-supervised-0a1b2c3d""",
@@ -272,12 +273,12 @@ GO_SEARCH = Recipe(
     watch=("wins_policy", "draws_policy"),
     about="""The fourth stage: tree search with the first or second stage's policy and the third's value; nothing is learned.
 
-    With the first stage's policy, the value of all positions and 128 simulations: 101 of 200 games won against GNU Go
-    3.8's level 1 (50.5 %, 95 % over openings: 43.2 to 57.8), 84 against level 10 (42.0 %: 35.9 to 48.1), area scoring,
-    two moves by chance first, each opening played by both colours. Of the games that two passes ended GNU Go counts 194
-    of 198 and 195 of 197 as we do; three games were stopped by pgx's limit of 162 moves and count as won, as its area
-    says. With the second stage's policy and 64 simulations, 0 of 40 against level 1, where the first stage's wins 17, by
-    which it was chosen. One seed of each net. The records are in docs/results/go-9x9.
+    With the first stage's policy, the value of all positions and 128 simulations: 90 of 200 games won against GNU Go
+    3.8's level 1 (45.0 %, 95 % over openings: 38.3 to 51.7), 85 against level 10 (42.5 %: 36.1 to 48.9), area scoring,
+    two moves by chance first, each opening played by both colours. Two passes ended all games but one, which GNU Go
+    resigned; of these it counts 197 of 199 and 197 of 200 as we do. One seed of each net, trained for 9 minutes on one
+    core of an AMD EPYC. With the second stage's policy and 64 simulations, 0 of 40 against level 1, where the first
+    stage's won 17, by which it was chosen, both with nets of an earlier run. The records are in docs/results/go-9x9.
 
     python scripts/train.py go-search --setup.policy runs/go-supervised-0a1b2c3d --setup.value runs/go-value-4e5f6a7b
     python scripts/match.py runs/go-search-0a1b2c3d --simulations 128 \\
