@@ -12,6 +12,8 @@ from research.engine.plan import Recipe
 RECIPES = {
     "classify": "research.recipes.classify:CLASSIFY",
     "classify-cifar10": "research.recipes.classify:CIFAR10",
+    "vae": "research.recipes.vae:VAE",
+    "vae-mnist": "research.recipes.vae:VAE_MNIST",
     "lm": "research.recipes.lm:LM",
     "nanogpt-char-cpu": "research.recipes.lm:NANOGPT_CPU",
     "nanogpt-char-gpu": "research.recipes.lm:NANOGPT_GPU",

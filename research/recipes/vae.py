@@ -1,0 +1,77 @@
+"""Variational autoencoders: digits by default, MNIST with a preset of its own."""
+
+import numpy as np
+
+from research.data.images import load_images
+from research.data.pictures import tiled
+from research.engine.experiment import Inputs
+from research.engine.plan import Budget, Recipe
+from research.vision import vae
+from research.vision.vae import SHOWN, Data, Outputs
+
+ROWS = 8  # of a grid of pictures
+
+
+def load(setup: vae.Setup) -> Inputs:
+    """Training and validation images; the test images only for the end."""
+    images = load_images(setup.data, setup.validation)
+    count = len(images.validation.images)
+    if not count:
+        whole = len(images.train.images)
+        raise ValueError(
+            f"validation={setup.validation} holds out none of {whole} images; at least {1 / whole:.2g}, usual: 0.1"
+        )
+    data = Data(images.train.images, images.validation.images)
+    return Inputs(data, final=data._replace(held_out=images.test.images), note=images.note)
+
+
+def pictures(outputs: Outputs, data: Data) -> dict[str, np.ndarray]:
+    """Of row 0: the first held-out images, each beside its binarisation and then its reconstruction; and the pixels'
+    probabilities where the latent is drawn from the prior -> u8[H,W,3]"""
+    binarized, reconstructed = outputs.binarized[0], outputs.reconstructed[0]
+    triples = np.stack([data.held_out[: len(binarized)], binarized, reconstructed], axis=1)  # [S, 3, H, W, C]
+    flat = triples.reshape(-1, *binarized.shape[1:])
+    samples = outputs.samples[0]
+    return {
+        "reconstructions": tiled(flat, ROWS, 3 * SHOWN // ROWS),
+        "samples": tiled(samples, ROWS, len(samples) // ROWS),
+    }
+
+
+def recipe(name: str, setup: vae.Setup, budget: Budget, about: str) -> Recipe:
+    return Recipe(
+        name=name,
+        make=vae.make,
+        setup=setup,
+        hyper=vae.Hyper(),
+        load=load,
+        budget=budget,
+        watch=("validation_elbo", "test_elbo", "validation_iwae_bound", "validation_active_units", "elbo"),
+        pictures=pictures,
+        about=about,
+    )
+
+
+VAE = recipe(
+    "vae",
+    vae.Setup(widths=(200,), latent=10),
+    # 155 epochs of the digits' 1,293 training images.
+    Budget(steps=2000, chunk=100, record_every=100, evaluate_every=500),
+    about="""A variational autoencoder of scikit-learn's 8x8 digits, binarised anew at each update.
+
+    python scripts/train.py vae
+    python scripts/train.py vae --hyper.beta 4 --seeds 5""",
+)
+
+VAE_MNIST = recipe(
+    "vae-mnist",
+    vae.Setup(data="mnist"),
+    # 50 epochs of MNIST's 54,000 training images.
+    Budget(steps=27_000, chunk=100, record_every=100, evaluate_every=5_400),
+    about="""A variational autoencoder of MNIST, binarised anew at each update, with the network of Burda et al. 2016: two
+    hidden layers of 200 tanh units on either side of a latent of 50 dimensions. No result is claimed yet.
+
+    python scripts/train.py vae-mnist""",
+)
+
+RECIPES = (VAE, VAE_MNIST)
