@@ -59,6 +59,9 @@ VAE = recipe(
     Budget(steps=2000, chunk=100, record_every=100, evaluate_every=500),
     about="""A variational autoencoder of scikit-learn's 8x8 digits, binarised anew at each update.
 
+    Five seeds: ELBO of the test images -24.14 nats (95 %: -24.21 to -24.06), importance-weighted bound of 50 samples -23.95
+    (-24.02 to -23.88), all ten units active. 4 s of training for all five on 2 cores of an AMD EPYC.
+
     python scripts/train.py vae
     python scripts/train.py vae --hyper.beta 4 --seeds 5""",
 )
@@ -69,7 +72,12 @@ VAE_MNIST = recipe(
     # 50 epochs of MNIST's 54,000 training images.
     Budget(steps=27_000, chunk=100, record_every=100, evaluate_every=5_400),
     about="""A variational autoencoder of MNIST, binarised anew at each update, with the network of Burda et al. 2016: two
-    hidden layers of 200 tanh units on either side of a latent of 50 dimensions. No result is claimed yet.
+    hidden layers of 200 tanh units on either side of a latent of 50 dimensions.
+
+    Five seeds after 50 epochs: ELBO of the test images -98.39 nats (95 %: -98.54 to -98.23), importance-weighted bound of 50
+    samples -95.15 (-95.36 to -94.94), 16 to 18 units active. That is a short budget, by a schedule of its own; the paper's
+    figures are of thousands of epochs and 5,000 samples. 266 s of training for all five on 2 cores of an AMD EPYC, which
+    others used too. See docs/results/vae.
 
     python scripts/train.py vae-mnist""",
 )
