@@ -43,6 +43,8 @@ class Experiment(NamedTuple):
     step      (state, hyper, data, tick) -> (state, metrics)   metrics: dict of f32[] or Ratio
     evaluate  (key, state, hyper, data) -> outputs             arrays of fixed shape, compiled
     score     (outputs with a leading R axis, NumPy) -> dict[str, f64[R]]   on the host
+
+    Keys are functions of seed and tick, so each evaluation has another: what must compare draws from a key of its own.
     """
 
     init: Callable[..., Any]
