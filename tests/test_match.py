@@ -279,12 +279,9 @@ def test_games_are_recorded_and_recording_goes_on_after_a_stop(tmp_path, capsys)
     assert len(games) == 4 and len({x.moves[:2] for x in games}) > 1
     assert {x.by_chance for x in games} <= {1, 2}
     for game in games:
-        position = go.start(3)
-        for move in game.moves:
-            position = go.after(position, move)
-        black, white = go.area(position)
+        position = go.replayed(3, game.moves)
         assert position.passes == 2 or len(game.moves) == 18  # as many as pgx allows
-        assert game.result == gtp.score_text(black - white - 7.5)
+        assert game.result == gtp.score_text(go.lead(position, 7.5))
     assert len(records.positions(boards.make("go_3x3"), games).move) == sum(len(x.moves) - x.by_chance for x in games)
     whole = (tmp_path / "whole.sgf").read_text()
     (tmp_path / "whole.sgf").write_text(whole.rstrip("\n"))  # whole though its last line does not end

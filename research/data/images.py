@@ -98,6 +98,17 @@ def load_images(name: str, validation: float, root: str | Path | None = None) ->
     return Images(train, held_out, test, facts.classes, *moments(train.images), note)
 
 
+def load_with_validation(name: str, validation: float) -> Images:
+    """`load_images`, with one validation image at least. Raises ValueError for a share that holds out none, too."""
+    images = load_images(name, validation)
+    if not len(images.validation.labels):
+        whole = len(images.train.labels)
+        raise ValueError(
+            f"validation={validation} holds out none of {whole} images; at least {1 / whole:.2g}, usual: 0.1"
+        )
+    return images
+
+
 def prepare(name: str, root: str | Path | None = None) -> Path:
     """Puts a set under the data root from its public home, unless it is there. Returns the folder that holds it.
 

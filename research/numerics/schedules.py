@@ -32,3 +32,6 @@ def inverse_square_root(index: Array, total: Array, share: Array) -> Array:
     """
     ticks = jnp.maximum(share * total.astype(jnp.float32), 1.0)
     return warmup(index, total, share) * jnp.sqrt(ticks / jnp.maximum(index.astype(jnp.float32) + 1.0, ticks))
+
+
+AFTER_WARMUP = {"cosine": cosine, "constant": warmup}  # what a Setup may name

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from research.data.images import load_images
+from research.data.images import load_with_validation
 from research.data.pictures import tiled
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
@@ -14,13 +14,7 @@ SAMPLES = 8  # rows and columns of a grid of pictures
 
 def load(setup: classify.Setup) -> Inputs:
     """Training and validation images; the test images only for the end."""
-    images = load_images(setup.data, setup.validation)
-    count = len(images.validation.labels)
-    if not count:
-        whole = len(images.train.labels)
-        raise ValueError(
-            f"validation={setup.validation} holds out none of {whole} images; at least {1 / whole:.2g}, usual: 0.1"
-        )
+    images = load_with_validation(setup.data, setup.validation)
     data = Data(images.train, images.validation, images.mean, images.std)
     return Inputs(data, final=data._replace(held_out=images.test), note=images.note)
 

@@ -130,12 +130,9 @@ def step(
     images, labels = data.train.images[chosen], data.train.labels[chosen]
     images = augment(setup, tick.key, images, data)
     (_, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, net, images, labels, hyper)
-    rate = hyper.learning_rate * SCHEDULES[setup.schedule](tick.index, tick.total, hyper.warmup)
+    rate = hyper.learning_rate * schedules.AFTER_WARMUP[setup.schedule](tick.index, tick.total, hyper.warmup)
     params, moments = descend_decaying(optimizer, state.params, state.optimizer, gradient, rate, hyper.weight_decay)
     return State(params, moments, state.order), metrics
-
-
-SCHEDULES = {"cosine": schedules.cosine, "constant": schedules.warmup}
 
 
 def normalize(images: Array, data: Data) -> Array:

@@ -38,7 +38,6 @@ ACTIVE = 0.01  # variance above which a unit is active (Burda et al. 2016, secti
 BINARIZED = 0  # seed of the one binarisation of held-out images that every evaluation shares
 SHOWN = 24  # held-out images that are reconstructed for people
 SAMPLES = 64  # images drawn from the prior for people
-SCHEDULES = {"cosine": schedules.cosine, "constant": schedules.warmup}
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def step(
     pixels = binarize(pixel_key, data.train[chosen])
     noise = jax.random.normal(noise_key, (setup.batch_size, setup.latent))
     (_, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, nets, pixels, noise, hyper.beta)
-    rate = hyper.learning_rate * SCHEDULES[setup.schedule](tick.index, tick.total, hyper.warmup)
+    rate = hyper.learning_rate * schedules.AFTER_WARMUP[setup.schedule](tick.index, tick.total, hyper.warmup)
     params, moments = descend(adam(), state.params, state.optimizer, gradient, rate)
     return State(params, moments, state.order), metrics
 
