@@ -9,23 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from research.models.transformer import (
-    GPT,
-    Block,
-    Encoder,
-    EncoderDecoder,
-    Linear,
-    Shape,
-    attend,
-    causal_mask,
-    empty_cache,
-    fusible,
-    gelu,
-    padding_mask,
-    product,
-    rotate,
-    sinusoids,
-)
+from research.models.attention import attend, causal_mask, fusible, padding_mask, rotate, sinusoids
+from research.models.sequences import GPT, Encoder, EncoderDecoder, empty_cache
+from research.models.transformer import Block, Linear, Shape, gelu, product
 
 KEY = jax.random.key(0)
 SHAPE = Shape(width=16, heads=2, layers=2, hidden=24, longest=8)

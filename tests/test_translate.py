@@ -27,7 +27,7 @@ from research.engine.files import MANIFEST, read_lines, read_manifest, write_jso
 from research.engine.plan import Budget, Plan, Row
 from research.engine.run import data_hash, run
 from research.language import bleu, pictures, translate, words
-from research.models.transformer import alignment
+from research.models.sequences import alignment
 from research.recipes.translate import TRANSLATE, drawn, load, pairs_of
 
 ROOT = Path(__file__).resolve().parent.parent

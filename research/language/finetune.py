@@ -32,7 +32,8 @@ from research.engine.experiment import Experiment, Tick
 from research.engine.fields import BelowOne, Count, Fraction, NonNegative, Positive
 from research.engine.placement import spread
 from research.language import lm
-from research.models.transformer import GPT, Activation, Mixer, Norm
+from research.models.sequences import GPT
+from research.models.transformer import Activation, Mixer, Norm
 from research.numerics.attribution import integrated_gradients
 from research.numerics.calibration import calibration_error
 from research.numerics.objectives import cross_entropy

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from research.models.transformer import GPT, empty_cache
+from research.models.sequences import GPT, empty_cache
 from research.numerics import decode
 
 BLOCK = 8  # tokens between two looks at the host, or fewer where half a context leaves no room for them

@@ -24,7 +24,8 @@ from research.data.text import draw_crops
 from research.engine.experiment import Experiment, Tick
 from research.engine.fields import BelowOne, Count, Fraction, Natural, NonNegative, Positive
 from research.engine.placement import spread
-from research.models.transformer import GPT, Activation, Mixer, Norm, Shape
+from research.models.sequences import GPT
+from research.models.transformer import Activation, Mixer, Norm, Shape
 from research.numerics import schedules
 from research.numerics.objectives import cross_entropy
 from research.numerics.optimizers import descend_decaying

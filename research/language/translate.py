@@ -28,7 +28,8 @@ from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import BelowOne, Count, Fraction, NonNegative, Positive
 from research.engine.placement import spread
 from research.language.bleu import KINDS, bleu, counts
-from research.models.transformer import EncoderDecoder, Norm, Shape, alignment, empty_cache
+from research.models.sequences import EncoderDecoder, alignment, empty_cache
+from research.models.transformer import Norm, Shape
 from research.numerics import decode, schedules
 from research.numerics.averages import tail_average
 from research.numerics.objectives import cross_entropy

@@ -20,7 +20,7 @@ from serve import serve
 from research.engine.placement import configure
 from research.language import lm
 from research.language.generation import Sampling, extend, read
-from research.models.transformer import GPT
+from research.models.sequences import GPT
 from research.recipes.lm import NANOGPT_CPU
 
 CHARACTERS, LENGTH = 65, 256

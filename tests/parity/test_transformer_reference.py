@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from research.models.attention import padding_mask
 from research.models.rnn import GRU, LSTM, Elman, outputs
-from research.models.transformer import Attention, Block, Normalization, Shape, padding_mask
+from research.models.transformer import Attention, Block, Normalization, Shape
 
 SHAPE = Shape(width=8, heads=2, layers=1, hidden=12)
 
