@@ -14,7 +14,8 @@ from rich.console import Console
 
 from research.command import command
 from research.data.fetch import fetch, known
-from research.data.images import FACTS, load_images, prepare
+from research.data.image_files import FACTS, prepare
+from research.data.images import load_images
 
 
 @dataclass(frozen=True)

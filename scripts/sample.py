@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from research.command import Learned, OfRun, check_ending, command, learned
-from research.data.images import FACTS
+from research.data.image_files import FACTS
 from research.data.pictures import save_gif, tiled
 from research.engine.fields import Count, Interval, check
 from research.engine.plan import Plan

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from research.data.images import Split
+from research.data.image_files import Split
 from research.data.pictures import tiled
 from research.engine.chunk import advance, begin
 from research.engine.experiment import Tick

@@ -15,7 +15,8 @@ from recipes import compiled, tiny
 from test_play import script
 
 from research.data import augment
-from research.data.images import Split, load_images
+from research.data.image_files import Split
+from research.data.images import load_images
 from research.engine.experiment import Tick
 from research.engine.plan import Plan, Row
 from research.gan import adversarial, images

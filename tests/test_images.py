@@ -17,9 +17,10 @@ import pooch
 import pytest
 from PIL import Image
 
-from research.data import fetch, images
+from research.data import fetch, image_files, images
 from research.data.fetch import Remote, data_root
-from research.data.images import Facts, Split, by_content, cut, load_images, moments, read_prepared
+from research.data.image_files import Facts, Split, decode, note_of, read_prepared
+from research.data.images import by_content, cut, load_images, moments
 
 ROOT = data_root()  # resolved here: RESEARCH_DATA_DIR may be relative to the folder where pytest was started
 
@@ -50,8 +51,8 @@ def subset(names: set[bytes], split: Split) -> bool:
 @pytest.fixture
 def small(monkeypatch):
     """MNIST with 12 training and 6 test images of 4x3 pixels; CIFAR-10 with 10 and 2."""
-    monkeypatch.setitem(images.FACTS, "mnist", Facts(tuple("012"), (4, 3, 1), 12, 6))
-    monkeypatch.setitem(images.FACTS, "cifar10", Facts(tuple("012"), (32, 32, 3), 10, 2))
+    monkeypatch.setitem(image_files.FACTS, "mnist", Facts(tuple("012"), (4, 3, 1), 12, 6))
+    monkeypatch.setitem(image_files.FACTS, "cifar10", Facts(tuple("012"), (32, 32, 3), 10, 2))
     return records(12, (4, 3, 1)), records(6, (4, 3, 1), seed=1)
 
 
@@ -374,8 +375,8 @@ def test_an_incomplete_set_is_refused(small, monkeypatch, tmp_path, caches, trai
 def decodings(small, monkeypatch, tmp_path):
     """A prepared set, and a list that grows each time it is decoded."""
     write_prepared(tmp_path, *small)
-    happened, read = [], images.read_prepared
-    monkeypatch.setattr(images, "read_prepared", lambda *arguments: happened.append(1) or read(*arguments))
+    happened, read = [], read_prepared
+    monkeypatch.setattr(image_files, "read_prepared", lambda *arguments: happened.append(1) or read(*arguments))
     return happened
 
 
@@ -465,7 +466,7 @@ def test_mnist_is_byte_exact_and_cut_as_documented(monkeypatch):
         assert tuple(hashlib.md5(file).hexdigest() for file in files) == sums
 
     # The rest without decoding a second time.
-    monkeypatch.setattr(images, "read_prepared", lambda name, files: splits)
+    monkeypatch.setattr(image_files, "read_prepared", lambda name, files: splits)
     loaded = load_images("mnist", 0.1, ROOT)
     assert [len(part.labels) for part in loaded[:3]] == [54_000, 6_000, 10_000]
     # Zalando's and others' published normalisation, of all 60,000: 0.1307 and 0.3081.
@@ -481,9 +482,9 @@ def test_cifar10_is_complete_and_its_jpeg_copy_says_so():
     decoders = {"image": tfds.decode.SkipDecoding()}
     source = tfds.builder_from_directory(files[0].parent).as_data_source(decoders=decoders)
     assert len(source["train"]) == 50_000
-    test = images._decode("cifar10", source["test"], "test")
+    test = decode("cifar10", source["test"], "test")
     assert test.images.shape == (10_000, 32, 32, 3)
     assert np.bincount(test.labels).tolist() == [1000] * 10
     encoding = json.loads((files[0].parent / "features.json").read_text())
     jpeg = encoding["featuresDict"]["features"]["image"]["image"].get("encodingFormat") == "jpeg"
-    assert bool(images._note(files)) == jpeg
+    assert bool(note_of(files)) == jpeg

@@ -15,9 +15,9 @@ import pytest
 import tensorflow_datasets as tfds
 from test_images import idx, records, write_prepared
 
-from research.data import fetch, images
+from research.data import fetch, image_files
 from research.data.fetch import Remote
-from research.data.images import Facts
+from research.data.image_files import Facts
 from scripts.prepare_data import main
 
 PROJECT = Path(fetch.__file__).parents[2]
@@ -32,7 +32,7 @@ def caches(monkeypatch, tmp_path):
 def served(monkeypatch, tmp_path):
     """A public home of a small MNIST: 12 training and 6 test images of 4x3 pixels."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setitem(images.FACTS, "mnist", Facts(tuple("012"), (4, 3, 1), 12, 6))
+    monkeypatch.setitem(image_files.FACTS, "mnist", Facts(tuple("012"), (4, 3, 1), 12, 6))
     folder = tmp_path / "served"
     folder.mkdir()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
@@ -55,7 +55,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def without_tensorflow(monkeypatch):
-    monkeypatch.setattr(images, "find_spec", lambda name: None)
+    monkeypatch.setattr(image_files, "find_spec", lambda name: None)
 
 
 def test_without_tensorflow_the_publisher_s_files_come(served, monkeypatch, tmp_path, capsys):
@@ -68,7 +68,7 @@ def test_without_tensorflow_the_publisher_s_files_come(served, monkeypatch, tmp_
 
 def test_what_is_there_is_kept(served, monkeypatch, tmp_path, capsys):
     folder = write_prepared(tmp_path / "root", records(12, (4, 3, 1)), records(6, (4, 3, 1), seed=1))
-    monkeypatch.setattr(images, "find_spec", pytest.fail)
+    monkeypatch.setattr(image_files, "find_spec", pytest.fail)
     assert main(["mnist", "--root", str(tmp_path / "root")]) == 0
     assert capsys.readouterr().out == f"mnist: 12 train, 6 test, in {folder}\n"
     assert not (tmp_path / "root" / "mnist").exists()
@@ -87,7 +87,7 @@ class Builder:
 
 
 def test_with_tensorflow_its_datasets_are_prepared(served, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(images, "find_spec", lambda name: object())
+    monkeypatch.setattr(image_files, "find_spec", lambda name: object())
     monkeypatch.setattr(tfds, "builder", Builder)
     assert main(["mnist", "--root", str(tmp_path / "root")]) == 0
     assert f"12 train, 6 test, in {tmp_path / 'root' / 'tfds' / 'mnist' / '3.0.1'}" in capsys.readouterr().out
@@ -97,7 +97,7 @@ def test_a_failed_preparation_is_the_machine_s_fault(served, monkeypatch, tmp_pa
     def fail(self, file_format):
         raise RuntimeError("their own kind of error")
 
-    monkeypatch.setattr(images, "find_spec", lambda name: object())
+    monkeypatch.setattr(image_files, "find_spec", lambda name: object())
     monkeypatch.setattr(tfds, "builder", Builder)
     monkeypatch.setattr(Builder, "download_and_prepare", fail)
     with pytest.raises(OSError, match="mnist could not be prepared: their own kind of error"):

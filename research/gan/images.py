@@ -17,7 +17,7 @@ from flax import linen as nn
 from jax import Array
 
 from research.data import augment
-from research.data.images import FACTS, Split
+from research.data.image_files import FACTS, Split
 from research.engine.experiment import Experiment
 from research.engine.fields import Count, Interval, Natural
 from research.gan import adversarial

@@ -18,7 +18,7 @@ import optax
 from jax import Array, lax
 
 from research.data import augment
-from research.data.images import FACTS
+from research.data.image_files import FACTS
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import BelowOne, Count, Natural
 from research.gan import adversarial, images

@@ -21,7 +21,7 @@ import optax
 from jax import Array
 
 from research.data.augment import cutout, flip, shift
-from research.data.images import Split
+from research.data.image_files import Split
 from research.engine.experiment import Experiment, Tick
 from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, Positive
 from research.engine.placement import spread

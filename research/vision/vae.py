@@ -24,7 +24,7 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-from research.data.images import FACTS
+from research.data.image_files import FACTS
 from research.engine.experiment import Experiment, Tick
 from research.engine.fields import Count, Fraction, Interval, NonNegative, Positive
 from research.engine.placement import spread

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from serve import serve
 
-from research.data.images import Split
+from research.data.image_files import Split
 from research.engine.chunk import advance, begin
 from research.engine.placement import ROW, SHARED, Placement
 from research.vision.classify import Data, Hyper, Setup, make

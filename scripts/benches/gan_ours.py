@@ -11,7 +11,7 @@ from importlib.metadata import version
 import numpy as np
 from serve import serve
 
-from research.data.images import Split
+from research.data.image_files import Split
 from research.engine.experiment import Inputs
 from research.engine.lane import Lane
 from research.engine.placement import Placement, configure
