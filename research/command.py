@@ -20,9 +20,11 @@ from research.catalog import find
 from research.engine import saved
 from research.engine.chunk import alive
 from research.engine.experiment import Inputs
+from research.engine.files import read_manifest
+from research.engine.manifest import data_hash
 from research.engine.placement import configure
-from research.engine.plan import Budget, Plan, Recipe, source_hash
-from research.engine.run import data_hash
+from research.engine.plan import Budget, Plan, Recipe
+from research.engine.source import source_hash
 
 BAD_INPUT, MACHINE = 2, 1
 
@@ -34,7 +36,8 @@ def command(main: Callable[[list[str]], Any]) -> None:
     """
     from research.engine import processes
     from research.engine.files import Damaged
-    from research.engine.session import Diverged, Interrupted
+    from research.engine.session import Diverged
+    from research.engine.signals import Interrupted
 
     code = 0
     try:
@@ -145,7 +148,7 @@ class Learned(NamedTuple):
 
 def inputs_of(run: Learned, folder: Path) -> Inputs:
     """What a run has read. Raises ValueError where that has changed since."""
-    if data_hash(run.inputs) != saved.manifest_of(folder)["data"]:
+    if data_hash(run.inputs) != read_manifest(folder)["data"]:
         raise ValueError(
             f"{folder} was trained on other data than there are now: what it read, or the code that reads it, has changed; "
             "bring that back, or train again"
@@ -177,7 +180,7 @@ def learned(chosen: OfRun, console: Console, fits: Callable[[Plan], Any] = lambd
 
     fits  raises ValueError for a plan, of that row alone, that a script has no use for, before a state is read
     Raises ValueError where there is no such run, row or state, or where the state holds a NaN."""
-    manifest = saved.manifest_of(chosen.folder)
+    manifest = read_manifest(chosen.folder)
     file = manifest.get("file")
     if file and not chosen.recipe and not Path(file).is_file():
         raise ValueError(f"the recipe's file {file!r} is no longer there; say where it is: --recipe PATH.py")
@@ -191,7 +194,7 @@ def learned(chosen: OfRun, console: Console, fits: Callable[[Plan], Any] = lambd
         raise ValueError(
             f"the state of seed {plan.rows[row].seed} holds a NaN at tick {tick}: that row diverged; use another one"
         )
-    if source_hash(recipe) != manifest.get("source"):
+    if source_hash(recipe.make, recipe.file) != manifest.get("source"):
         told = "the code has changed since this run began: what was learned then is used by the code as it is now"
         console.print(told, style="yellow", soft_wrap=True)
     return Learned(plan, row, state, tick, inputs)

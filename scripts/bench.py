@@ -37,7 +37,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from research.engine.record import processor
+from research.engine.manifest import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 console = Console()

@@ -22,9 +22,9 @@ from research.data.vocabulary import Vocabulary, from_json
 from research.engine.fields import Count, check
 from research.engine.files import write_text
 from research.language import finetune
-from research.language.highlights import Explained, page, plain, words_of
 from research.recipes.finetune import CLASSES, encode, padded
 from research.recipes.lm import VOCABULARY
+from research.report.highlights import Explained, page, plain, words_of
 
 ABOUT = (
     "Integrated gradients (Sundararajan et al. 2017): all words' vectors grow together from 0 to what they are, and each "

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Plan, Recipe, Row
 from research.engine.run import run
-from research.engine.session import Interrupted
+from research.engine.saved import last_tree
+from research.engine.signals import Interrupted
 
 # One worker takes all tests of a recipe, so that they share its compiled programs.
 every_recipe = pytest.mark.parametrize(
@@ -37,17 +40,13 @@ every_program = pytest.mark.parametrize(
 )
 
 
-def one_device(rows: int) -> Placement:
-    return Placement.choose(rows, 1)
-
-
 @functools.lru_cache(2)
 def loaded(load: Callable[[Any], Inputs], setup: Any) -> Inputs:
     return load(setup)
 
 
 def lane_of(plan: Plan, placement: Placement | None = None) -> Lane:
-    return Lane(plan, loaded(plan.recipe.load, plan.setup), placement or one_device(len(plan.rows)))
+    return Lane(plan, loaded(plan.recipe.load, plan.setup), placement or Placement.choose(len(plan.rows), 1))
 
 
 def different(recipe: Recipe, count: int) -> tuple[Row, ...]:
@@ -57,11 +56,10 @@ def different(recipe: Recipe, count: int) -> tuple[Row, ...]:
     return tuple(Row(seed, recipe.hyper._replace(**{first: value * (1 - seed / 10)})) for seed in range(count))
 
 
-def go(lane: Lane, state=None, first: int = 0, ticks: int = 20):
-    """-> (state as NumPy [width,...], metrics as NumPy [width, windows]) after `ticks` ticks."""
-    state = lane.start() if state is None else state
-    chunks = []
-    for tick in range(first, first + ticks, lane.plan.budget.chunk):
+def go(lane: Lane):
+    """-> (state as NumPy [width,...], metrics as NumPy [width, windows]) at the end."""
+    state, chunks = lane.start(), []
+    for tick in range(0, lane.plan.ticks, lane.plan.budget.chunk):
         state, metrics = lane.advance(state, tick, lane.feed(tick))
         chunks.append(lane.placement.get_rows(metrics))
     return lane.placement.get_rows(state), jax.tree.map(lambda *x: np.concatenate(x, 1), *chunks)
@@ -103,17 +101,30 @@ def test_step_keeps_structure_shapes_and_dtypes(name):
 def test_second_chunk_new_hyper_and_new_length_do_not_compile(name, tmp_path):
     recipe = tiny(name)
     run(plan_of(recipe), tmp_path, device_count=1)
-    compilations = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, seconds, **_: compilations.append(event) if event.endswith("backend_compile_duration") else None
-    )
-    first = next(iter(recipe.hyper._asdict()))
-    value = getattr(recipe.hyper, first)
-    run(plan_of(recipe, **{first: value * 0.5}), tmp_path, device_count=1)
-    listening = list(compilations)
-    jax.jit(lambda x: x + 17)(1.0)
-    assert len(compilations) > len(listening), "the listener hears compilations"
-    assert not listening
+    first, value = next(iter(recipe.hyper._asdict().items()))
+    longer = replace(recipe, budget=replace(recipe.budget, steps=2 * recipe.budget.steps))
+    with compilations() as happened:
+        run(plan_of(recipe, **{first: value * 0.5}), tmp_path, device_count=1)
+        run(plan_of(longer), tmp_path, device_count=1)
+        assert not happened
+        jax.jit(lambda x: x + 17)(1.0)
+        assert happened, "compilations are heard"
+
+
+@contextmanager
+def compilations():
+    """A list to which every compilation inside adds its event."""
+    happened = []
+
+    def listen(event: str, seconds: float, **_) -> None:
+        if event.endswith("backend_compile_duration"):
+            happened.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield happened
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @every_method
@@ -210,9 +221,7 @@ def test_rows_over_eight_devices_equal_solo_runs_and_never_talk(name):
     solo = [go(lane_of(Plan(recipe, recipe.setup, (row,), recipe.budget)))[0] for row in rows]
     eight, _ = go(spread_out)
     assert_close(jax.tree.map(lambda *x: np.concatenate(x), *solo), eight)
-    program = spread_out._program(
-        *spread_out._chunk(spread_out.start(), spread_out.total, spread_out.feed(0)), donate=True
-    )
+    program = spread_out._program(spread_out._chunk(spread_out.start(), spread_out.total, spread_out.feed(0)))
     for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
         assert word not in program.as_text()
 
@@ -225,46 +234,39 @@ def test_one_runs_batch_over_devices_equals_one_device(name):
     assert_close(go(lane_of(plan))[0], go(lane_of(plan, placement))[0])
 
 
-def lines(folder: Path) -> dict[str, bytes]:
+def record_of(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ("metrics.jsonl", "evaluations.jsonl")}
 
 
-@pytest.fixture(scope="module")
-def resumed_elsewhere(tmp_path_factory):
-    """Every recipe's first chunk saved here, and the rest run by a fresh process. -> (whole, resumed) out folders."""
-    whole, resumed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("resumed")
-    advance = Lane.advance
+@pytest.fixture(scope="session")
+def elsewhere():
+    """(name, out) -> that recipe's run under `out`, which was stopped, at its end, by a process that has never begun a run."""
+    command = [sys.executable, str(Path(__file__).with_name("resume_elsewhere.py"))]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+    def resume(name: str, out: Path) -> None:
+        process.stdin.write(f"{name}\t{out}\n")
+        process.stdin.flush()
+        assert process.stdout.readline().strip() == name
+
+    yield resume
+    process.communicate()
+
+
+@every_program
+def test_saved_and_resumed_in_a_fresh_process_gives_the_same_bits(name, elsewhere, tmp_path, monkeypatch):
+    plan, advance = plan_of(tiny(name)), Lane.advance
 
     def advance_and_be_stopped(*args):
         os.kill(os.getpid(), signal.SIGTERM)
         return advance(*args)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(Lane, "advance", advance_and_be_stopped)
-        for name in PROGRAMS:
-            with pytest.raises(Interrupted, match="stopped by SIGTERM at tick 10 of 20"):
-                run(plan_of(tiny(name)), resumed, device_count=1)
-    command = [sys.executable, str(Path(__file__).with_name("resume_elsewhere.py")), str(resumed)]
-    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
-    return whole, resumed
-
-
-# These share two processes' work, not programs: they go to one worker.
-@pytest.mark.xdist_group("resumed")
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_saved_and_resumed_in_a_fresh_process_gives_the_same_bits(name, resumed_elsewhere):
-    whole, resumed = resumed_elsewhere
-    folder = run(plan_of(tiny(name)), whole, device_count=1)
-    assert lines(folder) == lines(resumed / folder.name)
-    lane = lane_of(plan_of(tiny(name)))
-    assert_same_bits(saved(lane, folder), saved(lane, resumed / folder.name))
-
-
-def saved(lane: Lane, folder: Path):
-    from research.engine.checkpoint import Checkpoints
-    from research.engine.session import saved_tree
-
-    checkpoints = Checkpoints(folder / "checkpoints")
-    tree = checkpoints.restore(20, saved_tree(lane.plan, lane.template(), None))
-    checkpoints.close()
-    return tree
+        with pytest.raises(Interrupted, match="stopped by SIGTERM at tick 10 of 20"):
+            run(plan, tmp_path / "resumed", device_count=1)
+    elsewhere(name, tmp_path / "resumed")
+    resumed, whole = tmp_path / "resumed" / plan.name, run(plan, tmp_path / "whole", device_count=1)
+    assert record_of(whole) == record_of(resumed)
+    assert_same_bits(last_tree(plan, whole)[1], last_tree(plan, resumed)[1])

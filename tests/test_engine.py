@@ -16,17 +16,20 @@ import pytest
 from own import linear
 
 from research.engine import chunk, session
+from research.engine.best import no_best
 from research.engine.checkpoint import Checkpoints
 from research.engine.debug import debug
 from research.engine.experiment import Experiment, Inputs, Ratio, Tick
 from research.engine.fields import Count, Fraction, Interval, Natural, Positive, check
 from research.engine.files import Damaged, read_lines
 from research.engine.keys import at_tick, stream
+from research.engine.manifest import differences
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Row, pack
-from research.engine.record import Record, differences, metric_lines, number
+from research.engine.record import Record, metric_lines, number
 from research.engine.run import run
 from research.engine.session import Diverged
+from research.engine.signals import Interrupted
 
 RECIPE = replace(linear.recipe, budget=Budget(40, chunk=10, record_every=5, evaluate_every=20))
 
@@ -302,7 +305,7 @@ def test_the_best_state_is_the_one_that_was_evaluated(tmp_path):
     folder = run(plan(2, counting("figure")), tmp_path)
     checkpoints = Checkpoints(folder / "checkpoints")
     state = {"count": np.zeros(2, np.int32)}
-    saved = checkpoints.restore(40, {"state": state, "best": session.no_best(state)._asdict()})
+    saved = checkpoints.restore(40, {"state": state, "best": no_best(state)._asdict()})
     checkpoints.close()
     assert saved["best"]["tick"].tolist() == [20, 20]
     assert saved["best"]["state"]["count"].tolist() == [20, 20]
@@ -360,9 +363,7 @@ def half_done(tmp_path, monkeypatch, seeds: int = 1) -> Path:
     """A run folder whose run was stopped after its first chunk."""
     with monkeypatch.context() as patch:
         stop_after_one_chunk(patch)
-        with pytest.raises(
-            session.Interrupted, match="stopped by SIGTERM at tick 10 of 40, saved in .*; the same command"
-        ):
+        with pytest.raises(Interrupted, match="stopped by SIGTERM at tick 10 of 40, saved in .*; the same command"):
             run(plan(seeds), tmp_path, device_count=1)
     return tmp_path / plan(seeds).name
 
@@ -392,7 +393,7 @@ def test_padded_rows_move_to_another_number_of_devices_and_back(tmp_path, monkey
     half_done(tmp_path, monkeypatch, 3)
     with monkeypatch.context() as patch:
         stop_after_one_chunk(patch)
-        with pytest.raises(session.Interrupted):
+        with pytest.raises(Interrupted):
             run(plan(3), tmp_path, device_count=2, other_machine=True)
     folder = run(plan(3), tmp_path, device_count=1, other_machine=True)
     moved = json.loads((folder / "manifest.json").read_text())["earlier_machines"]
@@ -431,12 +432,12 @@ def test_a_damaged_manifest_is_named(text, tmp_path, monkeypatch):
 
 
 def test_a_signal_before_the_first_chunk_stops_at_once(tmp_path):
-    recipe = replace(RECIPE, load=lambda setup: linear.load(setup))
-    signalled = replace(recipe, make=lambda setup: os.kill(os.getpid(), signal.SIGTERM) or linear.make(setup))
-    stoppable = plan(1, recipe)
-    object.__setattr__(stoppable, "recipe", signalled)  # not while the plan is checked, but while the run begins
-    with pytest.raises(session.Interrupted, match="stopped by SIGTERM before the first chunk"):
-        run(stoppable, tmp_path)
+    def make(setup):
+        whole = linear.make(setup)
+        return whole._replace(init=lambda *arguments: os.kill(os.getpid(), signal.SIGTERM) or whole.init(*arguments))
+
+    with pytest.raises(Interrupted, match="stopped by SIGTERM before the first chunk"):
+        run(plan(1, replace(RECIPE, make=make)), tmp_path)
 
 
 def test_a_truncated_checkpoint_is_named_and_nothing_else_is_touched(tmp_path, monkeypatch):

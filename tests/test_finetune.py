@@ -14,14 +14,16 @@ from recipes import TINY
 from test_lm import script
 
 from research.engine.experiment import Tick
+from research.engine.files import read_manifest
 from research.engine.plan import Budget, Plan, Row
 from research.engine.run import run
-from research.engine.saved import manifest_of, plan_of, state_of
-from research.language import finetune, highlights, lm
+from research.engine.saved import plan_of, state_of
+from research.language import finetune, lm
 from research.numerics.attribution import integrated_gradients
 from research.numerics.calibration import calibration_error
 from research.recipes.finetune import FINETUNE, load, padded
 from research.recipes.lm import LM
+from research.report import highlights
 
 KEY = jax.random.key(0)
 HYPER = jax.tree.map(jnp.float32, finetune.Hyper())
@@ -57,7 +59,7 @@ def learned(setup: finetune.Setup):
 
 
 def test_the_net_is_the_best_of_the_language_models(language_model):
-    plan = plan_of(LM, manifest_of(language_model))
+    plan = plan_of(LM, read_manifest(language_model))
     best, last = (state_of(plan, language_model, 0, best=best) for best in (True, False))
     assert best.tick < last.tick
     found = load(tuned(language_model, "head")).data.pretrained

@@ -192,7 +192,7 @@ def test_a_chunk_copies_no_ring_and_branches_on_the_tick(rows, environments):
     budget = Budget(1000, chunk=10, record_every=10, evaluate_every=1000)
     lane = Lane(Plan(DQN, setup, (Row(0, DQN.hyper),) * rows, budget), DQN.load(setup), Placement.choose(rows, 1))
     shapes = lane.template()
-    builder, numbers, axes, *args = lane._chunk(shapes, lane.total, None)
+    builder, numbers, axes, args, *_ = lane._chunk(shapes, lane.total, None)
     chunk = (alone if rows == 1 else jax.vmap)(builder(lane.experiment, *numbers), axes)
     # With XLA's present emitters, as users have them: the older ones, which make the tests' programs, copy less.
     options = {"xla_cpu_use_fusion_emitters": True}

@@ -11,8 +11,8 @@ import run_folders
 from own import linear
 from rich.console import Console
 
+from research.engine.files import read_manifest
 from research.engine.plan import Budget
-from research.engine.saved import manifest_of
 from research.report import collect
 from research.report.collect import Entry, Group
 from research.report.stats import prediction_interval
@@ -174,7 +174,7 @@ def test_arms_begin_from_a_run_that_is_made_before_them(tmp_path):
     seen = []
 
     def load(setup: Following):
-        seen.append(setup.begins and manifest_of(Path(setup.begins))["recipe"])
+        seen.append(setup.begins and read_manifest(Path(setup.begins))["recipe"])
         return linear.load(setup)
 
     following = replace(linear.recipe, name="following", setup=Following(), load=load)

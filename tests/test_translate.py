@@ -24,8 +24,9 @@ from research.data.pairs import TOGETHER, bucket_rows, load_multi30k, turn
 from research.data.vocabulary import BEGIN, END, PADDING, from_json, spelling_table, spelt_out
 from research.engine.experiment import Ratio, Tick
 from research.engine.files import MANIFEST, read_lines, read_manifest, write_json
+from research.engine.manifest import data_hash
 from research.engine.plan import Budget, Plan, Row
-from research.engine.run import data_hash, run
+from research.engine.run import run
 from research.language import bleu, pictures, translate, words
 from research.models.sequences import alignment
 from research.recipes.translate import TRANSLATE, drawn, load, pairs_of
@@ -33,7 +34,7 @@ from research.recipes.translate import TRANSLATE, drawn, load, pairs_of
 ROOT = Path(__file__).resolve().parent.parent
 KEY = jax.random.key(0)
 HYPER = jax.tree.map(jnp.float32, translate.Hyper())
-SMALL = replace(TRANSLATE.setup, **TINY["translate"], norm="pre", dropout=0.0)
+SMALL = replace(TRANSLATE.setup, **TINY["translate-tiny"], norm="pre", dropout=0.0)
 V = 9
 SOURCE = jnp.array([[3, 4, 5, END, 0, 0], [6, END, 0, 0, 0, 0]])
 TARGET = jnp.array([[BEGIN, 7, 8, 3, END], [BEGIN, 4, END, 0, 0]])

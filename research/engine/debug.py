@@ -17,7 +17,7 @@ def debug(plan: Plan, console: Console | None = None) -> None:
     The first failure is raised where it happened, with a note of row, seed, hyper-parameters and tick; the first
     operation that makes a NaN raises FloatingPointError.
     """
-    experiment, inputs = plan.recipe.make(plan.setup), plan.recipe.load(plan.setup)
+    experiment, inputs = plan.experiment, plan.recipe.load(plan.setup)
     progress = Progress(console, f"{plan.name} (debug)", plan.ticks * len(plan.rows), "ticks")
     seeds, hypers = plan.stacked(len(plan.rows))
     with progress, jax.disable_jit(), jax.debug_nans(True):

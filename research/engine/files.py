@@ -77,7 +77,11 @@ def each_line(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A run folder's manifest. Raises Damaged where it is not one."""
+    """A run folder's manifest. Raises ValueError where the folder is not there or is no run folder, Damaged where what stands
+    there is no manifest."""
+    if not (folder / MANIFEST).is_file():
+        told = f"holds no {MANIFEST}, so it is not a run folder" if folder.is_dir() else "does not exist"
+        raise ValueError(f"{folder} {told}; give a folder such as runs/NAME")
     manifest = read_json(folder / MANIFEST)
     try:
         _ = manifest["rows"][0]["hyper"], manifest["budget"]["steps"], manifest["recipe"], manifest["machine"]

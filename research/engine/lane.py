@@ -4,7 +4,8 @@ State and outputs go in and out as the placement holds them; ticks go in as plai
 """
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -22,12 +23,23 @@ COLLECTIVE = re.compile("all-reduce|all-gather|reduce-scatter|all-to-all|collect
 _programs: dict[Any, Any] = {}
 
 
+class Request(NamedTuple):
+    """A call of a program: of what `builder(experiment, *numbers)` gives, whose arguments are rows' or shared by `axes`."""
+
+    builder: Callable[..., Any]
+    numbers: tuple[int, ...]
+    axes: tuple[int | None, ...]
+    arguments: tuple[Any, ...]
+    donate: bool = False
+    in_turn: bool = False
+
+
 class Lane:
     """Places what does not change (data, seeds, hyper) once; holds no state."""
 
     def __init__(self, plan: Plan, inputs: Inputs, placement: Placement) -> None:
         self.plan, self.inputs, self.placement = plan, inputs, placement
-        self.experiment: Experiment = plan.recipe.make(plan.setup)
+        self.experiment: Experiment = plan.experiment
         self.seeds, self.hyper = map(placement.put_rows, plan.stacked(placement.width))
         self.data = placement.put_shared(inputs.data)
         self.total = placement.put_shared(np.int32(plan.ticks))
@@ -41,20 +53,21 @@ class Lane:
     def start(self) -> Any:
         """State at tick 0. Rows begin in turn: a batched LAPACK call (the QR of an orthogonal initializer) waits on
         the thread pool that it runs in, and hangs where that is small (jaxlib 0.10.2)."""
-        return self._run(begin, (), (ROW, ROW, SHARED), self.seeds, self.hyper, self.data, in_turn=True)
+        arguments = self.seeds, self.hyper, self.data
+        return self._run(Request(begin, (), (ROW, ROW, SHARED), arguments, in_turn=True))
 
     def compile(self, state: Any) -> None:
         """Compiles the chunk and the evaluation, so that what is wrong shows before anything is written.
 
         Raises ValueError where several devices would all do the same, because the recipe marks no batch with `spread`.
         """
-        chunk = self._program(*self._chunk(state, self.total, self.feed(0)), donate=True)
+        chunk = self._program(self._chunk(state, self.total, self.feed(0)))
         if self.placement.spreads_batch and not COLLECTIVE.search(chunk.as_text()):
             raise ValueError(
                 f"{self.plan.recipe.name} marks no batch that several devices could share (see placement.spread), and each "
                 "would do the whole work; use one device and process, or more seeds"
             )
-        self._program(*self._judge(state, self.data, self.total))
+        self._program(self._judge(state, self.data, self.total))
 
     def pad(self, rows: Any) -> Any:
         """Rows [R, ...] of NumPy arrays -> [width, ...]; the last one is repeated."""
@@ -63,8 +76,7 @@ class Lane:
 
     def memory(self, state: Any) -> int:
         """Bytes that the chunk's program needs on a device, by the compiler's account: arguments, results, temporaries."""
-        program = self._program(*self._chunk(state, self.total, self.feed(0)), donate=True)
-        found = getattr(program, "program", program).memory_analysis()
+        found = self._program(self._chunk(state, self.total, self.feed(0))).memory_analysis()
         return (
             found.argument_size_in_bytes
             + found.output_size_in_bytes
@@ -79,14 +91,14 @@ class Lane:
 
     def advance(self, state: Any, tick: int, feed: Any = None) -> tuple[Any, Any]:
         """One chunk from `tick`. Consumes the state -> (state, metrics [width, W])."""
-        return self._run(*self._chunk(state, self.placement.put_shared(np.int32(tick)), feed), donate=True)
+        return self._run(self._chunk(state, self.placement.put_shared(np.int32(tick)), feed))
 
     def evaluate(self, state: Any, tick: int, final: bool = False) -> Any:
         """Which rows are alive, bool[width], and outputs of `evaluate` as NumPy [width, ...]; on `inputs.data` or
         on `inputs.final`."""
         data = self._placed_final() if final else self.data
         at = self.placement.put_shared(np.int32(tick))
-        return self.placement.get_rows(self._run(*self._judge(state, data, at)))
+        return self.placement.get_rows(self._run(self._judge(state, data, at)))
 
     def prefix(self, final: bool = False) -> str:
         """What stands before a figure's name in the record."""
@@ -106,25 +118,27 @@ class Lane:
                 )
         return {name: np.where(alive, x.astype(np.float64), np.nan) for name, x in scored.items()}, outputs
 
-    def _chunk(self, state: Any, at: Any, feed: Any) -> tuple[Any, ...]:
-        budget = self.plan.budget
-        args = (state, self.seeds, self.hyper, self.data, at, self.total, feed)
-        return advance, (budget.chunk, budget.record_every), (ROW,) * 3 + (SHARED,) * 4, *args
+    def _chunk(self, state: Any, at: Any, feed: Any) -> Request:
+        numbers = self.plan.budget.chunk, self.plan.budget.record_every
+        arguments = state, self.seeds, self.hyper, self.data, at, self.total, feed
+        return Request(advance, numbers, (ROW,) * 3 + (SHARED,) * 4, arguments, donate=True)
 
-    def _judge(self, state: Any, data: Any, at: Any) -> tuple[Any, ...]:
-        return judge, (), (ROW,) * 3 + (SHARED,) * 2, state, self.seeds, self.hyper, data, at
+    def _judge(self, state: Any, data: Any, at: Any) -> Request:
+        return Request(judge, (), (ROW,) * 3 + (SHARED,) * 2, (state, self.seeds, self.hyper, data, at))
 
-    def _program(self, builder: Any, numbers: tuple[int, ...], axes: Any, *args: Any, **how: Any) -> Any:
-        """The program of `builder(experiment, *numbers)` for arguments of these shapes, compiled at most once."""
-        leaves, treedef = jax.tree.flatten(args)
+    def _program(self, request: Request) -> Any:
+        """The program for arguments of these shapes, compiled at most once."""
+        builder, numbers, axes, arguments, donate, in_turn = request
+        leaves, treedef = jax.tree.flatten(arguments)
         shapes = tuple((x.shape, x.dtype) for x in leaves)
         key = (builder, self.plan.recipe.make, self.plan.setup, *numbers, self.placement, treedef, shapes)
         if key not in _programs:
-            _programs[key] = self.placement.compile(builder(self.experiment, *numbers), axes, args, **how)
+            function = builder(self.experiment, *numbers)
+            _programs[key] = self.placement.compile(function, axes, arguments, donate=donate, in_turn=in_turn)
         return _programs[key]
 
-    def _run(self, *request: Any, **how: Any) -> Any:
-        return self._program(*request, **how)(*request[3:])
+    def _run(self, request: Request) -> Any:
+        return self._program(request)(*request.arguments)
 
     def _placed_final(self) -> Any:
         """`inputs.final` on the devices; arrays that it shares with `inputs.data` are not placed again."""

@@ -93,11 +93,10 @@ class Placement:
                 )
             every = [[d for d in jax.devices() if d.process_index == p] for p in range(jax.process_count())]
             return cls(tuple(d for mine in every for d in mine[:device_count]), 1)
-        count = device_count or (min(rows, len(local)) if rows > 1 else 1)
+        count = device_count or min(rows, len(local))
         if rows > 1:
             count = min(count, rows)
-            return cls(tuple(local[:count]), -(-rows // count) * count)
-        return cls(tuple(local[:count]), 1)
+        return cls(tuple(local[:count]), -(-rows // count) * count if rows > 1 else 1)
 
     @property
     def spreads_batch(self) -> bool:
@@ -193,6 +192,9 @@ class Mapped(NamedTuple):
 
     def as_text(self) -> str:
         return self.program.as_text()
+
+    def memory_analysis(self) -> Any:
+        return self.program.memory_analysis()
 
 
 def alone(row: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:

@@ -3,10 +3,8 @@
 Everything a user can get wrong is checked here, before anything is compiled or written.
 """
 
-import contextlib
 import functools
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,10 +14,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-import research as package
 from research.engine.experiment import Experiment, Inputs
 from research.engine.fields import check
 from research.engine.keys import SEEDS
+from research.engine.source import source_hash
 
 TICKS = 2**31
 
@@ -120,17 +118,21 @@ class Plan:
         if not self.rows:
             raise ValueError("seeds=0 must be at least 1; try seeds=1")
         check(self.setup, self.recipe.setup)
-        for row in self.rows:
-            check(row.hyper, self.recipe.hyper)
-            for name, value in row.hyper._asdict().items():
+        for hyper in {id(row.hyper): row.hyper for row in self.rows}.values():  # seeds share theirs
+            check(hyper, self.recipe.hyper)
+            for name, value in hyper._asdict().items():
                 with np.errstate(over="ignore"):
                     held = float(np.float32(value))
                 if not np.isfinite(held) or (held == 0) != (value == 0):
                     raise ValueError(f"{name}={value!r} becomes {held:g} as a float32; use 1e-38 to 3e38, or 0")
+        for row in self.rows:
             if not 0 <= row.seed < SEEDS:
                 raise ValueError(f"seed={row.seed} must be at least 0 and below {SEEDS}; usual: 0")
-        self.recipe.make(self.setup)  # fields that do not fit each other are refused here
-        _ = self.ticks
+        _ = self.experiment, self.ticks  # fields that do not fit each other are refused here
+
+    @functools.cached_property
+    def experiment(self) -> Experiment:
+        return self.recipe.make(self.setup)
 
     @property
     def lane_width(self) -> int:
@@ -163,7 +165,7 @@ class Plan:
                     "setup": asdict(self.setup),
                     "rows": [{"seed": row.seed, "hyper": row.hyper._asdict()} for row in self.rows],
                     "budget": asdict(self.budget),
-                    "source": source_hash(self.recipe),
+                    "source": source_hash(self.recipe.make, self.recipe.file),
                 },
                 default=refuse,
             )
@@ -183,42 +185,6 @@ def refuse(value: Any) -> Any:
     raise ValueError(
         f"{value!r} in a Setup cannot be part of a run's name; use numbers, strings, None or tuples of them"
     )
-
-
-def source_hash(recipe: Recipe) -> str:
-    """A hash of the package's source and of a user's own file: changed code is another run, never the old numbers.
-
-    Left out is what reads runs or chooses which to run, and decides nothing in one. Of a recipe from a notebook the text
-    of `make` counts, and not what it calls.
-    """
-    digest = package_source().copy()
-    if recipe.file:
-        digest.update(recipe.file.name.encode() + b"\0" + recipe.file.read_bytes())
-    if not recipe.file and not recipe.make.__module__.startswith(package.__name__):
-        with contextlib.suppress(OSError, TypeError):
-            digest.update(inspect.getsource(recipe.make).encode())
-    return digest.hexdigest()[:16]
-
-
-DRAWN = (
-    "data/pictures.py",
-    "gan/pictures.py",
-    "rl/pictures.py",
-    "language/pictures.py",
-    "language/highlights.py",
-)  # what is only looked at
-
-
-@functools.cache
-def package_source() -> Any:
-    """SHA-256 of the package's source, read once: a sweep asks for it with every cell."""
-    root = Path(package.__path__[0])
-    others = [root / name for name in ("report", "studies", "sweep", "engine/saved.py", *DRAWN)]
-    ours = [path for path in sorted(root.rglob("*.py")) if not {path, path.parent} & {*others}]
-    digest = hashlib.sha256()
-    for path in ours:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest
 
 
 def pack(rows: Sequence[Row], width: int) -> list[tuple[Row, ...]]:

@@ -1,82 +1,17 @@
-"""The run folder: manifest, append-only JSON lines, and the promise that no tick stands there twice.
-
-manifest.json      what the run is (`Plan.identity`) and what it ran on
-metrics.jsonl      {tick, row, finite, ...} for each window of ticks and row
-evaluations.jsonl  {tick, row, ...} for each evaluation and row; `final: true` marks the test set's
-timings.jsonl      {tick, seconds} for each chunk: the only lines that differ between equal runs
-"""
+"""A run's record: JSON lines that are only appended, and the promise that no tick stands there twice. What stands in each
+file tells research/report/run_folder.py."""
 
 import json
 import math
 import os
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-import research as package
 from research.engine.experiment import Ratio
 from research.engine.files import COUNT, EVALUATIONS, METRICS, TIMINGS, each_line
-from research.engine.placement import DETERMINISTIC, Placement
-
-# What of jax.config decides a result.
-SETTINGS = ("jax_default_matmul_precision", "jax_default_prng_impl", "jax_enable_x64", "jax_threefry_partitionable")
-
-
-def machine(placement: Placement) -> dict[str, Any]:
-    """What a run's bits depend on besides its plan."""
-    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag != DETERMINISTIC]
-    packages = ("jax", "jaxlib", "flax", "optax", "gymnax", "pgx", "numpy", "scikit-learn")
-    return {
-        "backend": placement.devices[0].platform,
-        "device_kind": placement.devices[0].device_kind,
-        "device_count": len(placement.devices),
-        "processes": jax.process_count(),
-        "lane_width": placement.width,
-        "processor": processor(),
-        "threads": os.environ.get("NPROC") or f"all {os.cpu_count()}",
-        "deterministic": DETERMINISTIC in os.environ.get("XLA_FLAGS", ""),
-        "xla_flags": sorted(flags),
-        "jax_settings": {name: str(getattr(jax.config, name)) for name in SETTINGS},
-        "versions": {name: version(name) for name in packages},
-        "python": ".".join(platform.python_version_tuple()[:2]),
-    }
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it: vector widths decide how sums are rounded."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def revision() -> dict[str, Any]:
-    """The package's git revision and whether its tree is dirty; empty outside a checkout. For the reader only."""
-    here = Path(package.__path__[0])
-    try:
-        commit, status = (
-            subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    return {"revision": commit, "dirty": bool(status)}
-
-
-def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """The fields in which two JSON values differ, as 'budget.steps: 1000 -> 2000'."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-    elif old != new:
-        yield f"{path}: {json.dumps(old)} -> {json.dumps(new)}"
 
 
 class Record:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,17 @@ import numpy as np
 from rich.console import Console
 
 from research.engine import processes
+from research.engine.best import Best, best_figure, saved_tree
 from research.engine.checkpoint import Checkpoints, digest
-from research.engine.experiment import Inputs
 from research.engine.files import MANIFEST, TIMINGS, Damaged, claim, each_line, read_manifest, write_json, write_text
 from research.engine.lane import Lane
+from research.engine.manifest import abandoned, data_hash, machine, match_manifest, revision
 from research.engine.placement import Placement
 from research.engine.plan import Plan
 from research.engine.progress import Progress
-from research.engine.record import Record, differences, machine, revision
-from research.engine.session import Best, Session, Viewer, best_figure, saved_tree, signals
+from research.engine.record import Record
+from research.engine.session import Session, Viewer
+from research.engine.signals import signals
 
 SAVE_SECONDS = 30.0
 COMPLETE = -1  # said by process 0 instead of a tick
@@ -64,7 +66,7 @@ def run(
     processes.agree(digest([np.frombuffer(told.encode(), np.uint8)]))
     leads = processes.leads()
     resuming = leads and (folder / MANIFEST).exists() and not fresh
-    moved_from: list[Any] = []
+    moved = False
     if resuming:
         found = read_manifest(folder)
         match_manifest(folder, found, manifest, other_machine)
@@ -75,8 +77,8 @@ def run(
             for view in viewers:
                 view(folder, found, plan.ticks).close()
             return folder
-        moved_from += [found["machine"]] if found["machine"] != manifest["machine"] else []
-        manifest["earlier_machines"] = [*found.get("earlier_machines", []), *moved_from]
+        moved = found["machine"] != manifest["machine"]
+        manifest["earlier_machines"] = found.get("earlier_machines", []) + moved * [found["machine"]]
     elif leads and console and not fresh:
         for older in abandoned(folder, manifest):
             console.print(f"{older} is unfinished, but other code began it: it is not resumed", style="yellow")
@@ -105,34 +107,15 @@ def run(
             if folder.exists():
                 set_aside(folder)
             checkpoints = open_folder(folder, stack)
-        if leads and (not resuming or moved_from):
+        if leads and (not resuming or moved):
             for name, text in inputs.files.items():
                 write_text(folder / name, text)
             write_json(folder / MANIFEST, manifest)
         record = Record(folder, tick) if leads else None
-        session = Session(plan, lane, folder, manifest, checkpoints, record, progress, [])
-        for view in viewers if leads else ():
-            session.viewers.append(view(folder, manifest, tick))
-            stack.callback(session.viewers[-1].close)
+        opened = [stack.enter_context(contextlib.closing(view(folder, manifest, tick))) for view in viewers if leads]
+        session = Session(plan, lane, folder, manifest, checkpoints, record, progress, opened)
         session.go(state, best, tick, stop, save_seconds, profile, heed_divergence)
     return folder
-
-
-def match_manifest(folder: Path, found: dict[str, Any], manifest: dict[str, Any], other_machine: bool) -> None:
-    """Raises ValueError where a folder's manifest says that it holds another run, or one from another machine."""
-    decisive = [key for key in manifest if key not in ("machine", "earlier_machines", "revision", "dirty", "file")]
-    changed = list(differences({key: found.get(key) for key in decisive}, {key: manifest[key] for key in decisive}))
-    if changed:
-        raise ValueError(
-            f"run folder {folder} holds another run ({'; '.join(changed)}); "
-            "a folder is resumed only by the run that made it: start over with --fresh, or give another --out"
-        )
-    moved = list(differences(found.get("machine"), manifest["machine"]))
-    if moved and not other_machine and not found.get("complete"):
-        raise ValueError(
-            f"run folder {folder} was begun on another machine ({'; '.join(moved)}); equal bits are promised for equal "
-            "machines only: go on without that promise with --other-machine, or start over with --fresh"
-        )
 
 
 def open_folder(folder: Path, stack: contextlib.ExitStack) -> Checkpoints:
@@ -162,20 +145,5 @@ def restore(checkpoints: Checkpoints | None, tick: int, lane: Lane) -> tuple[Any
     return lane.placement.put_rows(lane.pad(processes.from_leader(tree["state"]))), best
 
 
-def data_hash(inputs: Inputs) -> str:
-    """A hash of the arrays that a run reads; a feed is a function and is not covered."""
-    return digest((inputs.data, inputs.final)).tobytes().hex()[:16]
-
-
 def recorded_seconds(folder: Path) -> float:
     return sum(line["seconds"] for line, _ in each_line(folder / TIMINGS))
-
-
-def abandoned(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
-    """Unfinished folders of the same run that were begun by other source code."""
-    for path in sorted(folder.parent.glob(f"{manifest['recipe']}-*/{MANIFEST}")):
-        with contextlib.suppress(Damaged):
-            found = read_manifest(path.parent)
-            same = all(found.get(key) == manifest[key] for key in ("setup", "rows", "budget"))
-            if same and found.get("source") != manifest["source"] and not found.get("complete"):
-                yield path.parent

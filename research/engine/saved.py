@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import jax
 
+from research.engine.best import saved_tree
 from research.engine.checkpoint import Checkpoints
 from research.engine.chunk import alive
 from research.engine.experiment import Inputs
-from research.engine.files import MANIFEST, read_manifest
+from research.engine.files import read_manifest
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
-from research.engine.session import describe, saved_tree
+from research.engine.session import describe
 
 
 class Saved(NamedTuple):
@@ -24,14 +25,6 @@ class Saved(NamedTuple):
     state: Any
     tick: int
     inputs: Inputs
-
-
-def manifest_of(folder: Path) -> dict[str, Any]:
-    """A run folder's manifest. Raises ValueError where the folder is not there or is no run folder."""
-    if not (folder / MANIFEST).is_file():
-        told = f"holds no {MANIFEST}, so it is not a run folder" if folder.is_dir() else "does not exist"
-        raise ValueError(f"{folder} {told}; give a folder such as runs/NAME")
-    return read_manifest(folder)
 
 
 def plan_of(recipe: Recipe, manifest: dict[str, Any]) -> Plan:
@@ -59,7 +52,7 @@ def settled(value: Any, usual: Any) -> Any:
 
 def plan_in(folder: Path, recipes: Iterable[Recipe], field: str) -> Plan:
     """The plan of the run that a setup's `field` names. Raises ValueError unless it is one of these recipes'."""
-    manifest, known = manifest_of(folder), {recipe.name: recipe for recipe in recipes}
+    manifest, known = read_manifest(folder), {recipe.name: recipe for recipe in recipes}
     if manifest["recipe"] not in known:
         raise ValueError(
             f"{field}={str(folder)!r} is a run of {manifest['recipe']!r}, not of {', '.join(known)}; give one of these"
@@ -107,7 +100,7 @@ def state_of(plan: Plan, folder: Path, row: int, best: bool = False) -> Saved:
     if best and plan.recipe.best is None:
         raise ValueError(
             f"recipe {plan.recipe.name!r} keeps no best state, only the last; leave --best out, or train with a recipe that "
-            "names the figure: Recipe(..., best='episode_return')"
+            "names the figure: Recipe(..., best='NAME')"
         )
     tick, tree, inputs = last_tree(plan, folder)
     chosen, tick = (tree["best"]["state"], int(tree["best"]["tick"][row])) if best else (tree["state"], tick)

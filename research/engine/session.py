@@ -2,9 +2,7 @@
 
 import contextlib
 import signal
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from research.engine import processes
+from research.engine.best import Best, best_figure, no_best, saved_tree
 from research.engine.checkpoint import Checkpoints
 from research.engine.chunk import FINITE
 from research.engine.experiment import Ratio
@@ -21,21 +20,11 @@ from research.engine.lane import Lane
 from research.engine.plan import Plan
 from research.engine.progress import Progress
 from research.engine.record import Record, metric_lines, number
+from research.engine.signals import Interrupted, Stop
 
 
 class Diverged(Exception):
     """No row's metrics are finite any more."""
-
-
-class Interrupted(Exception):
-    """A signal came; the run is saved and goes on when it is started again.
-
-    together  whether all processes of the run stopped at this point
-    """
-
-    def __init__(self, message: str, signal_number: int, together: bool = True) -> None:
-        super().__init__(message)
-        self.signal_number, self.together = signal_number, together
 
 
 class Viewer(Protocol):
@@ -44,29 +33,6 @@ class Viewer(Protocol):
     def lines(self, name: str, lines: list[dict[str, Any]]) -> None: ...
     def pictures(self, tick: int, pictures: dict[str, np.ndarray]) -> None: ...
     def close(self) -> None: ...
-
-
-class Best(NamedTuple):
-    """Each row's best state so far: value f64[R], tick i64[R], state [R, ...]."""
-
-    value: np.ndarray
-    tick: np.ndarray
-    state: Any
-
-
-def saved_tree(plan: Plan, state: Any, best: Best | None) -> dict[str, Any]:
-    """What a checkpoint holds: the state [R, ...] without a lane's padding, and where the recipe asks for it each
-    row's best. state [width, ...]"""
-    state = jax.tree.map(lambda x: x[: len(plan.rows)], state)
-    if plan.recipe.best is None:
-        return {"state": state}
-    return {"state": state, "best": (best or no_best(state))._asdict()}
-
-
-def no_best(state: Any) -> Best:
-    """Before the first evaluation: worse than any. state [R, ...]"""
-    rows = jax.tree.leaves(state)[0].shape[0]
-    return Best(np.full(rows, -np.inf), np.zeros(rows, np.int64), state)
 
 
 class Session(NamedTuple):
@@ -89,7 +55,7 @@ class Session(NamedTuple):
         state: Any,
         best: Best | None,
         tick: int,
-        stop: "Stop",
+        stop: Stop,
         save_seconds: float,
         profile: bool = False,
         heed_divergence: bool = True,
@@ -209,14 +175,6 @@ class Session(NamedTuple):
             viewer.lines(name, lines)
 
 
-def best_figure(best: str, figures: dict[str, np.ndarray]) -> np.ndarray:
-    """The figure that `Recipe.best` names, larger is better. Raises ValueError where there is none of that name."""
-    name = best.removeprefix("-")
-    if name not in figures:
-        raise ValueError(f"{best!r} names no figure of an evaluation; there are {', '.join(figures)}")
-    return -figures[name] if best.startswith("-") else figures[name]
-
-
 def pooled(metric: Any, rows: int) -> float:
     """One number for the progress line: over all rows, in the newest window; a Ratio over the whole chunk."""
     if isinstance(metric, Ratio):
@@ -228,39 +186,3 @@ def pooled(metric: Any, rows: int) -> float:
 def describe(hyper: Any) -> str:
     """'learning_rate=0.001, clip=0.2'."""
     return ", ".join(f"{name}={value:g}" for name, value in hyper._asdict().items())
-
-
-class Stop:
-    """The first signal that asked to stop, or 0; `working` once there are chunks to finish."""
-
-    signal: int = 0
-    working: bool = False
-
-
-@contextlib.contextmanager
-def signals() -> Iterator[Stop]:
-    """Turns the first SIGTERM or SIGINT into a wish to stop after the chunk; a second SIGINT stops at once.
-
-    Before the first chunk there is nothing to finish, and the first signal stops at once.
-    """
-    stop = Stop()
-
-    def heed(number_: int, frame: Any) -> None:
-        if not stop.working:
-            name = signal.Signals(number_).name
-            raise Interrupted(
-                f"stopped by {name} before the first chunk; the same command starts again", number_, False
-            )
-        if stop.signal and number_ == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.signal = stop.signal or number_
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number_: signal.signal(number_, heed) for number_ in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number_, handler in before.items():
-            signal.signal(number_, handler)

@@ -19,7 +19,7 @@ from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row, pack
 from research.engine.run import run
-from research.engine.session import Interrupted
+from research.engine.signals import Interrupted
 from research.sweep.grid import Cell, describe
 
 SWEEP = "sweep.json"

@@ -20,12 +20,12 @@ import jax
 import numpy as np
 import optuna
 
+from research.engine.best import best_figure
 from research.engine.files import claim, each_line, write_json
 from research.engine.lane import Lane
+from research.engine.manifest import machine, revision
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
-from research.engine.record import machine, revision
-from research.engine.session import best_figure
 from research.report.folder import SEARCH
 from research.sweep.grid import bounds, resolve, split
 
