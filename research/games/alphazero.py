@@ -33,7 +33,7 @@ from research.games.search import Advice, Noise, Rule, advised, search
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 from research.numerics import replay
-from research.numerics.optimizers import adam, descend_decaying
+from research.numerics.optimizers import adam, descend
 from research.numerics.schedules import cosine
 
 
@@ -310,7 +310,7 @@ def learn(
             observation, policy = boards.turned(board, turn_key, batch.observation, batch.policy)
             batch = batch._replace(observation=observation, policy=policy)
         gradient, told = jax.grad(partial(objective, net, hyper), has_aux=True)(params, batch)
-        params, moments = descend_decaying(adam(), params, moments, gradient, rate, hyper.weight_decay)
+        params, moments = descend(adam(), params, moments, gradient, rate, weight_decay=hyper.weight_decay)
         return (params, moments), told
 
     (params, moments), told = lax.scan(update, (state.params, state.optimizer), jax.random.split(key, setup.updates))

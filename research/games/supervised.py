@@ -34,7 +34,7 @@ from research.games.search import Advice, Rule, advised
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 from research.numerics.blocks import map_blocks
-from research.numerics.optimizers import adam, descend_decaying
+from research.numerics.optimizers import adam, descend
 from research.numerics.schedules import cosine
 
 
@@ -191,7 +191,8 @@ def step(
 
     gradient, told = jax.grad(objective, has_aux=True)(state.params)
     rate = hyper.learning_rate * cosine(tick.index, tick.total, hyper.warmup)
-    params, moments = descend_decaying(adam(), state.params, state.optimizer, gradient, rate, hyper.weight_decay)
+    decay = hyper.weight_decay
+    params, moments = descend(adam(), state.params, state.optimizer, gradient, rate, weight_decay=decay)
     return State(params, moments), told
 
 

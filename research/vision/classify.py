@@ -29,7 +29,7 @@ from research.models.cnn import NETS, ConvNet, initialize
 from research.numerics import schedules
 from research.numerics.blocks import map_blocks
 from research.numerics.objectives import cross_entropy
-from research.numerics.optimizers import descend_decaying
+from research.numerics.optimizers import descend
 from research.numerics.shuffle import epoch_indices, name_order
 
 
@@ -131,7 +131,8 @@ def step(
     images = augment(setup, tick.key, images, data)
     (_, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, net, images, labels, hyper)
     rate = hyper.learning_rate * schedules.AFTER_WARMUP[setup.schedule](tick.index, tick.total, hyper.warmup)
-    params, moments = descend_decaying(optimizer, state.params, state.optimizer, gradient, rate, hyper.weight_decay)
+    decay = hyper.weight_decay
+    params, moments = descend(optimizer, state.params, state.optimizer, gradient, rate, weight_decay=decay)
     return State(params, moments, state.order), metrics
 
 
