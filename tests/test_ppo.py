@@ -98,7 +98,7 @@ def test_one_epoch_of_one_minibatch_is_one_adam_step_on_the_objectives_gradient(
     hyper = TRACED._replace(max_gradient_norm=jnp.float32(1e9))
     gradient = jax.grad(lambda params: ppo.objective(setup, agent, hyper, params, samples)[0])(state.params)
     rate = jnp.float32(1e-3)
-    after, _, _ = ppo.update(setup, agent, hyper, rate, state.params, state.optimizer, samples, KEY)
+    after, _, _ = ppo.learning(setup, agent, hyper, rate, state.params, state.optimizer, samples, KEY)
     jax.tree.map(
         lambda new, old, g: np.testing.assert_allclose(new, old - 1e-3 * g / (jnp.abs(g) + 1e-5), atol=1e-6),
         after,
@@ -115,7 +115,7 @@ def test_gradients_are_clipped_by_their_common_norm_not_entry_by_entry(cartpole)
     moment = {}
     for norm in (1e9, 1e-3):
         hyper = TRACED._replace(max_gradient_norm=jnp.float32(norm))
-        _, optimizer, _ = ppo.update(setup, agent, hyper, jnp.float32(0), state.params, state.optimizer, samples, KEY)
+        _, optimizer, _ = ppo.learning(setup, agent, hyper, jnp.float32(0), state.params, state.optimizer, samples, KEY)
         moment[norm] = np.asarray(optimizer.mu) / 0.1
     np.testing.assert_allclose(np.linalg.norm(moment[1e-3]), 1e-3, rtol=1e-4)
     whole = moment[1e9]

@@ -1,6 +1,7 @@
 """DQN and PQN: their targets by hand, when they learn and explore, and what they refuse."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,8 @@ from research.engine.placement import Placement, alone
 from research.engine.plan import Budget, Plan, Row
 from research.numerics import replay
 from research.recipes.dqn import DQN
-from research.rl import dqn, environments, greedy, pqn
+from research.rl import dqn, environments, experience, greedy, pqn
+from research.rl.annealing import annealed
 
 KEY = jax.random.key(0)
 HALF = jnp.float32(0.5)
@@ -89,9 +91,7 @@ def test_the_loss_weighs_errors():
 
 
 def test_exploration_falls_linearly_and_then_stays():
-    found = [
-        float(greedy.annealed(jnp.float32(p), HALF, jnp.float32(1.0), jnp.float32(0.1))) for p in (0, 0.25, 0.5, 1)
-    ]
+    found = [float(annealed(jnp.float32(p), HALF, jnp.float32(1.0), jnp.float32(0.1))) for p in (0, 0.25, 0.5, 1)]
     np.testing.assert_allclose(found, [1.0, 0.55, 0.1, 0.1], rtol=1e-6)
 
 
@@ -154,7 +154,8 @@ def test_an_update_by_priority_weighs_errors_and_sets_the_new_priorities():
     # A third of the way the exponent is 1/2 + 1/2 / 3 = 2/3. The chances are 1/4 and 3/4, and of four draws, one from each
     # quarter, one is the first: weights 1 and (1/3)^(2/3), loss (2^2 + 3 (1/3)^(2/3) 8^2) / 2 / 4.
     tick = Tick(jnp.int32(1), jnp.int32(3), KEY)
-    (_, _, after), metrics = dqn.learning(setup, PLAIN, LINEAR, hyper, as_ring(ring), tick, weights, carry, KEY)
+    learn = partial(dqn.learning, setup, PLAIN, LINEAR, hyper, as_ring(ring), tick, weights)
+    (_, _, after), metrics = experience.learn_from(setup, tick, learn, carry, KEY)
     expected = (4 + 3 * (1 / 3) ** (2 / 3) * 64) / 8
     np.testing.assert_allclose(metrics["loss"].total, expected, rtol=1e-5)
     np.testing.assert_allclose(metrics["value"].total, (1 + 3 * 2) / 4, rtol=1e-6)

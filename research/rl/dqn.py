@@ -26,10 +26,11 @@ from research.models.mlp import Activation, Initial
 from research.numerics import replay
 from research.numerics.optimizers import adam, descend
 from research.numerics.returns import n_step_returns
-from research.rl import environments
+from research.rl import annealing, environments
 from research.rl.environments import Environment, Episodes
 from research.rl.experience import (
     Experience,
+    batches,
     check_replay,
     draw,
     empty_ring,
@@ -37,7 +38,7 @@ from research.rl.experience import (
     restored,
     write,
 )
-from research.rl.greedy import Values, annealed, epsilon_greedy, exploration, greedy_play, q_network, taken
+from research.rl.greedy import Values, epsilon_greedy, greedy_play, q_network, taken
 from research.rl.observations import Features
 from research.rl.rollout import finished, rollout, score
 
@@ -160,7 +161,7 @@ def step(
     setup: Setup, environment: Environment, network: Values, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
-    epsilon = exploration(hyper, tick)
+    epsilon = annealing.exploration(hyper, tick)
     actor = epsilon_greedy(environment, partial(network.apply, state.weights), epsilon)
     (_, episodes), (transitions, actions, _) = rollout(
         environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh_key
@@ -202,8 +203,8 @@ def learning(
     target: Array,
     carry: Any,
     key: Array,
-) -> tuple[Any, dict[str, Ratio]]:
-    """All updates of a tick; carry is (weights, optimizer, priorities).
+) -> tuple[Any, dict[str, Array]]:
+    """All updates of a tick; carry is (weights, optimizer, priorities) -> carry, metrics f32[updates]
 
     All their minibatches are drawn, read and valued by the target network at once, by the priorities at the tick's start:
     a few large operations, and one pass over the tree."""
@@ -211,21 +212,20 @@ def learning(
     if isinstance(priorities, Priorities):
         leaves, chances = replay.draw_by_priority(key, priorities.tree, setup.updates, setup.batch_size)
         places = leaves
-        exponent = annealed(tick.index / tick.total, jnp.ones(()), hyper.importance_exponent, jnp.ones(()))
+        exponent = annealing.annealed(tick.index / tick.total, jnp.ones(()), hyper.importance_exponent, jnp.ones(()))
         importance = replay.importance(chances, exponent)
     else:
         places = draw(setup, key, tick.index, setup.updates * setup.batch_size, setup.n_steps)
         importance = jnp.ones((setup.updates, setup.batch_size))
-    samples = read(setup, environment, network, hyper, target, ring, places)
-    minibatches = jax.tree.map(lambda x: x.reshape(setup.updates, setup.batch_size, *x.shape[1:]), samples)
-    remaining = 1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0
-    learn = partial(update, setup, network, hyper.learning_rate * remaining, hyper.max_gradient_norm)
+    minibatches = batches(setup, read(setup, environment, network, hyper, target, ring, places))
+    learning_rate = annealing.learning_rate(setup, hyper, tick)
+    learn = partial(update, setup, network, learning_rate, hyper.max_gradient_norm)
     (weights, optimizer), (errors, losses) = lax.scan(learn, (weights, optimizer), (minibatches, importance))
     if isinstance(priorities, Priorities):
         new = (jnp.abs(errors) + 1e-6) ** hyper.priority_exponent
         tree = replay.prioritize(priorities.tree, leaves, new.reshape(-1))
         priorities = Priorities(tree, jnp.maximum(priorities.largest, new.max()))
-    return (weights, optimizer, priorities), jax.tree.map(lambda x: x.sum(), losses)
+    return (weights, optimizer, priorities), losses
 
 
 class Samples(NamedTuple):
@@ -271,7 +271,7 @@ def update(
     max_gradient_norm: Array,
     carry: Any,
     minibatch: tuple[Samples, Array],
-) -> tuple[Any, tuple[Array, dict[str, Ratio]]]:
+) -> tuple[Any, tuple[Array, dict[str, Array]]]:
     """One update on M samples with their importance f32[M]; carry is (weights, optimizer) -> carry, errors f32[M], metrics"""
     weights, optimizer = carry
     samples, importance = minibatch
@@ -280,8 +280,7 @@ def update(
         weights, samples.observation, samples.action, targets, importance
     )
     carry = descend(adam(), weights, optimizer, gradient, learning_rate, max_gradient_norm)
-    one = jnp.ones(())
-    return carry, (errors, {"loss": Ratio(loss, one), "value": Ratio(values.mean(), one)})
+    return carry, (errors, {"loss": loss, "value": values.mean()})
 
 
 def bootstrapped(setup: Setup, network: Values, weights: Array, samples: Samples) -> Array:

@@ -15,7 +15,6 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from research.engine.experiment import Tick
 from research.models.heads import QNetwork
 from research.models.mlp import Activation, Initial
 from research.rl.environments import Discrete, Environment, Episodes
@@ -91,18 +90,6 @@ def epsilon_greedy(environment: Environment, values: Callable[[Array], Array], e
         return memory, jnp.where(explores, random, jnp.argmax(found, 0).astype(random.dtype)), ()
 
     return Actor(draw, act)
-
-
-def annealed(progress: Array, share: Array, start: Array, end: Array) -> Array:
-    """From `start` linearly to `end` over the first `share` of a run, at once where that is 0; progress f32[] from 0 to 1
-    -> f32[]"""
-    return jnp.where(share > 0, start + (end - start) * jnp.minimum(progress / jnp.maximum(share, 1e-8), 1.0), end)
-
-
-def exploration(hyper: Any, tick: Tick) -> Array:
-    """The chance of a random action at a tick, f32[], by hyper's epsilon_start, epsilon_end and exploration_fraction."""
-    progress = tick.index / tick.total
-    return annealed(progress, hyper.exploration_fraction, hyper.epsilon_start, hyper.epsilon_end)
 
 
 def greedy_play(setup: Any, environment: Environment, network: Values) -> Play:

@@ -31,7 +31,7 @@ from research.numerics.minibatches import check_minibatches, passes
 from research.numerics.moments import Moments, deviation, seen, standardize, unseen
 from research.numerics.optimizers import adam, descend
 from research.numerics.returns import forward_sums, generalized_advantages, temporal_differences
-from research.rl import environments
+from research.rl import annealing, environments
 from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Episodes, Transition
 from research.rl.observations import Features, flat
@@ -200,10 +200,9 @@ def step(
     else:
         steps = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), steps)  # [T, B, ...] -> [N, ...]
     samples = Samples(state.memory, *steps)
-    remaining = 1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0
-    learn = partial(update, setup, agent)
-    params, optimizer, losses = learn(
-        hyper, hyper.learning_rate * remaining, state.params, state.optimizer, samples, update_key
+    learning_rate = annealing.learning_rate(setup, hyper, tick)
+    params, optimizer, losses = learning(
+        setup, agent, hyper, learning_rate, state.params, state.optimizer, samples, update_key
     )
     moments = seen(state.observation_moments, transitions.observation)
     after = State(params, optimizer, episodes, memory, moments, return_moments, discounted)
@@ -238,7 +237,7 @@ def scaled_rewards(setup: Setup, hyper: Hyper, state: State, transitions: Transi
 ADAM = adam(epsilon=1e-5)
 
 
-def update(
+def learning(
     setup: Setup,
     agent: Agent,
     hyper: Hyper,

@@ -18,9 +18,9 @@ from jax import Array, lax
 
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Fraction
-from research.rl import environments
+from research.rl import annealing, environments
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.greedy import annealed, epsilon_greedy, exploration
+from research.rl.greedy import epsilon_greedy
 from research.rl.observations import flat
 from research.rl.rollout import Play, finished, score
 
@@ -163,8 +163,8 @@ def step(
     setup: Setup, environment: Environment, cells: Cells | None, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
     draw_key, step_key, fresh_key = jax.random.split(tick.key, 3)
-    epsilon = exploration(hyper, tick)
-    step_size = annealed(tick.index / tick.total, jnp.ones(()), hyper.step_size, hyper.step_size_end)
+    epsilon = annealing.exploration(hyper, tick)
+    step_size = annealing.annealed(tick.index / tick.total, jnp.ones(()), hyper.step_size, hyper.step_size_end)
     shape = setup.rollout_length, setup.environments
     drawn = actor_of(environment, cells, state.table, epsilon).draw(draw_key, shape)
     moments = drawn, jax.random.split(step_key, shape), environments.fresh(environment, fresh_key, shape)

@@ -37,6 +37,7 @@ from research.rl import environments
 from research.rl.environments import Box, Environment, Episodes
 from research.rl.experience import (
     Experience,
+    batches,
     check_replay,
     draw,
     empty_ring,
@@ -237,8 +238,8 @@ def learning(
     tick: Tick,
     carry: Any,
     key: Array,
-) -> tuple[Any, dict[str, Ratio]]:
-    """All updates of a tick; carry is (params, target, optimizer)."""
+) -> tuple[Any, dict[str, Array]]:
+    """All updates of a tick; carry is (params, target, optimizer) -> carry, metrics f32[updates]"""
     place_key, noise_key, following_key = jax.random.split(key, 3)
     count = setup.updates * setup.batch_size
     found = replay.at(ring, draw(setup, place_key, tick.index, count))
@@ -252,13 +253,11 @@ def learning(
         noise,
         following_noise,
     )
-    minibatches = jax.tree.map(lambda x: x.reshape(setup.updates, setup.batch_size, *x.shape[1:]), samples)
     params, target, optimizer = carry
     weights, unravel = ravel_pytree(params)
     learn = partial(update, networks, hyper, unravel)
-    (weights, target, optimizer), losses = lax.scan(learn, (weights, target, optimizer), minibatches)
-    metrics = {name: Ratio(x.sum(), jnp.float32(setup.updates)) for name, x in losses.items()}
-    return (unravel(weights), target, optimizer), metrics
+    (weights, target, optimizer), losses = lax.scan(learn, (weights, target, optimizer), batches(setup, samples))
+    return (unravel(weights), target, optimizer), losses
 
 
 def update(
