@@ -32,7 +32,6 @@ from research.rl.experience import (
     Experience,
     batches,
     check_replay,
-    draw,
     empty_ring,
     learn_from,
     restored,
@@ -40,6 +39,7 @@ from research.rl.experience import (
 )
 from research.rl.greedy import Values, epsilon_greedy, greedy_play, q_network, taken
 from research.rl.observations import Features
+from research.rl.priorities import Priorities, drawn, newest, none_yet, revised
 from research.rl.rollout import finished, rollout, score
 
 
@@ -109,13 +109,6 @@ class Hyper(NamedTuple):
     """How far that is weighed back at the start; fully at the end (prioritized)."""
 
 
-class Priorities(NamedTuple):
-    """tree f32[2L] of sums, largest f32[] priority so far"""
-
-    tree: Array
-    largest: Array
-
-
 class State(NamedTuple):
     """weights and target f32[D] of the two networks; Adam's moments; B episodes under way; the replay, leaves [S*B,...];
     Priorities of its S * B transitions, or ()"""
@@ -153,8 +146,7 @@ def init(setup: Setup, environment: Environment, network: Values, key: Array, hy
     episodes = environments.start(environment, episode_key, setup.environments)
     weights = network.init(network_key)
     ring = empty_ring(setup, environment, episodes)
-    priorities = Priorities(replay.no_priorities(setup.capacity), jnp.ones(())) if setup.prioritized else ()
-    return State(weights, weights, adam().init(weights), episodes, ring, priorities)
+    return State(weights, weights, adam().init(weights), episodes, ring, none_yet(setup))
 
 
 def step(
@@ -176,23 +168,6 @@ def step(
     return State(weights, target, optimizer, episodes, ring, priorities), metrics
 
 
-def newest(setup: Setup, priorities: Priorities | tuple[()], index: Array) -> Priorities | tuple[()]:
-    """Gives what tick `index` wrote the largest priority so far, once the n steps that follow it are there; until then
-    none, as what it wrote over."""
-    if not isinstance(priorities, Priorities):
-        return ()
-    slots, length, behind = setup.capacity // setup.environments, setup.rollout_length, setup.n_steps - 1
-    # From the first slot whose stretch is whole now to the last one written: the last `behind` of them wait. In the first
-    # ticks what lies before slot 0 is the ring's empty end.
-    slot = index % (slots // length) * length - behind + jnp.arange(length + behind, dtype=jnp.int32)
-    time = jnp.minimum(index, slots // length) * length - behind + jnp.arange(length + behind, dtype=jnp.int32)
-    whole = (jnp.arange(length + behind) < length) & (time >= 0)
-    leaves = (slot % slots * setup.environments)[:, None] + jnp.arange(setup.environments, dtype=jnp.int32)[None]
-    values = jnp.broadcast_to(jnp.where(whole, priorities.largest, 0.0)[:, None], leaves.shape)
-    tree = replay.prioritize(priorities.tree, leaves.reshape(-1), values.reshape(-1))
-    return Priorities(tree, priorities.largest)
-
-
 def learning(
     setup: Setup,
     environment: Environment,
@@ -209,23 +184,12 @@ def learning(
     All their minibatches are drawn, read and valued by the target network at once, by the priorities at the tick's start:
     a few large operations, and one pass over the tree."""
     weights, optimizer, priorities = carry
-    if isinstance(priorities, Priorities):
-        leaves, chances = replay.draw_by_priority(key, priorities.tree, setup.updates, setup.batch_size)
-        places = leaves
-        exponent = annealing.annealed(tick.index / tick.total, jnp.ones(()), hyper.importance_exponent, jnp.ones(()))
-        importance = replay.importance(chances, exponent)
-    else:
-        places = draw(setup, key, tick.index, setup.updates * setup.batch_size, setup.n_steps)
-        importance = jnp.ones((setup.updates, setup.batch_size))
+    places, importance = drawn(setup, hyper, priorities, tick, key)
     minibatches = batches(setup, read(setup, environment, network, hyper, target, ring, places))
     learning_rate = annealing.learning_rate(setup, hyper, tick)
     learn = partial(update, setup, network, learning_rate, hyper.max_gradient_norm)
     (weights, optimizer), (errors, losses) = lax.scan(learn, (weights, optimizer), (minibatches, importance))
-    if isinstance(priorities, Priorities):
-        new = (jnp.abs(errors) + 1e-6) ** hyper.priority_exponent
-        tree = replay.prioritize(priorities.tree, leaves, new.reshape(-1))
-        priorities = Priorities(tree, jnp.maximum(priorities.largest, new.max()))
-    return (weights, optimizer, priorities), losses
+    return (weights, optimizer, revised(hyper, priorities, places, errors)), losses
 
 
 class Samples(NamedTuple):
