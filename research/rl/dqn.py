@@ -121,6 +121,21 @@ class State(NamedTuple):
     priorities: Priorities | tuple[()]
 
 
+class Samples(NamedTuple):
+    """What updates learn from.
+
+    observation f32[...,O flat], action i32[...]; sums f32[...] of the next n rewards, and weight f32[...] of the value of
+    what they led to, following f32[...,O flat], whose actions the target network gives values f32[...,A]
+    """
+
+    observation: Array
+    action: Array
+    sums: Array
+    weight: Array
+    following: Array
+    values: Array
+
+
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     """DQN as an experiment, in `setup.environment` or in an Environment of one's own."""
     check_replay(setup, setup.n_steps, setup.prioritized)
@@ -190,21 +205,6 @@ def learning(
     learn = partial(update, setup, network, learning_rate, hyper.max_gradient_norm)
     (weights, optimizer), (errors, losses) = lax.scan(learn, (weights, optimizer), (minibatches, importance))
     return (weights, optimizer, revised(hyper, priorities, places, errors)), losses
-
-
-class Samples(NamedTuple):
-    """What updates learn from.
-
-    observation f32[...,O flat], action i32[...]; sums f32[...] of the next n rewards, and weight f32[...] of the value of
-    what they led to, following f32[...,O flat], whose actions the target network gives values f32[...,A]
-    """
-
-    observation: Array
-    action: Array
-    sums: Array
-    weight: Array
-    following: Array
-    values: Array
 
 
 def read(
