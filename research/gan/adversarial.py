@@ -128,7 +128,6 @@ class Game(NamedTuple):
     generator      latent f32[B*m,Z], classes f32[B*m,K] -> samples f32[B*m,...,C]
     discriminator  packs f32[B,...,m*C], classes f32[B,m*K] -> logits f32[B], or f32[B,S] of S discriminators
     real           (key, data, count) -> Batch of real samples
-    asked          (key, data, count) -> classes f32[count,K] that are to be generated
     changed        (key, samples) -> samples: what is done by chance to all that the discriminator reads
     """
 
@@ -136,7 +135,6 @@ class Game(NamedTuple):
     generator: nn.Module
     discriminator: nn.Module
     real: Callable[[Array, Any, int], Batch]
-    asked: Callable[[Array, Any, int], Array]
     changed: Callable[[Array, Array], Array] = lambda key, samples: samples
 
 
@@ -171,7 +169,7 @@ def adam(setup: Setup, hyper: Hyper) -> optax.GradientTransformation:
 def init(game: Game, key: Array, hyper: Hyper, data: Any) -> State:
     class_key, generator_key, discriminator_key = jax.random.split(key, 3)
     setup = game.setup
-    classes = game.asked(class_key, data, 2 * setup.packing)
+    classes = game.real(class_key, data, 2 * setup.packing).classes
     drawn = game.generator.init(generator_key, jnp.zeros((len(classes), setup.latent)), classes)
     samples = game.generator.apply(drawn, jnp.zeros((len(classes), setup.latent)), classes, mutable=[COLLECTION])[0]
     packs = packed(setup, Batch(samples, classes))
@@ -319,7 +317,7 @@ def filled(game: Game, params: Any, key: Array, data: Any) -> Any:
     if not game.setup.batch_norm:
         return {"params": params}
     latent_key, class_key = jax.random.split(key)
-    latent, classes = latents(game.setup, latent_key, FILLING), game.asked(class_key, data, FILLING)
+    latent, classes = latents(game.setup, latent_key, FILLING), game.real(class_key, data, FILLING).classes
     statistics = game.generator.apply({"params": params}, latent, classes, mutable=[COLLECTION])[1]
     return {"params": params, COLLECTION: statistics[COLLECTION]}
 

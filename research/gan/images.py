@@ -180,13 +180,19 @@ def game_of(setup: Setup) -> Game:
             ConvDiscriminator, setup.discriminator, setup.discriminator_batch_norm, setup.hidden, **told
         )
     rival = discriminator() if setup.scales == 1 else Scales(discriminator, setup.scales)
-    return Game(setup, generator, rival, partial(real, setup), partial(asked, setup), partial(changed, setup))
+    return Game(setup, generator, rival, partial(real, setup), partial(changed, setup))
 
 
 def real(setup: Setup, key: Array, data: Data, count: int) -> Batch:
+    """Samples [count,H,W,k*C] of the training images, and the classes of the first image of each."""
     chosen = data.stacks[jax.random.randint(key, (count,), 0, data.stacks.shape[0])]  # [count, k]
     classes = one_hot(setup, data.train.labels[chosen[:, 0]])
-    return Batch(laid(data.train.images[chosen]).astype(jnp.float32) / 127.5 - 1.0, classes)
+    return Batch(pixels(laid(data.train.images[chosen])), classes)
+
+
+def pixels(images: Array) -> Array:
+    """u8 -> f32 from -1 to 1"""
+    return images.astype(jnp.float32) / 127.5 - 1.0
 
 
 def laid(images: Array) -> Array:
@@ -202,13 +208,8 @@ def apart(samples: Array, count: int) -> Array:
 
 
 def one_hot(setup: Setup, labels: Array) -> Array:
+    """labels i32[M] -> f32[M,K], where classes play no part f32[M,0]"""
     return jax.nn.one_hot(labels, len(FACTS[setup.data].classes) if setup.conditional else 0)
-
-
-def asked(setup: Setup, key: Array, data: Data, count: int) -> Array:
-    """Classes as often as among the training images."""
-    chosen = data.stacks[jax.random.randint(key, (count,), 0, data.stacks.shape[0])]
-    return one_hot(setup, data.train.labels[chosen[:, 0]])
 
 
 def changed(setup: Setup, key: Array, samples: Array) -> Array:
@@ -224,7 +225,7 @@ def changed(setup: Setup, key: Array, samples: Array) -> Array:
 def evaluate(setup: Setup, game: Game, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
     filling_key, latent_key, class_key = jax.random.split(key, 3)
     variables = adversarial.filled(game, state.average, filling_key, data)
-    classes = asked(setup, class_key, data, setup.samples)
+    classes = real(setup, class_key, data, setup.samples).classes
     samples = sampled(game, variables, adversarial.latents(setup, latent_key, setup.samples), classes)
     net = NETS[setup.judge_net](classes=len(FACTS[setup.data].classes))
     features, predicted = judged(setup, net, data.judge, samples)
@@ -255,8 +256,8 @@ def sampled(game: Game, variables: Any, latent: Array, classes: Array) -> Array:
     """Images u8[M,H,W,k*C] of latent numbers f32[M,Z] and classes f32[M,K]"""
 
     def draw(block: tuple[Array, Array]) -> Array:
-        pixels = adversarial.sample(game, variables, *block)
-        return jnp.round((pixels + 1.0) * 127.5).astype(jnp.uint8)
+        samples = adversarial.sample(game, variables, *block)
+        return jnp.round((samples + 1.0) * 127.5).astype(jnp.uint8)
 
     return map_blocks(draw, (latent, classes), BATCH)
 

@@ -62,15 +62,12 @@ def game_of(setup: Setup) -> Game:
         setup.weights,
         dtype,
     )
-    return Game(setup, generator, discriminator, real, no_classes)
+    return Game(setup, generator, discriminator, real)
 
 
 def real(key: Array, data: Mixture, count: int) -> Batch:
-    return Batch(draw(key, data, count), no_classes(key, data, count))
-
-
-def no_classes(key: Array, data: Mixture, count: int) -> Array:
-    return jnp.zeros((count, 0))
+    """`count` points [count,P]; classes play no part."""
+    return Batch(draw(key, data, count), jnp.zeros((count, 0)))
 
 
 def evaluate(game: Game, key: Array, state: State, hyper: Hyper, data: Mixture) -> Outputs:
@@ -82,7 +79,7 @@ def sampled(game: Game, state: State, key: Array, count: int, data: Mixture) -> 
     filling_key, key = jax.random.split(key)
     variables = adversarial.filled(game, state.average, filling_key, data)
     latent = adversarial.latents(game.setup, key, count)
-    return adversarial.sample(game, variables, latent, no_classes(key, data, count))
+    return adversarial.sample(game, variables, latent, jnp.zeros((count, 0)))
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:

@@ -94,7 +94,7 @@ def check(setup: Setup) -> None:
 def init(setup: Setup, game: Game, net: ConvNet, key: Array, hyper: Hyper, data: Data) -> State:
     game_key, net_key, choice_key = jax.random.split(key, 3)
     chosen = choose(choice_key, data.train.labels, len(FACTS[setup.data].classes), setup.few)
-    params = initialize(net, net_key, pixels(data.train.images[:1]))
+    params = initialize(net, net_key, images.pixels(data.train.images[:1]))
     state = adversarial.init(game, game_key, hyper, own(data, chosen))
     return State(state, params, adam().init(params), chosen)
 
@@ -111,11 +111,6 @@ def choose(key: Array, labels: Array, classes: int, count: int) -> Array:
 def own(data: Data, chosen: Array) -> Data:
     """The data with the row's few images alone to learn from."""
     return data._replace(stacks=chosen[:, None])
-
-
-def pixels(images: Array) -> Array:
-    """u8 -> f32 from -1 to 1"""
-    return images.astype(jnp.float32) / 127.5 - 1.0
 
 
 def step(
@@ -152,7 +147,7 @@ def learn(
     batch = images.real(setup, real_key, data, setup.classifier_batch - made)
     if made:
         latent_key, class_key = jax.random.split(fake_key)
-        asked = images.asked(setup, class_key, data, made)
+        asked = images.real(setup, class_key, data, made).classes
         fake = adversarial.generate(game, state.game.average, latent_key, asked)
         batch = jax.tree.map(lambda *x: jnp.concatenate(x), batch, fake)
     # What moves in is as dark as the images' ground.
@@ -168,7 +163,7 @@ def learn(
 
 def evaluate(setup: Setup, game: Game, net: ConvNet, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
     def right(split: Any) -> Array:
-        return net.apply(state.params, pixels(split.images)).argmax(1) == split.labels
+        return net.apply(state.params, images.pixels(split.images)).argmax(1) == split.labels
 
     variables = adversarial.filled(game, state.game.average, key, own(data, state.chosen))
     return Outputs(
