@@ -16,7 +16,7 @@ board, H rows, W columns, C planes.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ import optax
 from jax import Array, lax
 
 from research.engine.experiment import Experiment, Ratio, Tick
-from research.engine.fields import Count, Fraction, Natural, NonNegative, Positive
+from research.engine.fields import Count, Fraction, Natural, NonNegative, Positive, Precision
 from research.engine.placement import spread
 from research.games import boards
 from research.games.boards import Board, Position, played
@@ -65,7 +65,7 @@ class Setup:
     """Show each position turned or mirrored by chance, as the board's rules allow."""
     sampled_moves: Natural = 8
     """With rule=puct, a game's first moves that are drawn by the shares of visits; later ones are the most visited."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Precision = "float32"
     """Type of the net's hidden layers; parameters, logits and values are float32."""
     opponent: Opponent = "random"
     """Whom the net is judged against: legal moves by chance, or, on tic_tac_toe, best moves by chance."""

@@ -23,7 +23,7 @@ import optax
 from jax import Array
 
 from research.engine.experiment import Experiment, Ratio, Tick
-from research.engine.fields import Count, Fraction, Interval, NonNegative, Positive
+from research.engine.fields import Count, Fraction, Interval, NonNegative, Positive, Precision
 from research.engine.placement import spread
 from research.engine.plan import Plan
 from research.games import boards
@@ -58,7 +58,7 @@ class Setup:
     """Positions in an update."""
     symmetries: bool = True
     """Show each position turned or mirrored by chance, as the board's rules allow."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Precision = "float32"
     """Type of the net's hidden layers; parameters, logits and values are float32."""
     evaluation_batch: Count = 256
     """Held-out positions that are evaluated at a time."""

@@ -15,8 +15,10 @@ from jax import Array
 from research.engine.experiment import Experiment
 from research.engine.fields import Count
 from research.gan import adversarial
-from research.gan.adversarial import Batch, Game, Hyper, State
+from research.gan.adversarial import Game, Hyper, State
 from research.gan.mixture import MIXTURES, Mixture, draw, judge
+from research.gan.packs import Batch
+from research.gan.sampling import filled, sample
 from research.models.gan import Discriminator, Generator
 
 
@@ -77,9 +79,9 @@ def evaluate(game: Game, key: Array, state: State, hyper: Hyper, data: Mixture) 
 def sampled(game: Game, state: State, key: Array, count: int, data: Mixture) -> Array:
     """What the averaged generator makes of fresh latent numbers -> f32[count,P]"""
     filling_key, key = jax.random.split(key)
-    variables = adversarial.filled(game, state.average, filling_key, data)
+    variables = filled(game, state.average, filling_key, data)
     latent = adversarial.latents(game.setup, key, count)
-    return adversarial.sample(game, variables, latent, jnp.zeros((count, 0)))
+    return sample(game, variables, latent, jnp.zeros((count, 0)))
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:

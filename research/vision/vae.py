@@ -15,7 +15,7 @@ pixels, L dimensions of the latent, K samples of an importance-weighted bound, R
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -26,12 +26,12 @@ from jax import Array, lax
 
 from research.data.image_files import FACTS
 from research.engine.experiment import Experiment, Tick
-from research.engine.fields import Count, Fraction, Interval, NonNegative, Positive
+from research.engine.fields import AtMostHalf, Count, Fraction, NonNegative, Positive
 from research.engine.placement import spread
 from research.models.mlp import MLP, Activation
-from research.numerics import schedules
 from research.numerics.blocks import map_blocks
 from research.numerics.optimizers import adam, descend
+from research.numerics.schedules import AFTER_WARMUP, AfterWarmup
 from research.numerics.shuffle import epoch_indices, name_order
 
 ACTIVE = 0.01  # variance above which a unit is active (Burda et al. 2016, section 5.2)
@@ -46,7 +46,7 @@ class Setup:
 
     data: Literal["digits", "mnist"] = "digits"
     """Images to model, as probabilities of their pixels."""
-    validation: Annotated[float, Interval(0, 0.5, above=True)] = 0.1
+    validation: AtMostHalf = 0.1
     """Share of the training images that is held out for validation."""
     widths: tuple[int, ...] = (200, 200)
     """Hidden layers of the encoder; the decoder has them in reverse."""
@@ -56,7 +56,7 @@ class Setup:
     """Dimensions of the latent."""
     batch_size: Count = 100
     """Images in an update."""
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: AfterWarmup = "cosine"
     """Learning rate after the warm-up."""
     importance_samples: Count = 50
     """Samples for each held-out image, of which the importance-weighted bound and the reconstruction term are made."""
@@ -174,9 +174,9 @@ def step(
     pixels = binarize(pixel_key, data.train[chosen])
     noise = jax.random.normal(noise_key, (setup.batch_size, setup.latent))
     (_, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, nets, pixels, noise, hyper.beta)
-    rate = hyper.learning_rate * schedules.AFTER_WARMUP[setup.schedule](tick.index, tick.total, hyper.warmup)
-    params, moments = descend(adam(), state.params, state.optimizer, gradient, rate)
-    return State(params, moments, state.order), metrics
+    learning_rate = hyper.learning_rate * AFTER_WARMUP[setup.schedule](tick.index, tick.total, hyper.warmup)
+    params, optimizer = descend(adam(), state.params, state.optimizer, gradient, learning_rate)
+    return State(params, optimizer, state.order), metrics
 
 
 def binarize(key: Array, images: Array) -> Array:
