@@ -11,10 +11,9 @@ Dimensions: T steps of a rollout, B environments, N = T * B, O an observation's 
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax import Array
 from jax.flatten_util import ravel_pytree
@@ -25,7 +24,7 @@ from research.models.mlp import Activation
 from research.numerics.optimizers import descend
 from research.numerics.returns import generalized_advantages, temporal_differences
 from research.rl import annealing, environments
-from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
+from research.rl.actor_critic import Agent, Choice, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Episodes
 from research.rl.observations import Features, flat
 from research.rl.rollout import finished, rollout, score
@@ -51,7 +50,7 @@ class Setup:
     """Lower the learning rate linearly to 0."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation."""
-    evaluation_actions: Literal["mode", "sample"] = "mode"
+    evaluation_actions: Choice = "mode"
     """Act by the policy's most likely action, or sample as in training."""
 
 
@@ -128,10 +127,10 @@ def objective(
     agent: Agent, hyper: Hyper, params: Any, observation: Array, actions: Array, advantages: Array, targets: Array
 ) -> tuple[Array, dict[str, Array]]:
     """What a tick descends, f32[], and its parts. All with leading [T,B]."""
-    parameters = jnp.moveaxis(agent.parameters(params, observation), 0, 1)  # [P,T,B] -> [T,P,B]
-    log_probability = jax.vmap(agent.distribution.log_probability)(parameters, actions)
+    parameters = agent.parameters(params, observation)  # [P, T, B]
+    log_probability = agent.distribution.log_probability(parameters, actions)
     policy_loss = -(log_probability * advantages).mean()
     value_loss = 0.5 * ((agent.values(params, observation) - targets) ** 2).mean()
-    entropy = jax.vmap(agent.distribution.entropy)(parameters).mean()
+    entropy = agent.distribution.entropy(parameters).mean()
     loss = policy_loss + hyper.value_coefficient * value_loss - hyper.entropy_coefficient * entropy
     return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}

@@ -6,7 +6,7 @@ shape.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from research.models.mlp import Activation
 from research.rl.environments import Discrete, Environment, Episodes
 from research.rl.observations import Features, check_widths, flat, grid_of
 from research.rl.rollout import Actor, Play
+
+Choice = Literal["mode", "sample"]  # of an action: the likeliest one, or one drawn
 
 
 class Agent(NamedTuple):

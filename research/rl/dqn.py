@@ -151,7 +151,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, network),
         step=partial(step, setup, environment, network),
-        evaluate=greedy_play(setup, environment, network),
+        evaluate=greedy_play(setup, environment, lambda state: partial(network.apply, state.weights)),
         score=score,
     )
 

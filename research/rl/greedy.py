@@ -6,7 +6,6 @@ Dimensions: B environments, A actions, O an observation's shape.
 import functools
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -92,7 +91,10 @@ def epsilon_greedy(environment: Environment, values: Callable[[Array], Array], e
     return Actor(draw, act)
 
 
-def greedy_play(setup: Any, environment: Environment, network: Values) -> Play:
-    """Plays `setup.evaluation_episodes` without exploration, by a state's weights."""
-    actor = lambda state: epsilon_greedy(environment, partial(network.apply, state.weights), jnp.zeros(()))
+def greedy_play(setup: Any, environment: Environment, values: Callable[[Any], Callable[[Array], Array]]) -> Play:
+    """Plays `setup.evaluation_episodes` without exploration.
+
+    values  from a state to what `epsilon_greedy` takes: observations f32[B,O flat] -> f32[A,B]
+    """
+    actor = lambda state: epsilon_greedy(environment, values(state), jnp.zeros(()))
     return Play(environment, actor, setup.evaluation_episodes)

@@ -16,7 +16,7 @@ D parameters in all.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ from research.numerics.moments import Moments, deviation, seen, standardize, uns
 from research.numerics.optimizers import adam, descend
 from research.numerics.returns import forward_sums, generalized_advantages, temporal_differences
 from research.rl import annealing, environments
-from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
+from research.rl.actor_critic import Agent, Choice, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Episodes, Transition
 from research.rl.objectives import divergence, policy_objective, standardized, value_objective
 from research.rl.observations import Features, flat
@@ -79,7 +79,7 @@ class Setup:
     """Leave out the rest of a tick's updates once the policy has moved by `largest_divergence`."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation."""
-    evaluation_actions: Literal["mode", "sample"] = "mode"
+    evaluation_actions: Choice = "mode"
     """Act by the policy's most likely action, or sample as in training."""
 
 

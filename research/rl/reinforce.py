@@ -14,7 +14,7 @@ Dimensions: T steps, B environments, O an observation's shape, D parameters in a
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from research.models.mlp import Activation
 from research.numerics.optimizers import adam, descend
 from research.numerics.returns import discounted_returns
 from research.rl import environments
-from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
+from research.rl.actor_critic import Agent, Choice, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Transition
 from research.rl.observations import Features, flat
 from research.rl.rollout import finished, rollout, score
@@ -55,7 +55,7 @@ class Setup:
     """Dense layers alone, or a convolution before them for observations that are small pictures."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation."""
-    evaluation_actions: Literal["mode", "sample"] = "mode"
+    evaluation_actions: Choice = "mode"
     """Act by the policy's most likely action, or sample as in training."""
 
 
@@ -153,9 +153,9 @@ def objective(
 ) -> tuple[Array, dict[str, Array]]:
     """What a tick descends, f32[], and its parts. All with leading [T,B]."""
     mean = lambda x: (x * counted).sum() / counted.sum()
-    parameters = jnp.moveaxis(agent.parameters(params, observation), 0, 1)  # [P,T,B] -> [T,P,B]
-    log_probability = jax.vmap(agent.distribution.log_probability)(parameters, actions)
-    entropy = mean(jax.vmap(agent.distribution.entropy)(parameters))
+    parameters = agent.parameters(params, observation)  # [P, T, B]
+    log_probability = agent.distribution.log_probability(parameters, actions)
+    entropy = mean(agent.distribution.entropy(parameters))
     values = agent.values(params, observation) if setup.baseline else jnp.zeros_like(returns)
     policy_loss = -mean((returns - jax.lax.stop_gradient(values)) * log_probability)
     value_loss = 0.5 * mean((values - returns) ** 2)
