@@ -9,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from known_values import learned
 
-from research.models.heads import squashed_sample
+from research.models.distributions import squashed_sample
 from research.rl import environments, sac, squashed
 from research.rl.environments import Box, Environment, Outcome
 

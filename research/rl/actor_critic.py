@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from research.models.heads import CATEGORICAL, DIAGONAL_GAUSSIAN, Distribution, Memory, PolicyNetwork, ValueNetwork
-from research.models.mlp import Activation
+from research.models.distributions import CATEGORICAL, DIAGONAL_GAUSSIAN, Distribution
+from research.models.heads import Memory, PolicyNetwork, ValueNetwork
+from research.models.mlp import Activation, check_widths
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.observations import Features, check_widths, flat, grid_of
+from research.rl.observations import Features, flat, grid_of
 from research.rl.rollout import Actor, Play
 
 Choice = Literal["mode", "sample"]  # of an action: the likeliest one, or one drawn

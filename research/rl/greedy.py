@@ -15,9 +15,9 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from research.models.heads import QNetwork
-from research.models.mlp import Activation, Initial
+from research.models.mlp import Activation, Initial, check_widths
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.observations import Features, check_widths, flat, grid_of
+from research.rl.observations import Features, flat, grid_of
 from research.rl.rollout import Actor, Play
 
 

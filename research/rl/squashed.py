@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from research.models.heads import PolicyNetwork, ValueNetwork, squashed_sample
+from research.models.distributions import squashed_sample
+from research.models.heads import PolicyNetwork, ValueNetwork
+from research.models.mlp import check_widths
 from research.rl.environments import Box, Environment, Episodes
-from research.rl.observations import check_widths, flat
+from research.rl.observations import flat
 from research.rl.rollout import Actor
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +27,8 @@ from research.data.image_files import FACTS
 from research.engine.experiment import Experiment, Tick
 from research.engine.fields import AtMostHalf, Count, Fraction, NonNegative, Positive
 from research.engine.placement import spread
-from research.models.mlp import MLP, Activation
+from research.models.mlp import Activation, check_widths
+from research.models.vae import Nets, make_nets
 from research.numerics.blocks import map_blocks
 from research.numerics.optimizers import adam, descend
 from research.numerics.schedules import AFTER_WARMUP, AfterWarmup
@@ -75,52 +75,6 @@ class Hyper(NamedTuple):
     """Share of the run over which the learning rate rises."""
 
 
-class Encoder(nn.Module):
-    """pixels f32[...,P] -> mean f32[...,L] and log-variance f32[...,L] of the posterior"""
-
-    widths: tuple[int, ...]
-    latent: int
-    activation: Activation = "tanh"
-
-    @nn.compact
-    def __call__(self, pixels: Array) -> tuple[Array, Array]:
-        hidden = MLP(self.widths, self.activation)(pixels)
-        return nn.Dense(self.latent, name="mean")(hidden), nn.Dense(self.latent, name="log_variance")(hidden)
-
-
-class Decoder(nn.Module):
-    """latent f32[...,L] -> logits f32[...,P] of the pixels' Bernoulli probabilities"""
-
-    widths: tuple[int, ...]
-    pixels: int
-    activation: Activation = "tanh"
-
-    @nn.compact
-    def __call__(self, latent: Array) -> Array:
-        return nn.Dense(self.pixels, name="logits")(MLP(self.widths, self.activation)(latent))
-
-
-class Nets(NamedTuple):
-    """The two networks; each finds its parameters under its own name."""
-
-    encoder: Encoder
-    decoder: Decoder
-
-    def init(self, key: Array) -> dict[str, Any]:
-        """Parameters of both: hidden weights orthogonal, those of heads LeCun-normal, biases 0. key key[]"""
-        keys = jax.random.split(key)
-        return {
-            "encoder": self.encoder.init(keys[0], jnp.zeros((1, self.decoder.pixels))),
-            "decoder": self.decoder.init(keys[1], jnp.zeros((1, self.encoder.latent))),
-        }
-
-    def encode(self, params: Any, pixels: Array) -> tuple[Array, Array]:
-        return self.encoder.apply(params["encoder"], pixels)
-
-    def decode(self, params: Any, latent: Array) -> Array:
-        return self.decoder.apply(params["decoder"], latent)
-
-
 class State(NamedTuple):
     """params f32, Adam's moments, order u32[] which names this row's order of the images in each epoch"""
 
@@ -152,9 +106,9 @@ class Outputs(NamedTuple):
 
 def make(setup: Setup) -> Experiment:
     """A variational autoencoder as an experiment."""
+    check_widths(setup.widths, usual=(200, 200))
     pixels = math.prod(FACTS[setup.data].shape)
-    encoder = Encoder(setup.widths, setup.latent, setup.activation)
-    nets = Nets(encoder, Decoder(setup.widths[::-1], pixels, setup.activation))
+    nets = make_nets(setup.widths, setup.latent, pixels, setup.activation)
     return Experiment(
         init=partial(init, nets), step=partial(step, setup, nets), evaluate=partial(evaluate, setup, nets), score=score
     )
