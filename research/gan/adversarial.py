@@ -161,6 +161,7 @@ def adam(setup: Setup, hyper: Hyper) -> optax.GradientTransformation:
 
 
 def init(game: Game, key: Array, hyper: Hyper, data: Any) -> State:
+    """Both nets, of shapes that two packs of samples show, and the average, which begins as the generator."""
     class_key, generator_key, discriminator_key = jax.random.split(key, 3)
     setup = game.setup
     classes = game.real(class_key, data, 2 * setup.packing).classes
@@ -176,6 +177,7 @@ def init(game: Game, key: Array, hyper: Hyper, data: Any) -> State:
 
 
 def step(game: Game, state: State, hyper: Hyper, data: Any, tick: Tick) -> tuple[State, dict[str, Array]]:
+    """One round: updates of the discriminator, then one of the generator -> State, both objectives f32[]"""
     setup = game.setup
     *keys, generator_key = jax.random.split(tick.key, setup.discriminator_steps + 1)
     level = noise_level(hyper, tick)

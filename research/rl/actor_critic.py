@@ -41,6 +41,7 @@ class Agent(NamedTuple):
         return self.heads(policy_key, value_key, before) | {"memory": memory}
 
     def heads(self, policy_key: Array, value_key: Array, seen: Array) -> dict[str, Any]:
+        """Parameters of the two networks alone, which see f32[B,H or O flat]."""
         return {"policy": self.policy.init(policy_key, seen), "value": self.value.init(value_key, seen)}
 
     def forgotten(self, count: int) -> Any:

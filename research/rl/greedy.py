@@ -51,6 +51,7 @@ class Values(NamedTuple):
     inputs: int
 
     def init(self, key: Array) -> Array:
+        """f32[D]"""
         return ravel_pytree(self.network.init(key, jnp.zeros((1, self.inputs))))[0]
 
     def apply(self, weights: Array, observation: Array) -> Array:

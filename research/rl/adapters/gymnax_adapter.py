@@ -17,8 +17,8 @@ import numpy as np
 from jax import Array
 
 from research.numerics.foreign import lenient, settle
+from research.rl.adapters.gymnax_pictures import drawing
 from research.rl.environments import Box, Discrete, Environment, Outcome
-from research.rl.pictures import drawing
 
 
 def names() -> tuple[str, ...]:
