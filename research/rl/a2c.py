@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 from jax.flatten_util import ravel_pytree
@@ -127,10 +128,10 @@ def objective(
     agent: Agent, hyper: Hyper, params: Any, observation: Array, actions: Array, advantages: Array, targets: Array
 ) -> tuple[Array, dict[str, Array]]:
     """What a tick descends, f32[], and its parts. All with leading [T,B]."""
-    parameters = agent.parameters(params, observation)  # [P, T, B]
-    log_probability = agent.distribution.log_probability(parameters, actions)
+    parameters = jnp.moveaxis(agent.parameters(params, observation), 0, 1)  # [P,T,B] -> [T,P,B]
+    log_probability = jax.vmap(agent.distribution.log_probability)(parameters, actions)
     policy_loss = -(log_probability * advantages).mean()
     value_loss = 0.5 * ((agent.values(params, observation) - targets) ** 2).mean()
-    entropy = agent.distribution.entropy(parameters).mean()
+    entropy = jax.vmap(agent.distribution.entropy)(parameters).mean()
     loss = policy_loss + hyper.value_coefficient * value_loss - hyper.entropy_coefficient * entropy
     return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}

@@ -153,9 +153,9 @@ def objective(
 ) -> tuple[Array, dict[str, Array]]:
     """What a tick descends, f32[], and its parts. All with leading [T,B]."""
     mean = lambda x: (x * counted).sum() / counted.sum()
-    parameters = agent.parameters(params, observation)  # [P, T, B]
-    log_probability = agent.distribution.log_probability(parameters, actions)
-    entropy = mean(agent.distribution.entropy(parameters))
+    parameters = jnp.moveaxis(agent.parameters(params, observation), 0, 1)  # [P,T,B] -> [T,P,B]
+    log_probability = jax.vmap(agent.distribution.log_probability)(parameters, actions)
+    entropy = mean(jax.vmap(agent.distribution.entropy)(parameters))
     values = agent.values(params, observation) if setup.baseline else jnp.zeros_like(returns)
     policy_loss = -mean((returns - jax.lax.stop_gradient(values)) * log_probability)
     value_loss = 0.5 * mean((values - returns) ** 2)
