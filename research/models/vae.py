@@ -52,10 +52,12 @@ class Nets(NamedTuple):
             "decoder": self.decoder.init(keys[1], jnp.zeros((1, self.encoder.latent))),
         }
 
-    def encode(self, params: Any, pixels: Array) -> tuple[Array, Array]:
+    def encode(self, params: Any, pixels: Array) -> Any:
+        """pixels f32[...,P] -> mean f32[...,L] and log-variance f32[...,L]"""
         return self.encoder.apply(params["encoder"], pixels)
 
-    def decode(self, params: Any, latent: Array) -> Array:
+    def decode(self, params: Any, latent: Array) -> Any:
+        """latent f32[...,L] -> logits f32[...,P]"""
         return self.decoder.apply(params["decoder"], latent)
 
 
