@@ -56,13 +56,7 @@ def game_of(setup: Setup) -> Game:
     shape = MIXTURES[setup.data].centres.shape[1:]
     generator = Generator(setup.generator, shape, setup.batch_norm, leaky=False, deviation=setup.weights, dtype=dtype)
     discriminator = Discriminator(
-        setup.discriminator,
-        setup.pieces,
-        setup.dropout,
-        setup.spectral,
-        setup.deviation_read,
-        setup.weights,
-        dtype,
+        setup.discriminator, setup.pieces, setup.dropout, setup.spectral, setup.deviation_read, setup.weights, dtype
     )
     return Game(setup, generator, discriminator, real)
 

@@ -28,15 +28,7 @@ from research.numerics.optimizers import adam, descend
 from research.numerics.returns import n_step_returns
 from research.rl import annealing, environments
 from research.rl.environments import Environment, Episodes
-from research.rl.experience import (
-    Experience,
-    batches,
-    check_replay,
-    empty_ring,
-    learn_from,
-    restored,
-    write,
-)
+from research.rl.experience import Experience, batches, check_replay, empty_ring, learn_from, restored, write
 from research.rl.greedy import Values, epsilon_greedy, greedy_play, q_network, taken
 from research.rl.observations import Features
 from research.rl.priorities import Priorities, drawn, newest, none_yet, revised
