@@ -25,7 +25,8 @@ from IPython.display import Image, display
 
 from research import Budget, Plan, Row
 from research.engine.run import run
-from research.recipes.gan import DCGAN_MNIST, GAN_RING
+from research.recipes.gan import DCGAN_MNIST
+from research.recipes.mixtures import GAN_RING
 from research.report import summary
 
 home = Path(tempfile.mkdtemp())

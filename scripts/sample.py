@@ -23,7 +23,7 @@ from research.data.image_files import FACTS
 from research.data.pictures import save_gif, tiled
 from research.engine.fields import Count, Interval, check
 from research.engine.plan import Plan
-from research.gan import adversarial, images, points
+from research.gan import adversarial, images, points, sampling
 from research.gan.pictures import scatter
 
 
@@ -105,12 +105,12 @@ def picture_of(run: Learned, chosen: Arguments) -> np.ndarray:
         return scatter(np.asarray(samples), run.inputs.data)
     columns = math.ceil(math.sqrt(chosen.count))
     rows = math.ceil(chosen.count / columns)
-    way = images.between if chosen.between else images.independent
+    way = sampling.between if chosen.between else sampling.independent
     game, number = images.game_of(setup), number_of(setup, chosen.of)
 
     def make(state: adversarial.State, key: Array, data: images.Data) -> Array:
         filling_key, key = jax.random.split(key)
-        variables = adversarial.filled(game, state.average, filling_key, data)
+        variables = sampling.filled(game, state.average, filling_key, data)
         return images.drawn(setup, game, variables, way, key, rows, columns, number)
 
     pixels = jax.jit(make)(run.state, key, data)

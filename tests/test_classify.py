@@ -13,7 +13,7 @@ from research.data.pictures import tiled
 from research.engine.chunk import advance, begin
 from research.engine.experiment import Tick
 from research.models.cnn import NETS
-from research.numerics.optimizers import descend_decaying
+from research.numerics.optimizers import descend
 from research.recipes.classify import CLASSIFY, load, pictures
 from research.vision.classify import Data, Hyper, Outputs, Setup, augment, make, score
 
@@ -43,7 +43,7 @@ def test_only_kernels_decay():
     params = {"kernel": jnp.full((1, 1), 2.0), "bias": jnp.full(1, 2.0)}
     none = jax.tree.map(jnp.zeros_like, params)
     adam = optax.scale_by_adam()
-    moved, _ = descend_decaying(adam, params, adam.init(params), none, jnp.float32(0.5), jnp.float32(0.1))
+    moved, _ = descend(adam, params, adam.init(params), none, jnp.float32(0.5), weight_decay=jnp.float32(0.1))
     assert moved["kernel"].item() == pytest.approx(1.9) and moved["bias"].item() == 2
 
 

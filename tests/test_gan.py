@@ -12,9 +12,9 @@ from scipy.stats import chisquare
 
 from research.engine.experiment import Tick
 from research.engine.plan import Plan, Row
-from research.gan import adversarial, mixture, pictures, points
-from research.gan.adversarial import Batch
+from research.gan import adversarial, mixture, pictures, points, sampling
 from research.gan.objectives import OBJECTIVES, interpolated, r1, slopes
+from research.gan.packs import Batch, packed
 from research.models.gan import COLLECTION, Discriminator
 from research.report import figures
 from research.studies.mode_collapse_2d import CPU
@@ -148,7 +148,7 @@ def test_batch_norm_makes_a_sample_of_its_own_latent_numbers():
     game, state = points.game_of(setup), started(setup)[1]
     latent, none = jax.random.normal(jax.random.key(3), (50, 2)), jnp.zeros((50, 0))
     with_others, filled = game.generator.apply({"params": state.average}, latent, none, mutable=[COLLECTION])
-    alone = adversarial.sample(game, {"params": state.average} | filled, latent[:3], none[:3])
+    alone = sampling.sample(game, {"params": state.average} | filled, latent[:3], none[:3])
     np.testing.assert_allclose(alone, with_others[:3], rtol=1e-4, atol=1e-5)
     # By its own mean a single sample would be at 0 in each layer, whatever it is made of.
     one, other = (points.sampled(game, state, jax.random.key(key), 1, mixture.ring()) for key in (5, 6))
@@ -159,11 +159,11 @@ def test_a_pack_is_of_neighbours_and_generated_ones_are_packed_alike():
     setup = replace(SMALL, packing=3)
     game, (_, state, _, data, _) = points.game_of(setup), started(setup)
     samples, classes = jnp.arange(24.0).reshape(12, 2), jnp.arange(12.0)[:, None]
-    packs = adversarial.packed(setup, Batch(samples, classes))
+    packs = packed(Batch(samples, classes), setup.packing)
     assert packs.samples[1].tolist() == [6, 7, 8, 9, 10, 11] and packs.classes[1].tolist() == [3, 4, 5]
     # Images lie beside each other by their channels: of pack 1 the pixel in row 1, column 0.
     images = jnp.arange(12 * 2 * 2 * 2).reshape(12, 2, 2, 2)
-    pixel = adversarial.packed(setup, Batch(images, classes)).samples[1, 1, 0]
+    pixel = packed(Batch(images, classes), setup.packing).samples[1, 1, 0]
     assert pixel.tolist() == [8 * image + 4 + channel for image in (3, 4, 5) for channel in (0, 1)]
     assert adversarial.real(game, jax.random.key(0), data).samples.shape == (12, 2)
     fake = adversarial.generate(game, state.generator.params, jax.random.key(0), jnp.zeros((12, 0)))

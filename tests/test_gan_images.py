@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +14,10 @@ from recipes import compiled, tiny
 from test_play import script
 
 from research.data import augment
-from research.data.image_files import Split
 from research.data.images import load_images
 from research.engine.experiment import Tick
 from research.engine.plan import Plan, Row
-from research.gan import adversarial, images
+from research.gan import adversarial, images, sampling, stacks
 from research.gan import judge as judging
 from research.gan.objectives import OBJECTIVES, r1
 from research.models.cnn import NETS
@@ -283,13 +281,11 @@ def test_a_judge_is_named_by_its_weights():
 
 def test_stacks_lie_upon_each_other_and_come_apart_again():
     pixels = np.arange(2 * 3 * 4 * 5 * 1).reshape(2, 3, 4, 5, 1)
-    whole = images.laid(jnp.asarray(pixels))
+    whole = stacks.laid(jnp.asarray(pixels))
     assert whole.shape == (2, 4, 5, 3) and (whole[1, ..., 2] == pixels[1, 2, ..., 0]).all()
-    assert (images.apart(whole, 3) == pixels.reshape(6, 4, 5, 1)).all()
-    setup = replace(SMALL, stack=3, conditional=False)
-    assert images.combined(setup, jnp.array([[1, 2, 3], [0, 0, 9]])).tolist() == [123, 9]
-    data = SimpleNamespace(train=Split(None, jnp.array([0, 0, 0, 1])))
-    expected = np.asarray(images.shares(replace(setup, stack=2), data))
+    assert (stacks.apart(whole, 3) == pixels.reshape(6, 4, 5, 1)).all()
+    assert stacks.combined(jnp.array([[1, 2, 3], [0, 0, 9]]), 10).tolist() == [123, 9]
+    expected = np.asarray(stacks.shares(jnp.array([0, 0, 0, 1]), 10, 2))
     # 3/4 are 0 and 1/4 are 1: of pairs 9/16, 3/16, 3/16 and 1/16.
     assert expected[[0, 1, 10, 11]].tolist() == [9 / 16, 3 / 16, 3 / 16, 1 / 16] and expected.sum() == 1
 
@@ -314,8 +310,8 @@ def test_a_class_that_is_asked_for_reaches_both_nets(name):
 
     @jax.jit
     def drawn(params):
-        variables = adversarial.filled(game, params, jax.random.key(2), data)
-        return adversarial.sample(game, variables, latent, jnp.eye(10)[:2])
+        variables = sampling.filled(game, params, jax.random.key(2), data)
+        return sampling.sample(game, variables, latent, jnp.eye(10)[:2])
 
     same, other = drawn(state.generator.params)
     assert (same != other).any()
@@ -395,7 +391,7 @@ def test_what_is_judged_is_made_by_the_average_and_rounded():
 def test_on_the_way_between_two_samples_no_number_shrinks():
     for law, middle in (("normal", 0.5**0.5), ("uniform", 0.5)):
         setup = replace(SMALL, latent=5, latent_law=law)
-        latent, labels = images.between(setup, jax.random.key(0), 3, 5)
+        latent, labels = sampling.between(setup, jax.random.key(0), 3, 5)
         way = latent.reshape(3, 5, 5)
         np.testing.assert_allclose(way[:, 2], middle * (way[:, 0] + way[:, 4]), rtol=1e-4, atol=1e-5)
         assert labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5 and (way[:, 0] != way[:, 4]).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from known_values import DISCOUNT, KNOWN, STATES, environment, trained
 
-from research.rl import a2c, dqn, greedy, ppo, pqn, q_learning, reinforce, sac
+from research.rl import a2c, dqn, greedy, ppo, pqn, q_learning, reinforce, sac, squashed
 from research.rl.actor_critic import make_agent
 
 SEEN = jnp.eye(STATES)  # both observations
@@ -50,7 +50,7 @@ def recalled(environment, setup, state):
 
 def soft(environment, setup, state):
     """The smaller of the critics' values of the policy's most likely action."""
-    networks = sac.make_networks(setup, environment)
+    networks = squashed.make_networks(setup, environment)
     action, _ = networks.act(state.params["policy"], SEEN, jnp.zeros((1, STATES)))
     return networks.values(state.params["critics"], SEEN, action).min(0)
 

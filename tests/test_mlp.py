@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from research.models.heads import CATEGORICAL, DIAGONAL_GAUSSIAN, PolicyNetwork, QNetwork, ValueNetwork
+from research.models.distributions import CATEGORICAL, DIAGONAL_GAUSSIAN
+from research.models.heads import PolicyNetwork, QNetwork, ValueNetwork
 from research.models.mlp import MLP
 
 KEY = jax.random.key(0)

@@ -24,6 +24,7 @@ from research.engine.files import read_lines, read_manifest
 from research.engine.keys import at_tick, stream
 from research.engine.plan import Plan, Row
 from research.rl import environments, pictures, rollout
+from research.rl.adapters import gymnax_pictures
 from research.rl.environments import Episodes
 from research.rl.rollout import Actor
 
@@ -213,7 +214,7 @@ CART = SimpleNamespace(x_threshold=2.4, length=0.5)
 
 def test_the_cart_moves_right_with_x_and_the_pole_leans_right_with_theta():
     def shown(x, theta):
-        frame = pictures.cart_pole(None, CART, SimpleNamespace(x=x, theta=theta))
+        frame = gymnax_pictures.cart_pole(None, CART, SimpleNamespace(x=x, theta=theta))
         return place(frame, pictures.INK), place(frame, pictures.ORANGE)
 
     columns = [shown(x, 0.0)[0][1] for x in (-2.0, 0.0, 2.0)]
@@ -229,7 +230,7 @@ def test_acrobot_hangs_where_its_angles_are_0_and_the_second_counts_from_the_fir
     params = SimpleNamespace(link_length_1=1.0, link_length_2=1.0)
 
     def shown(first, second):
-        frame = pictures.acrobot(None, params, SimpleNamespace(joint_angle1=first, joint_angle2=second))
+        frame = gymnax_pictures.acrobot(None, params, SimpleNamespace(joint_angle1=first, joint_angle2=second))
         return place(frame, pictures.BLUE), place(frame, pictures.ORANGE)
 
     middle = (pictures.HEIGHT / 2, pictures.WIDTH / 2)
@@ -245,7 +246,7 @@ def test_the_pendulum_stands_where_theta_is_0_and_grows_to_the_left():
     params = SimpleNamespace(max_torque=2.0)
 
     def shown(theta):
-        return place(pictures.pendulum(None, params, SimpleNamespace(theta=theta, last_u=1.0)), pictures.RED)
+        return place(gymnax_pictures.pendulum(None, params, SimpleNamespace(theta=theta, last_u=1.0)), pictures.RED)
 
     assert shown(0.0)[0] < shown(np.pi / 2)[0] < shown(np.pi)[0]
     assert shown(np.pi / 2)[1] < shown(0.0)[1] < shown(-np.pi / 2)[1]
@@ -256,7 +257,7 @@ def test_the_car_is_lowest_in_the_valley():
     # sin(3 x) is -1 at x = -pi / 6 and as high on both sides of it.
     at = [-np.pi / 6 - 0.4, -np.pi / 6, -np.pi / 6 + 0.4]
     (left, valley, right) = (
-        place(pictures.mountain_car(None, params, SimpleNamespace(position=x)), pictures.BLUE) for x in at
+        place(gymnax_pictures.mountain_car(None, params, SimpleNamespace(position=x)), pictures.BLUE) for x in at
     )
     assert left[1] < valley[1] < right[1]
     assert valley[0] > left[0] + 20 and abs(left[0] - right[0]) < 2

@@ -11,7 +11,7 @@ from known_values import KNOWN, environment
 from research.engine.chunk import advance, begin, judge
 from research.numerics import minibatches
 from research.recipes.ppo import BREAKOUT, CARTPOLE, RECIPES
-from research.rl import environments, ppo
+from research.rl import environments, objectives, ppo
 from research.rl.actor_critic import Agent, make_actor, make_agent
 from research.rl.rollout import Evaluation
 
@@ -30,7 +30,7 @@ def test_clipped_objective_by_hand():
     # clip 0.2. Ratio 2, advantage 1: min(2, 1.2) = 1.2. Ratio 2, advantage -1: min(-2, -1.2) = -2. Ratio 1/2, advantage 1:
     # min(0.5, 0.8) = 0.5. Ratio 1/2, advantage -1: min(-0.5, -0.8) = -0.8. Mean (1.2 - 2 + 0.5 - 0.8) / 4 = -0.275.
     log_ratio = jnp.log(numbers(2, 2, 0.5, 0.5))
-    found = ppo.policy_objective(log_ratio, numbers(1, -1, 1, -1), jnp.float32(0.2))
+    found = objectives.policy_objective(log_ratio, numbers(1, -1, 1, -1), jnp.float32(0.2))
     np.testing.assert_allclose(found, -0.275, rtol=1e-6)
 
 
@@ -38,19 +38,19 @@ def test_value_objective_by_hand():
     # Target 1. Value 3, before 0, bound 1/2: held at 1/2; squared errors 4 and 1/4, the larger is 4: half is 2.
     # Value 1, before 0: held at 1/2; errors 0 and 1/4: half is 1/8. Without a bound: 2 and 0.
     values, before, targets = numbers(3, 1), numbers(0, 0), numbers(1, 1)
-    np.testing.assert_allclose(ppo.value_objective(values, before, targets, jnp.float32(0.5)), (2 + 0.125) / 2)
-    np.testing.assert_allclose(ppo.value_objective(values, before, targets, None), 1.0)
+    np.testing.assert_allclose(objectives.value_objective(values, before, targets, jnp.float32(0.5)), (2 + 0.125) / 2)
+    np.testing.assert_allclose(objectives.value_objective(values, before, targets, None), 1.0)
 
 
 def test_divergence_is_zero_for_equal_policies_and_positive_otherwise():
-    assert float(ppo.divergence(numbers(0, 0))) == 0.0
+    assert float(objectives.divergence(numbers(0, 0))) == 0.0
     # e^1 - 1 - 1 and e^-1 - 1 + 1.
-    np.testing.assert_allclose(ppo.divergence(numbers(1, -1)), (np.e - 2 + 1 / np.e) / 2, rtol=1e-5)
+    np.testing.assert_allclose(objectives.divergence(numbers(1, -1)), (np.e - 2 + 1 / np.e) / 2, rtol=1e-5)
 
 
 def test_standardised_advantages():
     # Mean 2, deviation 1.
-    np.testing.assert_allclose(ppo.standardized(numbers(1, 3)), [-1, 1], rtol=1e-6)
+    np.testing.assert_allclose(objectives.standardized(numbers(1, 3)), [-1, 1], rtol=1e-6)
 
 
 def some_samples(agent: Agent, params, count: int = 32) -> ppo.Samples:
@@ -98,7 +98,7 @@ def test_one_epoch_of_one_minibatch_is_one_adam_step_on_the_objectives_gradient(
     hyper = TRACED._replace(max_gradient_norm=jnp.float32(1e9))
     gradient = jax.grad(lambda params: ppo.objective(setup, agent, hyper, params, samples)[0])(state.params)
     rate = jnp.float32(1e-3)
-    after, _, _ = ppo.update(setup, agent, hyper, rate, state.params, state.optimizer, samples, KEY)
+    after, _, _ = ppo.learning(setup, agent, hyper, rate, state.params, state.optimizer, samples, KEY)
     jax.tree.map(
         lambda new, old, g: np.testing.assert_allclose(new, old - 1e-3 * g / (jnp.abs(g) + 1e-5), atol=1e-6),
         after,
@@ -115,7 +115,7 @@ def test_gradients_are_clipped_by_their_common_norm_not_entry_by_entry(cartpole)
     moment = {}
     for norm in (1e9, 1e-3):
         hyper = TRACED._replace(max_gradient_norm=jnp.float32(norm))
-        _, optimizer, _ = ppo.update(setup, agent, hyper, jnp.float32(0), state.params, state.optimizer, samples, KEY)
+        _, optimizer, _ = ppo.learning(setup, agent, hyper, jnp.float32(0), state.params, state.optimizer, samples, KEY)
         moment[norm] = np.asarray(optimizer.mu) / 0.1
     np.testing.assert_allclose(np.linalg.norm(moment[1e-3]), 1e-3, rtol=1e-4)
     whole = moment[1e9]

@@ -1,6 +1,7 @@
 """DQN and PQN: their targets by hand, when they learn and explore, and what they refuse."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,11 @@ from research.engine.lane import Lane
 from research.engine.placement import Placement, alone
 from research.engine.plan import Budget, Plan, Row
 from research.numerics import replay
+from research.numerics.priorities import no_priorities, prioritize
 from research.recipes.dqn import DQN
-from research.rl import dqn, environments, greedy, pqn
+from research.rl import dqn, environments, experience, greedy, pqn
+from research.rl.annealing import annealed
+from research.rl.priorities import Priorities, newest
 
 KEY = jax.random.key(0)
 HALF = jnp.float32(0.5)
@@ -89,9 +93,7 @@ def test_the_loss_weighs_errors():
 
 
 def test_exploration_falls_linearly_and_then_stays():
-    found = [
-        float(greedy.annealed(jnp.float32(p), HALF, jnp.float32(1.0), jnp.float32(0.1))) for p in (0, 0.25, 0.5, 1)
-    ]
+    found = [float(annealed(jnp.float32(p), HALF, jnp.float32(1.0), jnp.float32(0.1))) for p in (0, 0.25, 0.5, 1)]
     np.testing.assert_allclose(found, [1.0, 0.55, 0.1, 0.1], rtol=1e-6)
 
 
@@ -130,9 +132,9 @@ def test_explores_and_learns_when_it_should(method):
 def test_only_transitions_whose_return_is_whole_have_a_priority(n_steps):
     setup = dqn.Setup(environments=2, rollout_length=2, capacity=24, n_steps=n_steps, learning_starts=12)
     slots = 12
-    priorities = dqn.Priorities(replay.no_priorities(24), jnp.float32(3.0))
+    priorities = Priorities(no_priorities(24), jnp.float32(3.0))
     for index in range(20):
-        priorities = dqn.newest(setup, priorities, jnp.int32(index))
+        priorities = newest(setup, priorities, jnp.int32(index))
         leaves = np.asarray(priorities.tree)[priorities.tree.shape[0] // 2 :][:24].reshape(slots, 2)
         oldest, count = replay.complete(jnp.int32(index), 2, slots, n_steps)
         whole = [(int(oldest) + i) % slots for i in range(int(count))]
@@ -147,14 +149,15 @@ def test_an_update_by_priority_weighs_errors_and_sets_the_new_priorities():
     ring = dqn.Experience(
         column(1, 1)[..., None], jnp.array([[0], [1]]), column(3, 10), over, over, column(0, 0)[..., None]
     )
-    tree = replay.prioritize(replay.no_priorities(2), jnp.arange(2), jnp.array([1.0, 3.0]))
+    tree = prioritize(no_priorities(2), jnp.arange(2), jnp.array([1.0, 3.0]))
     hyper = jax.tree.map(jnp.float32, dqn.Hyper(priority_exponent=0.5, importance_exponent=0.5))
     weights = jnp.array([1.0, 2.0])
-    carry = weights, dqn.adam().init(weights), dqn.Priorities(tree, jnp.float32(1.5))
+    carry = weights, dqn.adam().init(weights), Priorities(tree, jnp.float32(1.5))
     # A third of the way the exponent is 1/2 + 1/2 / 3 = 2/3. The chances are 1/4 and 3/4, and of four draws, one from each
     # quarter, one is the first: weights 1 and (1/3)^(2/3), loss (2^2 + 3 (1/3)^(2/3) 8^2) / 2 / 4.
     tick = Tick(jnp.int32(1), jnp.int32(3), KEY)
-    (_, _, after), metrics = dqn.learning(setup, PLAIN, LINEAR, hyper, as_ring(ring), tick, weights, carry, KEY)
+    learn = partial(dqn.learning, setup, PLAIN, LINEAR, hyper, as_ring(ring), tick, weights)
+    (_, _, after), metrics = experience.learn_from(setup, tick, learn, carry, KEY)
     expected = (4 + 3 * (1 / 3) ** (2 / 3) * 64) / 8
     np.testing.assert_allclose(metrics["loss"].total, expected, rtol=1e-5)
     np.testing.assert_allclose(metrics["value"].total, (1 + 3 * 2) / 4, rtol=1e-6)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from research.numerics import replay
+from research.numerics.priorities import draw_by_priority, importance, no_priorities, prioritize
 from research.rl import experience
 
 KEY = jax.random.key(0)
@@ -98,20 +99,20 @@ def test_a_place_in_the_ring_does_not_overflow():
 
 LEAVES, SIZE = 13, 64
 PRIORITY = st.just(0.0) | st.floats(2.0**-20, 2.0**20, width=32)
-prioritize = jax.jit(replay.prioritize)
+prioritized = jax.jit(prioritize)
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, LEAVES - 1), PRIORITY), min_size=4, max_size=4), max_size=6))
 def test_sums_of_priorities_are_right_to_the_bit_whatever_is_set(writes):
     """Each write names four leaves, some of them twice: the largest counts. No error builds up: every sum is that of the
     two below it."""
-    tree, leaves = replay.no_priorities(LEAVES), np.zeros(16, np.float32)
+    tree, leaves = no_priorities(LEAVES), np.zeros(16, np.float32)
     assert tree.shape == (32,)
     for write in writes:
         chosen, given = (np.array(x) for x in zip(*write, strict=True))
         for leaf in chosen:
             leaves[leaf] = given[chosen == leaf].max()
-        tree = prioritize(tree, chosen.astype(np.int32), given.astype(np.float32))
+        tree = prioritized(tree, chosen.astype(np.int32), given.astype(np.float32))
     sums = leaves
     while len(sums):
         np.testing.assert_array_equal(tree[len(sums) : 2 * len(sums)], sums)
@@ -123,9 +124,9 @@ TIMES = 2
 
 @partial(jax.jit, static_argnums=(2, 3))
 def drawn(seed: jnp.ndarray, priorities: jnp.ndarray, times: int, size: int) -> tuple[jnp.ndarray, jnp.ndarray]:
-    tree = replay.no_priorities(priorities.shape[0])
-    tree = replay.prioritize(tree, jnp.arange(priorities.shape[0], dtype=jnp.int32), priorities)
-    return replay.draw_by_priority(jax.random.key(seed), tree, times, size)
+    tree = no_priorities(priorities.shape[0])
+    tree = prioritize(tree, jnp.arange(priorities.shape[0], dtype=jnp.int32), priorities)
+    return draw_by_priority(jax.random.key(seed), tree, times, size)
 
 
 @given(
@@ -151,10 +152,8 @@ def test_every_part_of_the_sum_gives_one_leaf_and_none_without_priority_is_drawn
 def test_no_leaf_without_priority_is_drawn_where_a_part_begins_or_ends(uniform, priorities, monkeypatch):
     """The place of the first draw is 0 then, and that of the last is rounded to the whole sum, or beyond what is there."""
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, uniform, jnp.float32))
-    tree = replay.prioritize(
-        replay.no_priorities(len(priorities)), jnp.arange(len(priorities)), jnp.array(priorities, float)
-    )
-    leaves, chances = replay.draw_by_priority(KEY, tree, 1, SIZE)
+    tree = prioritize(no_priorities(len(priorities)), jnp.arange(len(priorities)), jnp.array(priorities, float))
+    leaves, chances = draw_by_priority(KEY, tree, 1, SIZE)
     assert (np.array(priorities)[leaves] > 0).all() and (chances > 0).all()
 
 
@@ -177,7 +176,7 @@ def test_a_leaf_is_drawn_in_proportion_to_its_priority():
 def test_importance_weights_are_those_of_the_paper(chances, exponent, count):
     """(N P(i))^-beta over the largest of the batch (Schaul et al. 2016, section 3.4), whatever N is."""
     weights = (count * np.array(chances)) ** -exponent
-    found = replay.importance(jnp.array(chances, jnp.float32), jnp.float32(exponent))
+    found = importance(jnp.array(chances, jnp.float32), jnp.float32(exponent))
     np.testing.assert_allclose(found, weights / weights.max(), rtol=1e-5)
 
 

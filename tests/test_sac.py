@@ -9,8 +9,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from known_values import learned
 
-from research.models.heads import squashed_sample
-from research.rl import environments, sac
+from research.models.distributions import squashed_sample
+from research.rl import environments, sac, squashed
 from research.rl.environments import Box, Environment, Outcome
 
 KEY = jax.random.key(0)
@@ -37,7 +37,7 @@ def aim(steps: int = 1, truncates: bool = False) -> Environment:
 
 
 def networks():
-    found = sac.make_networks(SETUP, aim())
+    found = squashed.make_networks(SETUP, aim())
     return found, found.init(KEY, jnp.zeros((2, 1)), jnp.float32(0.5))
 
 
@@ -79,7 +79,7 @@ def test_an_action_at_the_bound_has_a_finite_probability():
 @pytest.mark.parametrize("memory", [0.0, 0.9])
 def test_noise_remembers_and_stays_standard_normal(memory):
     found, params = networks()
-    actor = sac.exploring(aim(), found, params["policy"], jnp.float32(memory), jnp.bool(False))
+    actor = squashed.exploring(aim(), found, params["policy"], jnp.float32(memory), jnp.bool(False))
     episodes = environments.start(aim(), KEY, 512)
     episodes = episodes._replace(length=episodes.length + 1)  # under way
     fresh = actor.draw(KEY, (60, 512))
@@ -97,7 +97,7 @@ def test_before_learning_actions_are_uniform_and_afterwards_the_policys():
     found, params = networks()
     episodes = environments.start(aim(), KEY, 4000)
     noise = jax.random.normal(KEY, (4000, 1))
-    acting = lambda random: sac.exploring(aim(), found, params["policy"], jnp.float32(0.0), jnp.bool(random)).act(
+    acting = lambda random: squashed.exploring(aim(), found, params["policy"], jnp.float32(0.0), jnp.bool(random)).act(
         noise, episodes, noise
     )[1]
     shares = np.histogram(acting(True), np.linspace(-1, 1, 11))[0] / 4000
@@ -108,7 +108,7 @@ def test_before_learning_actions_are_uniform_and_afterwards_the_policys():
 
 def test_an_evaluation_takes_the_most_likely_action():
     found, params = networks()
-    actor = sac.most_likely(aim(), found, params["policy"])
+    actor = squashed.most_likely(aim(), found, params["policy"])
     episodes = environments.start(aim(), KEY, 5)
     _, action, _ = actor.act(actor.memory(5), episodes, actor.draw(KEY, (1, 5))[0])
     mean = found.policy.apply(params["policy"], episodes.observation)[0]
@@ -208,7 +208,7 @@ def test_as_many_random_actions_as_asked_for_come_before_learning(length, starts
 
 def test_noise_that_ended_an_episode_does_not_begin_the_next():
     found, params = networks()
-    actor = sac.exploring(aim(), found, params["policy"], jnp.float32(0.9), jnp.bool(False))
+    actor = squashed.exploring(aim(), found, params["policy"], jnp.float32(0.9), jnp.bool(False))
     episodes = environments.start(aim(), KEY, 4)
     fresh = actor.draw(KEY, (1, 4))[0]
     noise, _, _ = actor.act(jnp.full((4, 1), 5.0), episodes, fresh)

@@ -9,9 +9,10 @@ import pytest
 
 from research.engine.chunk import advance, begin
 from research.engine.experiment import Tick
+from research.models.vae import Decoder, Encoder, Nets
 from research.recipes.vae import VAE, load, pictures
 from research.vision import vae
-from research.vision.vae import Data, Decoder, Encoder, Hyper, Nets, Outputs, Setup
+from research.vision.vae import Data, Hyper, Outputs, Setup
 
 NETS = Nets(Encoder((3,), 2), Decoder((3,), 4))
 TINY = Setup(widths=(8,), latent=3, batch_size=8, importance_samples=4)
@@ -255,3 +256,8 @@ def test_the_three_parts_share_no_image():
     parts = inputs.data.train, inputs.data.held_out, inputs.final.held_out
     train, validation, test = ({image.tobytes() for image in part} for part in parts)
     assert not train & validation and not train & test and not validation & test
+
+
+def test_a_layer_without_units_is_refused():
+    with pytest.raises(ValueError, match=r"widths=\(8, 0\) must all be at least 1; usual: \(200, 200\)"):
+        vae.make(Setup(widths=(8, 0)))

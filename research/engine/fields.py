@@ -39,6 +39,8 @@ Fraction = Annotated[float, Interval(0, 1)]
 BelowOne = Annotated[float, Interval(0, 1, below=True)]
 Count = Annotated[int, Interval(1)]
 Natural = Annotated[int, Interval(0)]
+AtMostHalf = Annotated[float, Interval(0, 0.5, above=True)]
+Precision = Literal["float32", "bfloat16"]
 
 
 def check(values: Any, default: Any) -> None:

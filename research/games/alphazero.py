@@ -16,7 +16,7 @@ board, H rows, W columns, C planes.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ import optax
 from jax import Array, lax
 
 from research.engine.experiment import Experiment, Ratio, Tick
-from research.engine.fields import Count, Fraction, Natural, NonNegative, Positive
+from research.engine.fields import Count, Fraction, Natural, NonNegative, Positive, Precision
 from research.engine.placement import spread
 from research.games import boards
 from research.games.boards import Board, Position, played
@@ -33,7 +33,7 @@ from research.games.search import Advice, Noise, Rule, advised, search
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 from research.numerics import replay
-from research.numerics.optimizers import adam, descend_decaying
+from research.numerics.optimizers import adam, descend
 from research.numerics.schedules import cosine
 
 
@@ -65,7 +65,7 @@ class Setup:
     """Show each position turned or mirrored by chance, as the board's rules allow."""
     sampled_moves: Natural = 8
     """With rule=puct, a game's first moves that are drawn by the shares of visits; later ones are the most visited."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Precision = "float32"
     """Type of the net's hidden layers; parameters, logits and values are float32."""
     opponent: Opponent = "random"
     """Whom the net is judged against: legal moves by chance, or, on tic_tac_toe, best moves by chance."""
@@ -310,7 +310,7 @@ def learn(
             observation, policy = boards.turned(board, turn_key, batch.observation, batch.policy)
             batch = batch._replace(observation=observation, policy=policy)
         gradient, told = jax.grad(partial(objective, net, hyper), has_aux=True)(params, batch)
-        params, moments = descend_decaying(adam(), params, moments, gradient, rate, hyper.weight_decay)
+        params, moments = descend(adam(), params, moments, gradient, rate, weight_decay=hyper.weight_decay)
         return (params, moments), told
 
     (params, moments), told = lax.scan(update, (state.params, state.optimizer), jax.random.split(key, setup.updates))

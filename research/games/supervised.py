@@ -23,7 +23,7 @@ import optax
 from jax import Array
 
 from research.engine.experiment import Experiment, Ratio, Tick
-from research.engine.fields import Count, Fraction, Interval, NonNegative, Positive
+from research.engine.fields import Count, Fraction, Interval, NonNegative, Positive, Precision
 from research.engine.placement import spread
 from research.engine.plan import Plan
 from research.games import boards
@@ -34,7 +34,7 @@ from research.games.search import Advice, Rule, advised
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 from research.numerics.blocks import map_blocks
-from research.numerics.optimizers import adam, descend_decaying
+from research.numerics.optimizers import adam, descend
 from research.numerics.schedules import cosine
 
 
@@ -58,7 +58,7 @@ class Setup:
     """Positions in an update."""
     symmetries: bool = True
     """Show each position turned or mirrored by chance, as the board's rules allow."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Precision = "float32"
     """Type of the net's hidden layers; parameters, logits and values are float32."""
     evaluation_batch: Count = 256
     """Held-out positions that are evaluated at a time."""
@@ -191,7 +191,8 @@ def step(
 
     gradient, told = jax.grad(objective, has_aux=True)(state.params)
     rate = hyper.learning_rate * cosine(tick.index, tick.total, hyper.warmup)
-    params, moments = descend_decaying(adam(), state.params, state.optimizer, gradient, rate, hyper.weight_decay)
+    decay = hyper.weight_decay
+    params, moments = descend(adam(), state.params, state.optimizer, gradient, rate, weight_decay=decay)
     return State(params, moments), told
 
 

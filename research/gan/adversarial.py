@@ -29,9 +29,10 @@ import optax
 from jax import Array, lax
 
 from research.engine.experiment import Tick
-from research.engine.fields import BelowOne, Count, Fraction, Natural, NonNegative, Positive
+from research.engine.fields import BelowOne, Count, Fraction, Natural, NonNegative, Positive, Precision
 from research.engine.placement import spread
 from research.gan.objectives import OBJECTIVES, Name, interpolated, r1
+from research.gan.packs import Batch, packed
 from research.models.gan import COLLECTION
 from research.numerics.averages import tail_average
 from research.numerics.optimizers import descend
@@ -73,7 +74,7 @@ class Setup:
     """Add noise to all that the discriminator reads."""
     batch_size: Count = 100
     """Packs in an update, of real samples and of generated ones."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Precision = "float32"
     """Type of hidden layers and of their products; parameters, logits, samples and updates are float32."""
     samples: Count = 2500
     """Samples that are judged."""
@@ -115,20 +116,12 @@ class State(NamedTuple):
     average: Any
 
 
-class Batch(NamedTuple):
-    """samples f32[B*m,...,C], and their classes, one-hot: f32[B*m,K]"""
-
-    samples: Array
-    classes: Array
-
-
 class Game(NamedTuple):
     """Who plays, for what.
 
     generator      latent f32[B*m,Z], classes f32[B*m,K] -> samples f32[B*m,...,C]
     discriminator  packs f32[B,...,m*C], classes f32[B,m*K] -> logits f32[B], or f32[B,S] of S discriminators
     real           (key, data, count) -> Batch of real samples
-    asked          (key, data, count) -> classes f32[count,K] that are to be generated
     changed        (key, samples) -> samples: what is done by chance to all that the discriminator reads
     """
 
@@ -136,7 +129,6 @@ class Game(NamedTuple):
     generator: nn.Module
     discriminator: nn.Module
     real: Callable[[Array, Any, int], Batch]
-    asked: Callable[[Array, Any, int], Array]
     changed: Callable[[Array, Array], Array] = lambda key, samples: samples
 
 
@@ -169,12 +161,13 @@ def adam(setup: Setup, hyper: Hyper) -> optax.GradientTransformation:
 
 
 def init(game: Game, key: Array, hyper: Hyper, data: Any) -> State:
+    """Both nets, of shapes that two packs of samples show, and the average, which begins as the generator."""
     class_key, generator_key, discriminator_key = jax.random.split(key, 3)
     setup = game.setup
-    classes = game.asked(class_key, data, 2 * setup.packing)
+    classes = game.real(class_key, data, 2 * setup.packing).classes
     drawn = game.generator.init(generator_key, jnp.zeros((len(classes), setup.latent)), classes)
     samples = game.generator.apply(drawn, jnp.zeros((len(classes), setup.latent)), classes, mutable=[COLLECTION])[0]
-    packs = packed(setup, Batch(samples, classes))
+    packs = packed(Batch(samples, classes), setup.packing)
     found = game.discriminator.init(discriminator_key, *packs, train=False)
     vectors = found[COLLECTION] if setup.spectral else {}
     generator = Player(drawn["params"], adam(setup, hyper).init(drawn["params"]), {})
@@ -184,6 +177,7 @@ def init(game: Game, key: Array, hyper: Hyper, data: Any) -> State:
 
 
 def step(game: Game, state: State, hyper: Hyper, data: Any, tick: Tick) -> tuple[State, dict[str, Array]]:
+    """One round: updates of the discriminator, then one of the generator -> State, both objectives f32[]"""
     setup = game.setup
     *keys, generator_key = jax.random.split(tick.key, setup.discriminator_steps + 1)
     level = noise_level(hyper, tick)
@@ -227,22 +221,10 @@ def generate(game: Game, params: Any, key: Array, classes: Array) -> Batch:
     return Batch(samples, classes)
 
 
-def packed(setup: Setup, batch: Batch) -> Batch:
-    """Neighbours beside each other: samples f32[B*m,...,C] -> f32[B,...,m*C], classes f32[B*m,K] -> f32[B,m*K]"""
-
-    def pack(x: Array) -> Array:
-        count = x.shape[0] // setup.packing
-        packs = x.reshape(count, setup.packing, *x.shape[1:])  # [B, m, ..., C]
-        beside = jnp.moveaxis(packs, 1, -2)  # [B, ..., m, C]
-        return beside.reshape(count, *x.shape[1:-1], setup.packing * x.shape[-1])
-
-    return jax.tree.map(pack, batch)
-
-
 def shown(game: Game, level: Array, key: Array, batch: Batch) -> Batch:
     """What the discriminator reads of a batch: changed by chance, packed, with noise."""
     change_key, noise_key = jax.random.split(key)
-    packs = packed(game.setup, batch._replace(samples=game.changed(change_key, batch.samples)))
+    packs = packed(batch._replace(samples=game.changed(change_key, batch.samples)), game.setup.packing)
     if not game.setup.input_noise:
         return packs
     return packs._replace(samples=packs.samples + level * jax.random.normal(noise_key, packs.samples.shape))
@@ -305,25 +287,7 @@ def generator_objective(
     return OBJECTIVES[game.setup.objective].generator(found)
 
 
-def moved(setup: Setup, hyper: Hyper, player: Player, gradient: Any, rate: Array) -> Player:
+def moved(setup: Setup, hyper: Hyper, player: Player, gradient: Any, learning_rate: Array) -> Player:
     """A net after one step against a gradient."""
-    params, moments = descend(adam(setup, hyper), player.params, player.optimizer, gradient, rate)
-    return player._replace(params=params, optimizer=moments)
-
-
-FILLING = 1000  # samples whose mean and variance batch norm has while others are drawn
-
-
-def filled(game: Game, params: Any, key: Array, data: Any) -> Any:
-    """The generator's variables, with the statistics of one large batch where it has batch norm."""
-    if not game.setup.batch_norm:
-        return {"params": params}
-    latent_key, class_key = jax.random.split(key)
-    latent, classes = latents(game.setup, latent_key, FILLING), game.asked(class_key, data, FILLING)
-    statistics = game.generator.apply({"params": params}, latent, classes, mutable=[COLLECTION])[1]
-    return {"params": params, COLLECTION: statistics[COLLECTION]}
-
-
-def sample(game: Game, variables: Any, latent: Array, classes: Array) -> Array:
-    """Samples [M,...,C] of a generator's `filled` variables, each of its own latent numbers f32[M,Z] alone."""
-    return game.generator.apply(variables, latent, classes, train=False)
+    params, optimizer = descend(adam(setup, hyper), player.params, player.optimizer, gradient, learning_rate)
+    return player._replace(params=params, optimizer=optimizer)

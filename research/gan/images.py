@@ -4,8 +4,6 @@ Dimensions: M samples that are judged, n of them by neighbours, N training image
 one sample, H rows, W columns, C channels of an image, F features, Z latent numbers, K classes.
 """
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
@@ -22,11 +20,17 @@ from research.engine.experiment import Experiment
 from research.engine.fields import Count, Interval, Natural
 from research.gan import adversarial
 from research.gan import judge as judging
-from research.gan.adversarial import Batch, Game, Hyper, State
+from research.gan.adversarial import Game, Hyper, State
 from research.gan.judge import NEIGHBOURS, Judge
-from research.models.cnn import NETS
+from research.gan.packs import Batch
+from research.gan.sampling import Way, between, filled, independent, sample
+from research.gan.stacks import apart, combined, laid, shares
+from research.models.cnn import NETS, Net
 from research.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator, Scales
 from research.numerics.blocks import map_blocks
+
+ROWS, COLUMNS = 8, 10  # of samples that are looked at
+BATCH = 500  # samples that are made at a time
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Setup(adversarial.Setup):
     """Discriminators, each of which reads the image half as high and wide as the one before."""
     judge: str = ""
     """Folder of a finished run of `classify` on these images, whose classifier judges; without, the one that is shipped."""
-    judge_net: Literal["conv32-conv64-dense128", "lenet", "conv32"] = "lenet"
+    judge_net: Net = "lenet"
     """Its network, by its name in research/models/cnn.py."""
     near: Count = 2000
     """Samples, at most, that are compared by nearest neighbours."""
@@ -106,10 +110,6 @@ class Outputs(NamedTuple):
     between: Array
 
 
-ROWS, COLUMNS = 8, 10  # of samples that are looked at
-BATCH = 500  # samples that are made at a time
-
-
 def make(setup: Setup) -> Experiment:
     """A GAN on images as an experiment."""
     check(setup)
@@ -137,20 +137,24 @@ def check(setup: Setup) -> None:
                 )
     if setup.scales > 1 and height % 2 ** (setup.scales - 1):
         raise ValueError(f"scales={setup.scales} halves {height} pixels too often; use {even(height) + 1} at most")
-    refused = {
-        ("net='dense'", "discriminator_batch_norm"): setup.net == "dense" and setup.discriminator_batch_norm,
-        ("net='dense'", f"hidden={setup.hidden}"): setup.net == "dense" and setup.hidden > 0,
-        ("spectral", "discriminator_batch_norm"): setup.spectral and setup.discriminator_batch_norm,
-        (f"penalty={setup.penalty!r}", "discriminator_batch_norm"): setup.penalty != "none"
-        and setup.discriminator_batch_norm,
-        ("deviation_read", "discriminator_batch_norm"): setup.deviation_read and setup.discriminator_batch_norm,
-        (f"penalty={setup.penalty!r}", f"scales={setup.scales}"): setup.penalty != "none" and setup.scales > 1,
-        (f"stack={setup.stack}", "conditional"): setup.stack > 1 and setup.conditional,
-        (f"stack={setup.stack}", "recolour"): setup.stack > 1 and setup.recolour,
-        (f"data={setup.data!r}", "recolour"): channels == 1 and setup.recolour,
-    }
-    for (one, other), both in refused.items():
-        if both:
+    dense = "net='dense'", setup.net == "dense"
+    batch_norm = "discriminator_batch_norm", setup.discriminator_batch_norm
+    penalty = f"penalty={setup.penalty!r}", setup.penalty != "none"
+    stacked = f"stack={setup.stack}", setup.stack > 1
+    recolour = "recolour", setup.recolour
+    refused = [
+        (dense, batch_norm),
+        (dense, (f"hidden={setup.hidden}", setup.hidden > 0)),
+        (("spectral", setup.spectral), batch_norm),
+        (penalty, batch_norm),
+        (("deviation_read", setup.deviation_read), batch_norm),
+        (penalty, (f"scales={setup.scales}", setup.scales > 1)),
+        (stacked, ("conditional", setup.conditional)),
+        (stacked, recolour),
+        ((f"data={setup.data!r}", channels == 1), recolour),
+    ]
+    for (one, has_one), (other, has_other) in refused:
+        if has_one and has_other:
             raise ValueError(f"{one} does not go with {other}; use one of the two")
     if min(setup.near, setup.samples) <= NEIGHBOURS:
         raise ValueError(
@@ -164,51 +168,43 @@ def even(size: int) -> int:
     return (size & -size).bit_length() - 1
 
 
+def classes_of(setup: Setup) -> int:
+    """K"""
+    return len(FACTS[setup.data].classes)
+
+
 def game_of(setup: Setup) -> Game:
-    dtype = jnp.dtype(setup.compute_dtype)
     height, width, channels = FACTS[setup.data].shape
     shape = (height, width, setup.stack * channels)
-    common = {"deviation": setup.weights, "dtype": dtype}
+    common = {"deviation": setup.weights, "dtype": jnp.dtype(setup.compute_dtype)}
     told = common | {"dropout": setup.dropout, "spectral": setup.spectral, "deviation_read": setup.deviation_read}
-    discriminator: Any
     if setup.net == "dense":
         generator: nn.Module = Generator(setup.generator, shape, setup.batch_norm, bounded=True, **common)
-        discriminator = partial(Discriminator, setup.discriminator, **told)
+        discriminator: Any = partial(Discriminator, setup.discriminator, **told)
     else:
         generator = ConvGenerator(setup.generator, shape, setup.batch_norm, setup.hidden, **common)
         discriminator = partial(
             ConvDiscriminator, setup.discriminator, setup.discriminator_batch_norm, setup.hidden, **told
         )
     rival = discriminator() if setup.scales == 1 else Scales(discriminator, setup.scales)
-    return Game(setup, generator, rival, partial(real, setup), partial(asked, setup), partial(changed, setup))
+    return Game(setup, generator, rival, partial(real, setup), partial(changed, setup))
 
 
 def real(setup: Setup, key: Array, data: Data, count: int) -> Batch:
+    """Samples [count,H,W,k*C] of the training images, and the classes of the first image of each."""
     chosen = data.stacks[jax.random.randint(key, (count,), 0, data.stacks.shape[0])]  # [count, k]
     classes = one_hot(setup, data.train.labels[chosen[:, 0]])
-    return Batch(laid(data.train.images[chosen]).astype(jnp.float32) / 127.5 - 1.0, classes)
+    return Batch(pixels(laid(data.train.images[chosen])), classes)
 
 
-def laid(images: Array) -> Array:
-    """Images upon each other: [M,k,H,W,C] -> [M,H,W,k*C]"""
-    beside = jnp.moveaxis(images, 1, 3)  # [M, H, W, k, C]
-    return beside.reshape(*beside.shape[:3], -1)
-
-
-def apart(samples: Array, count: int) -> Array:
-    """The images of each sample: [M,H,W,k*C] -> [M*k,H,W,C]"""
-    split = samples.reshape(*samples.shape[:3], count, -1)  # [M, H, W, k, C]
-    return jnp.moveaxis(split, 3, 1).reshape(-1, *split.shape[1:3], split.shape[4])
+def pixels(images: Array) -> Array:
+    """u8 -> f32 from -1 to 1"""
+    return images.astype(jnp.float32) / 127.5 - 1.0
 
 
 def one_hot(setup: Setup, labels: Array) -> Array:
-    return jax.nn.one_hot(labels, len(FACTS[setup.data].classes) if setup.conditional else 0)
-
-
-def asked(setup: Setup, key: Array, data: Data, count: int) -> Array:
-    """Classes as often as among the training images."""
-    chosen = data.stacks[jax.random.randint(key, (count,), 0, data.stacks.shape[0])]
-    return one_hot(setup, data.train.labels[chosen[:, 0]])
+    """labels i32[M] -> f32[M,K], where classes play no part f32[M,0]"""
+    return jax.nn.one_hot(labels, classes_of(setup) if setup.conditional else 0)
 
 
 def changed(setup: Setup, key: Array, samples: Array) -> Array:
@@ -223,27 +219,27 @@ def changed(setup: Setup, key: Array, samples: Array) -> Array:
 
 def evaluate(setup: Setup, game: Game, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
     filling_key, latent_key, class_key = jax.random.split(key, 3)
-    variables = adversarial.filled(game, state.average, filling_key, data)
-    classes = asked(setup, class_key, data, setup.samples)
+    variables = filled(game, state.average, filling_key, data)
+    classes = real(setup, class_key, data, setup.samples).classes
     samples = sampled(game, variables, adversarial.latents(setup, latent_key, setup.samples), classes)
-    net = NETS[setup.judge_net](classes=len(FACTS[setup.data].classes))
+    net = NETS[setup.judge_net](classes=classes_of(setup))
     features, predicted = judged(setup, net, data.judge, samples)
     held_out = laid(data.held_out.images[data.held_out_stacks])
     real_features, real_predicted = judged(setup, net, data.judge, held_out)
-    right = real_predicted == combined(setup, data.held_out.labels[data.held_out_stacks])
+    right = real_predicted == combined(data.held_out.labels[data.held_out_stacks], classes_of(setup))
     near = min(setup.near, setup.samples, held_out.shape[0])
-    to_train = [jnp.full(near, jnp.nan)] * 2
+    to_train = real_to_train = jnp.full(near, jnp.nan)
     if setup.stack == 1:
-        to_train = [judging.nearest(x[:near], data.train.images) for x in (samples, held_out)]
+        to_train, real_to_train = (judging.nearest(x[:near], data.train.images) for x in (samples, held_out))
     return Outputs(
         features,
         real_features,
         predicted,
         real_predicted,
         classes.argmax(1).astype(jnp.int32) if setup.conditional else jnp.full(setup.samples, -1),
-        to_train[0],
-        to_train[1],
-        shares(setup, data),
+        to_train,
+        real_to_train,
+        shares(data.train.labels, classes_of(setup), setup.stack),
         right.mean(),
         data.judge.hash,
         drawn(setup, game, variables, independent),
@@ -255,8 +251,8 @@ def sampled(game: Game, variables: Any, latent: Array, classes: Array) -> Array:
     """Images u8[M,H,W,k*C] of latent numbers f32[M,Z] and classes f32[M,K]"""
 
     def draw(block: tuple[Array, Array]) -> Array:
-        pixels = adversarial.sample(game, variables, *block)
-        return jnp.round((pixels + 1.0) * 127.5).astype(jnp.uint8)
+        samples = sample(game, variables, *block)
+        return jnp.round((samples + 1.0) * 127.5).astype(jnp.uint8)
 
     return map_blocks(draw, (latent, classes), BATCH)
 
@@ -264,23 +260,7 @@ def sampled(game: Game, variables: Any, latent: Array, classes: Array) -> Array:
 def judged(setup: Setup, net: nn.Module, judge: Judge, samples: Array) -> tuple[Array, Array]:
     """Samples u8[M,H,W,k*C] -> features f32[M,k*F], class i32[M]"""
     features, predicted = judging.read(net, judge, apart(samples, setup.stack))
-    return features.reshape(samples.shape[0], -1), combined(setup, predicted.reshape(-1, setup.stack))
-
-
-def combined(setup: Setup, labels: Array) -> Array:
-    """Classes i32[M,k] as one number whose digits they are -> i32[M]"""
-    places = len(FACTS[setup.data].classes) ** jnp.arange(setup.stack)[::-1]
-    return (labels @ places).astype(jnp.int32)
-
-
-def shares(setup: Setup, data: Data) -> Array:
-    """How often each class is among real samples, whose images are drawn independently, f32[K**k]"""
-    labels = data.train.labels
-    one = jnp.bincount(labels, length=len(FACTS[setup.data].classes)) / labels.shape[0]
-    return functools.reduce(lambda whole, x: jnp.outer(whole, x).reshape(-1), [one] * setup.stack)
-
-
-Way = Callable[[Setup, Array, int, int], tuple[Array, Array]]
+    return features.reshape(samples.shape[0], -1), combined(predicted.reshape(-1, setup.stack), classes_of(setup))
 
 
 def drawn(
@@ -296,28 +276,8 @@ def drawn(
     """Images u8[rows*columns,H,W,k*C] for people: `independent` ones or those `between` some. Without a key always of the same
     latent numbers; with a label all of that class."""
     latent, labels = way(setup, jax.random.key(0) if key is None else key, rows, columns)
-    labels = labels if label is None else jnp.full_like(labels, label)
+    labels = labels % classes_of(setup) if label is None else jnp.full_like(labels, label)
     return sampled(game, variables, latent, one_hot(setup, labels))
-
-
-def independent(setup: Setup, key: Array, rows: int, columns: int) -> tuple[Array, Array]:
-    """Latent numbers f32[rows*columns,Z], and all classes in turn, i32[rows*columns]"""
-    count = rows * columns
-    labels = jnp.arange(count) % len(FACTS[setup.data].classes)
-    return adversarial.latents(setup, key, count), labels
-
-
-def between(setup: Setup, key: Array, rows: int, columns: int) -> tuple[Array, Array]:
-    """Likewise, but each row's numbers are on the way from one sample's to another's, and its class is one."""
-    starts, ends = (adversarial.latents(setup, k, rows)[:, None] for k in jax.random.split(key))
-    way = jnp.linspace(0.0, 1.0, columns)[None, :, None]
-    if setup.latent_law == "normal":
-        # The mean of two numbers of deviation 1 has less: along an arc it is the same all over the way.
-        mixed = jnp.cos(way * jnp.pi / 2) * starts + jnp.sin(way * jnp.pi / 2) * ends
-    else:
-        mixed = starts + way * (ends - starts)
-    labels = jnp.repeat(jnp.arange(rows) % len(FACTS[setup.data].classes), columns)
-    return mixed.reshape(rows * columns, -1), labels
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from research.models.cnn import ConvNet
+from research.models.cnn import ConvNet, normalized
 from research.numerics.blocks import map_blocks
 
 NEIGHBOURS = 5  # the neighbour whose distance is a sample's reach (Naeem et al. 2020, section 4)
@@ -45,8 +45,7 @@ def read(net: ConvNet, judge: Judge, images: Array, batch: int = 500) -> tuple[A
     """images u8[M,H,W,C] -> features f32[M,F], which the last layer makes logits of, and the likeliest class i32[M]"""
 
     def look(images: Array) -> tuple[Array, Array]:
-        mean, std = (jnp.reshape(x, (1, 1, 1, -1)) for x in (judge.mean, judge.std))
-        pixels = (images.astype(jnp.float32) / 255.0 - mean) / std
+        pixels = normalized(images, judge.mean, judge.std)
         features = net.clone(classes=0).apply(judge.params, pixels)
         return features.astype(jnp.float32), net.apply(judge.params, pixels).argmax(1).astype(jnp.int32)
 

@@ -15,8 +15,10 @@ from jax import Array
 from research.engine.experiment import Experiment
 from research.engine.fields import Count
 from research.gan import adversarial
-from research.gan.adversarial import Batch, Game, Hyper, State
+from research.gan.adversarial import Game, Hyper, State
 from research.gan.mixture import MIXTURES, Mixture, draw, judge
+from research.gan.packs import Batch
+from research.gan.sampling import filled, sample
 from research.models.gan import Discriminator, Generator
 
 
@@ -54,23 +56,14 @@ def game_of(setup: Setup) -> Game:
     shape = MIXTURES[setup.data].centres.shape[1:]
     generator = Generator(setup.generator, shape, setup.batch_norm, leaky=False, deviation=setup.weights, dtype=dtype)
     discriminator = Discriminator(
-        setup.discriminator,
-        setup.pieces,
-        setup.dropout,
-        setup.spectral,
-        setup.deviation_read,
-        setup.weights,
-        dtype,
+        setup.discriminator, setup.pieces, setup.dropout, setup.spectral, setup.deviation_read, setup.weights, dtype
     )
-    return Game(setup, generator, discriminator, real, no_classes)
+    return Game(setup, generator, discriminator, real)
 
 
 def real(key: Array, data: Mixture, count: int) -> Batch:
-    return Batch(draw(key, data, count), no_classes(key, data, count))
-
-
-def no_classes(key: Array, data: Mixture, count: int) -> Array:
-    return jnp.zeros((count, 0))
+    """`count` points [count,P]; classes play no part."""
+    return Batch(draw(key, data, count), jnp.zeros((count, 0)))
 
 
 def evaluate(game: Game, key: Array, state: State, hyper: Hyper, data: Mixture) -> Outputs:
@@ -80,9 +73,9 @@ def evaluate(game: Game, key: Array, state: State, hyper: Hyper, data: Mixture) 
 def sampled(game: Game, state: State, key: Array, count: int, data: Mixture) -> Array:
     """What the averaged generator makes of fresh latent numbers -> f32[count,P]"""
     filling_key, key = jax.random.split(key)
-    variables = adversarial.filled(game, state.average, filling_key, data)
+    variables = filled(game, state.average, filling_key, data)
     latent = adversarial.latents(game.setup, key, count)
-    return adversarial.sample(game, variables, latent, no_classes(key, data, count))
+    return sample(game, variables, latent, jnp.zeros((count, 0)))
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ Dimensions: N training images, n few ones, B images in a batch of the classifier
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,16 +18,18 @@ import optax
 from jax import Array, lax
 
 from research.data import augment
-from research.data.image_files import FACTS
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import BelowOne, Count, Natural
 from research.gan import adversarial, images
 from research.gan.adversarial import Game, Hyper
-from research.gan.images import Data
-from research.models.cnn import NETS, ConvNet, initialize
+from research.gan.images import Data, classes_of
+from research.gan.sampling import filled, independent
+from research.models.cnn import NETS, ConvNet, Net, initialize
 from research.numerics.blocks import map_blocks
 from research.numerics.objectives import cross_entropy
 from research.numerics.optimizers import adam, descend
+
+LEARNING_RATE = 1e-3  # of the classifier's Adam
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,12 @@ class Setup(images.Setup):
     """Share of the classifier's batch that is generated; 0 trains no GAN."""
     game: BelowOne = 0.7
     """Share of the run in which the GAN learns, and the classifier not yet."""
-    classifier: Literal["conv32-conv64-dense128", "lenet", "conv32"] = "lenet"
+    classifier: Net = "lenet"
     """Network, by its name in research/models/cnn.py."""
     classifier_batch: Count = 64
     """Images in an update of the classifier."""
     classifier_shift: Natural = 1
     """Move each image that the classifier learns from by up to so many pixels."""
-
-
-LEARNING_RATE = 1e-3  # of the classifier's Adam
 
 
 class State(NamedTuple):
@@ -70,7 +69,7 @@ class Outputs(NamedTuple):
 def make(setup: Setup) -> Experiment:
     """A GAN and a classifier as an experiment."""
     check(setup)
-    game, net = images.game_of(setup), NETS[setup.classifier](classes=len(FACTS[setup.data].classes))
+    game, net = images.game_of(setup), NETS[setup.classifier](classes=classes_of(setup))
     return Experiment(
         init=partial(init, setup, game, net),
         step=partial(step, setup, game, net),
@@ -82,7 +81,7 @@ def make(setup: Setup) -> Experiment:
 def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
     images.check(setup)
-    classes = len(FACTS[setup.data].classes)
+    classes = classes_of(setup)
     if not setup.conditional or setup.stack > 1:
         raise ValueError("a classifier learns from labelled images alone; set conditional, and leave stack at 1")
     if setup.few % classes:
@@ -93,8 +92,8 @@ def check(setup: Setup) -> None:
 
 def init(setup: Setup, game: Game, net: ConvNet, key: Array, hyper: Hyper, data: Data) -> State:
     game_key, net_key, choice_key = jax.random.split(key, 3)
-    chosen = choose(choice_key, data.train.labels, len(FACTS[setup.data].classes), setup.few)
-    params = initialize(net, net_key, pixels(data.train.images[:1]))
+    chosen = choose(choice_key, data.train.labels, classes_of(setup), setup.few)
+    params = initialize(net, net_key, images.pixels(data.train.images[:1]))
     state = adversarial.init(game, game_key, hyper, own(data, chosen))
     return State(state, params, adam().init(params), chosen)
 
@@ -111,11 +110,6 @@ def choose(key: Array, labels: Array, classes: int, count: int) -> Array:
 def own(data: Data, chosen: Array) -> Data:
     """The data with the row's few images alone to learn from."""
     return data._replace(stacks=chosen[:, None])
-
-
-def pixels(images: Array) -> Array:
-    """u8 -> f32 from -1 to 1"""
-    return images.astype(jnp.float32) / 127.5 - 1.0
 
 
 def step(
@@ -152,7 +146,7 @@ def learn(
     batch = images.real(setup, real_key, data, setup.classifier_batch - made)
     if made:
         latent_key, class_key = jax.random.split(fake_key)
-        asked = images.asked(setup, class_key, data, made)
+        asked = images.real(setup, class_key, data, made).classes
         fake = adversarial.generate(game, state.game.average, latent_key, asked)
         batch = jax.tree.map(lambda *x: jnp.concatenate(x), batch, fake)
     # What moves in is as dark as the images' ground.
@@ -162,18 +156,16 @@ def learn(
         return cross_entropy(net.apply(params, shifted), batch.classes.argmax(1).astype(jnp.int32)).mean()
 
     loss, gradient = jax.value_and_grad(objective)(state.params)
-    params, moments = descend(adam(), state.params, state.optimizer, gradient, jnp.float32(LEARNING_RATE))
-    return state._replace(params=params, optimizer=moments), told(loss=loss)
+    params, optimizer = descend(adam(), state.params, state.optimizer, gradient, jnp.float32(LEARNING_RATE))
+    return state._replace(params=params, optimizer=optimizer), told(loss=loss)
 
 
 def evaluate(setup: Setup, game: Game, net: ConvNet, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
     def right(split: Any) -> Array:
-        return net.apply(state.params, pixels(split.images)).argmax(1) == split.labels
+        return net.apply(state.params, images.pixels(split.images)).argmax(1) == split.labels
 
-    variables = adversarial.filled(game, state.game.average, key, own(data, state.chosen))
-    return Outputs(
-        map_blocks(right, data.held_out, images.BATCH), images.drawn(setup, game, variables, images.independent)
-    )
+    variables = filled(game, state.game.average, key, own(data, state.chosen))
+    return Outputs(map_blocks(right, data.held_out, images.BATCH), images.drawn(setup, game, variables, independent))
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:

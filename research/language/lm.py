@@ -26,9 +26,8 @@ from research.engine.fields import BelowOne, Count, Fraction, Natural, NonNegati
 from research.engine.placement import spread
 from research.models.sequences import GPT
 from research.models.transformer import Activation, Mixer, Norm, Shape
-from research.numerics import schedules
+from research.numerics import optimizers, schedules
 from research.numerics.objectives import cross_entropy
-from research.numerics.optimizers import descend_decaying
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ def descend(hyper: Any, params: Any, moments: optax.OptState, gradient: Any, tic
     gradient, _ = optax.clip_by_global_norm(hyper.max_gradient_norm).update(gradient, optax.EmptyState())
     rate = hyper.learning_rate * schedules.cosine(tick.index, tick.total, hyper.warmup, hyper.final_learning_rate)
     adam = optax.scale_by_adam(hyper.beta1, hyper.beta2)
-    params, moments = descend_decaying(adam, params, moments, gradient, rate, hyper.weight_decay)
+    params, moments = optimizers.descend(adam, params, moments, gradient, rate, weight_decay=hyper.weight_decay)
     return params, moments, norm
 
 

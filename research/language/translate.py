@@ -33,7 +33,7 @@ from research.models.transformer import Norm, Shape
 from research.numerics import decode, schedules
 from research.numerics.averages import tail_average
 from research.numerics.objectives import cross_entropy
-from research.numerics.optimizers import descend_decaying
+from research.numerics.optimizers import descend
 from research.numerics.shuffle import epoch_indices, name_order
 
 
@@ -210,7 +210,8 @@ def step(setup: Setup, state: State, hyper: Hyper, data: Data, tick: Tick) -> tu
     branches = [partial(learn, setup, model, table) for table in data.train.tables]
     loss, gradient = lax.switch(bucket, branches, state, hyper, batch, tick.key)
     rate = hyper.learning_rate * schedules.inverse_square_root(tick.index, tick.total, hyper.warmup)
-    params, moments = descend_decaying(adam(hyper), state.params, state.optimizer, gradient, rate, hyper.weight_decay)
+    decay = hyper.weight_decay
+    params, moments = descend(adam(hyper), state.params, state.optimizer, gradient, rate, weight_decay=decay)
     average = tail_average(state.average, params, tick.index, hyper.average)
     norm = optax.tree.norm(gradient)
     return State(params, average, moments, state.order), {"loss": loss, "gradient_norm": norm}

@@ -3,7 +3,7 @@
 No layer keeps statistics of batches: a position is valued alike alone, in a search and in training. A residual block
 begins as the identity, by a gain of 0 on its last product (De and Smith 2020), which is what it needs in place of batch norm.
 
-Dimensions: `...` any batch, H rows, W columns, C planes, A moves, F features.
+Dimensions: `...` any batch, N positions of it, H rows, W columns, C planes, A moves, F features.
 """
 
 from typing import Any, Literal
@@ -15,6 +15,9 @@ from jax import Array
 from research.models.conv import Conv
 
 Kind = Literal["dense", "residual"]
+
+HEAD = 4  # features of the 1x1 convolution that each head begins with
+HIDDEN = 64  # units of the value head's hidden layer
 
 
 class BoardNet(nn.Module):
@@ -48,12 +51,14 @@ class BoardNet(nn.Module):
         return Conv(features, size, dtype=self.dtype, kernel_init=init, forward_only=self.forward_only)
 
     def dense(self, x: Array) -> Array:
+        """[N,H,W,C] -> [N,last width]"""
         x = x.reshape(x.shape[0], -1)
         for width in self.widths:
             x = nn.relu(nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.he_normal())(x))
         return x
 
     def residual(self, x: Array) -> Array:
+        """[N,H,W,C] -> [N,H,W,F]"""
         he = nn.initializers.he_normal()
         x = self.conv(self.widths[0], (3, 3), he)(x)
         for number, width in enumerate(self.widths):
@@ -64,12 +69,13 @@ class BoardNet(nn.Module):
         return nn.relu(x)
 
     def policy(self, x: Array) -> Array:
-        """Close to uniform at first."""
+        """[N,...] -> logits f32[N,A], close to uniform at first"""
         if x.ndim == 4:
             x = nn.relu(self.conv(HEAD, (1, 1), nn.initializers.lecun_normal())(x)).reshape(x.shape[0], -1)
         return nn.Dense(self.actions, kernel_init=nn.initializers.normal(0.01))(x.astype(jnp.float32))
 
     def value(self, x: Array) -> Array:
+        """[N,...] -> f32[N] from -1 to 1"""
         if x.ndim == 4:
             x = nn.relu(self.conv(HEAD, (1, 1), nn.initializers.lecun_normal())(x)).reshape(x.shape[0], -1)
             x = nn.relu(nn.Dense(HIDDEN, dtype=self.dtype)(x))
@@ -82,10 +88,6 @@ def check(kind: Kind, widths: tuple[int, ...], name: str = "widths") -> None:
         raise ValueError(
             f"{name}={widths} must be at least 1, and with residual blocks one or more that are all the same; as in (32, 32)"
         )
-
-
-HEAD = 4  # features of the 1x1 convolution that each head begins with
-HIDDEN = 64  # units of the value head's hidden layer
 
 
 def pooled(x: Array, dtype: Any) -> Array:

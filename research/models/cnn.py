@@ -5,7 +5,7 @@ Dimensions: B images, H rows, W columns, C channels, N classes.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from flax import linen as nn
 from jax import Array
 
 from research.models.conv import Conv
+
+TRUNCATED = 0.8796256610342398  # standard deviation of a standard normal that is cut off at -2 and 2
 
 
 class Stage(NamedTuple):
@@ -52,10 +54,11 @@ class ConvNet(nn.Module):
         return nn.Dense(self.classes, dtype=jnp.float32)(x)
 
 
+Net = Literal["conv32-conv64-dense128", "lenet", "conv32"]
 # conv32-conv64-dense128: the net of most MNIST tutorials.
 # lenet: after LeNet-5 (LeCun et al. 1998), with ReLU, max-pooling and padded convolutions, so that 8x8 images fit too.
 # conv32: the net of TensorFlow's CIFAR-10 tutorial, padded likewise.
-NETS: dict[str, Callable[..., ConvNet]] = {
+NETS: dict[Net, Callable[..., ConvNet]] = {
     "conv32-conv64-dense128": partial(ConvNet, stages=(Stage(32), Stage(64)), dense=(128,)),
     "lenet": partial(ConvNet, stages=(Stage(6, 5), Stage(16, 5)), dense=(120, 84)),
     "conv32": partial(ConvNet, stages=(Stage(32), Stage(64), Stage(64, pool=1)), dense=(64,)),
@@ -82,5 +85,8 @@ def initialize(net: ConvNet, key: Array, images: Array) -> Any:
     return jax.tree.unflatten(structure, [kernel_or_bias(*pair) for pair in zip(parts, leaves, strict=True)])
 
 
-# Standard deviation of a standard normal that is cut off at -2 and 2.
-TRUNCATED = 0.8796256610342398
+def normalized(images: Array, mean: Array, std: Array) -> Array:
+    """What a net sees: images u8[B,H,W,C] -> f32[B,H,W,C], less the mean f32[C] and over the deviation f32[C] of pixels from 0
+    to 1"""
+    pixels = images.astype(jnp.float32) / 255.0
+    return (pixels - mean.reshape(1, 1, 1, -1)) / std.reshape(1, 1, 1, -1)

@@ -30,7 +30,7 @@ class Conv(nn.Module):
 
     Parameters are those of `flax.linen.Conv`: kernel f[rows,columns,C,O], bias f[O]. Pooling stands before the
     activation, which changes nothing for a monotone one and leaves it a quarter of the work.
-    Reverse-mode derivatives only. Compute in `dtype` (the input's where None), parameters in `param_dtype`.
+    Reverse-mode derivatives only. Compute in `dtype` (the input's where None); parameters are float32.
     """
 
     features: int
@@ -39,7 +39,6 @@ class Conv(nn.Module):
     padding: Padding = "SAME"
     use_bias: bool = True
     dtype: Any = None
-    param_dtype: Any = jnp.float32
     kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
     bias_init: Callable[..., Array] = nn.initializers.zeros_init()
     forward_only: bool = False
@@ -50,8 +49,8 @@ class Conv(nn.Module):
     def __call__(self, images: Array) -> Array:
         """images f[B,H,W,C] -> f[B,h,w,O]"""
         shape = (*self.kernel_size, images.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", self.bias_init, (self.features,), jnp.float32) if self.use_bias else None
         images, kernel, bias = nn.dtypes.promote_dtype(images, kernel, bias, dtype=self.dtype)
         if self.forward_only and self.pool == 1:
             features = looked_ahead(images, kernel, self.padding)
@@ -95,15 +94,6 @@ def looked_ahead(images: Array, kernel: Array, padding: Padding = "SAME") -> Arr
         return lax.platform_dependent(images, kernel, cpu=in_turn, default=at_once), True
 
     return one(images, kernel)
-
-
-def max_pool(images: Array, size: int = 2) -> Array:
-    """Maximum over windows of `size` by `size` that do not overlap.
-
-    images f[B,H,W,C] -> f[B,H/size,W/size,C]. Raises ValueError where `size` does not divide H and W.
-    """
-    _check(images.shape[1:3], size)
-    return _max_pool(images, size)
 
 
 def _forward(images: Array, kernel: Array, pool: int, padding: Padding) -> tuple[Array, Any]:
@@ -247,11 +237,3 @@ def _unpool(gradient: Array, where: Array | None, size: int) -> Array:
     chosen = jnp.broadcast_to(where[:, :, None, :, None], spread) == jnp.broadcast_to(places, spread)
     gradient = jnp.broadcast_to(gradient[:, :, None, :, None], spread)
     return jnp.where(chosen, gradient, jnp.zeros_like(gradient)).reshape(batch, height * size, width * size, channels)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _max_pool(images: Array, size: int) -> Array:
-    return _pool(images, size)[0]
-
-
-_max_pool.defvjp(_pool, lambda size, where, gradient: (_unpool(gradient, where, size),))

@@ -52,3 +52,9 @@ class MLP(nn.Module):
             x = nn.LayerNorm()(x) if self.layer_norm else x
             x = ACTIVATIONS[self.activation](x)
         return x
+
+
+def check_widths(widths: tuple[int, ...], usual: tuple[int, ...]) -> None:
+    """Raises ValueError for a hidden layer without units."""
+    if any(width < 1 for width in widths):
+        raise ValueError(f"widths={widths} must all be at least 1; usual: {usual}")

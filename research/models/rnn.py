@@ -58,8 +58,8 @@ class GRU(nn.Module):
         kernel = self.param("recurrent", each_gate(nn.initializers.orthogonal()), (self.units, 3 * self.units))
         bias = self.param("recurrent_bias", nn.initializers.zeros, (self.units,))
 
-        def take(memory: Array, moment: tuple[Array, Array]) -> tuple[Array, Array]:
-            inputs, begins = moment
+        def take(memory: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+            inputs, begins = now
             memory = jnp.where(begins[..., None], 0.0, memory)
             reset, keep, new = jnp.split(inputs, 3, -1)
             reset_by, keep_by, new_by = jnp.split(memory @ kernel, 3, -1)
@@ -86,8 +86,8 @@ class Elman(nn.Module):
         inputs = nn.Dense(self.units, kernel_init=nn.initializers.glorot_uniform())(x)
         kernel = self.param("recurrent", nn.initializers.orthogonal(), (self.units, self.units))
 
-        def take(memory: Array, moment: tuple[Array, Array]) -> tuple[Array, Array]:
-            inputs, begins = moment
+        def take(memory: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+            inputs, begins = now
             memory = jnp.tanh(inputs + jnp.where(begins[..., None], 0.0, memory) @ kernel)
             return memory, memory
 
@@ -116,8 +116,8 @@ class LSTM(nn.Module):
         inputs = nn.Dense(4 * units, kernel_init=uniform, bias_init=remembers)(x)
         kernel = self.param("recurrent", each_gate(nn.initializers.orthogonal(), 4), (units, 4 * units))
 
-        def take(memory: tuple[Array, Array], moment: tuple[Array, Array]) -> tuple[Any, Any]:
-            inputs, begins = moment
+        def take(memory: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[Any, Any]:
+            inputs, begins = now
             hidden, cell = (jnp.where(begins[..., None], 0.0, part) for part in memory)
             put, keep, new, show = jnp.split(inputs + hidden @ kernel, 4, -1)
             cell = jax.nn.sigmoid(keep) * cell + jax.nn.sigmoid(put) * jnp.tanh(new)

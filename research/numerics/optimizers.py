@@ -16,37 +16,27 @@ def adam(epsilon: float = 1e-8) -> optax.GradientTransformation:
 
 def descend(
     optimizer: optax.GradientTransformation,
-    weights: Any,
-    state: optax.OptState,
-    gradient: Any,
-    learning_rate: Array,
-    max_norm: Array | None = None,
-) -> tuple[Any, optax.OptState]:
-    """One step against a gradient, f32[D] or a tree, whose norm is scaled down to `max_norm` -> weights like it, optimizer's
-    state."""
-    if max_norm is not None:
-        gradient, _ = optax.clip_by_global_norm(max_norm).update(gradient, optax.EmptyState())
-    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power
-        direction, state = optimizer.update(gradient, state)
-    rate = jnp.asarray(learning_rate, jnp.float32)
-    return jax.tree.map(lambda weight, direction: weight - rate * direction, weights, direction), state
-
-
-def descend_decaying(
-    optimizer: optax.GradientTransformation,
     params: Any,
     state: optax.OptState,
     gradient: Any,
     learning_rate: Array,
-    weight_decay: Array,
+    max_gradient_norm: Array | None = None,
+    weight_decay: Array | None = None,
 ) -> tuple[Any, optax.OptState]:
-    """One step with decoupled decay of what is no vector: kernels and embeddings, not biases and scales of a
-    normalisation -> params, optimizer's state."""
+    """One step against a gradient, f32[D] or a tree, whose norm is scaled down to `max_gradient_norm` -> params like it,
+    optimizer's state.
+
+    weight_decay  decoupled, of what is no vector: kernels and embeddings, not biases and scales of a normalisation
+    """
+    if max_gradient_norm is not None:
+        gradient, _ = optax.clip_by_global_norm(max_gradient_norm).update(gradient, optax.EmptyState())
     with jax.numpy_dtype_promotion("standard"):  # optax mixes Python floats and i32 counts
         direction, state = optimizer.update(gradient, state, params)
+    rate = jnp.asarray(learning_rate, jnp.float32)
 
     def move(weight: Array, direction: Array) -> Array:
-        decay = weight_decay * weight if weight.ndim > 1 else 0.0
-        return weight - learning_rate * (direction + decay)
+        if weight_decay is not None and weight.ndim > 1:
+            direction = direction + weight_decay * weight
+        return weight - rate * direction
 
     return jax.tree.map(move, params, direction), state

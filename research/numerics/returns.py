@@ -57,18 +57,21 @@ def n_step_returns(rewards: Array, terminated: Array, ended: Array, discount: Ar
 
 
 def q_lambda_targets(
-    rewards: Array, next_values: Array, terminated: Array, ended: Array, discount: Array, trace: Array
+    rewards: Array, next_values: Array, terminated: Array, ended: Array, discount: Array, q_lambda: Array
 ) -> Array:
-    """Targets of Q(lambda) after Peng and Williams 1996: g[t] = r[t] + discount * ((1 - trace) * v[t] + trace * g[t + 1]),
+    """Targets of Q(lambda) after Peng and Williams 1996,
+
+        g[t] = r[t] + discount * ((1 - q_lambda) * v[t] + q_lambda * g[t + 1]),
+
     where v[t] is the greedy value of what step t led to. Where an episode ends or the data stop, v[t] stands alone, and
     nothing where the episode is terminated.
 
     rewards f32[T,...], next_values f32[T,...] before any reset, terminated bool[T,...], ended bool[T,...],
-    discount f32[], trace f32[] -> f32[T,...]
+    discount f32[], q_lambda f32[] -> f32[T,...]
     """
     stops = stopping(ended)
-    own = discount * jnp.where(stops, 1.0, 1.0 - trace) * jnp.where(terminated, 0.0, next_values)
-    return backward_sums(rewards + own, jnp.where(stops, 0.0, discount * trace))
+    own = discount * jnp.where(stops, 1.0, 1.0 - q_lambda) * jnp.where(terminated, 0.0, next_values)
+    return backward_sums(rewards + own, jnp.where(stops, 0.0, discount * q_lambda))
 
 
 def stopping(ended: Array) -> Array:

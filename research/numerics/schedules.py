@@ -1,5 +1,8 @@
 """What multiplies the learning rate over a run, as functions of how far the run is. Between 0 and 1."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -34,4 +37,5 @@ def inverse_square_root(index: Array, total: Array, share: Array) -> Array:
     return warmup(index, total, share) * jnp.sqrt(ticks / jnp.maximum(index.astype(jnp.float32) + 1.0, ticks))
 
 
-AFTER_WARMUP = {"cosine": cosine, "constant": warmup}  # what a Setup may name
+AfterWarmup = Literal["cosine", "constant"]
+AFTER_WARMUP: dict[AfterWarmup, Callable[[Array, Array, Array], Array]] = {"cosine": cosine, "constant": warmup}

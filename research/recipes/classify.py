@@ -9,7 +9,7 @@ from research.engine.plan import Budget, Recipe
 from research.vision import classify
 from research.vision.classify import Data, Outputs
 
-SAMPLES = 8  # rows and columns of a grid of pictures
+ROWS = 8  # and columns, of a grid of pictures
 
 
 def load(setup: classify.Setup) -> Inputs:
@@ -23,7 +23,7 @@ def pictures(outputs: Outputs, data: Data) -> dict[str, np.ndarray]:
     """The first held-out images, and the first that row 0 gets wrong, white where there are fewer -> u8[H,W,3]"""
     wrong = np.flatnonzero(~outputs.correct[0])
     named = {"samples": data.held_out.images, "misclassified": data.held_out.images[wrong]}
-    return {name: tiled(images, SAMPLES, SAMPLES) for name, images in named.items()}
+    return {name: tiled(images, ROWS, ROWS) for name, images in named.items()}
 
 
 def recipe(name: str, setup: classify.Setup, hyper: classify.Hyper, budget: Budget, about: str) -> Recipe:

@@ -1,36 +1,13 @@
-"""GANs: on mixtures of Gaussians in the plane, where what is missing can be counted, and on images."""
-
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+"""GANs on images, judged by a classifier."""
 
 import numpy as np
 
 from research.data.images import cut, load_images
 from research.data.pictures import tiled
-from research.engine.experiment import Experiment, Inputs
+from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
-from research.gan import adversarial, images, points, synthetic
-from research.gan.mixture import MIXTURES, Mixture
-from research.gan.pictures import scatter
+from research.gan import adversarial, images, synthetic
 from research.recipes.judges import judge_for
-
-
-def load_points(setup: points.Setup) -> Inputs:
-    """The mixture, of which fresh samples are drawn: nothing is held out."""
-    mixture = MIXTURES[setup.data]
-    note = f"{len(mixture.centres)} modes; {setup.samples} samples are judged, of high quality within 3 deviations of a mode"
-    return Inputs(mixture, note=note)
-
-
-def scatters(outputs: points.Outputs, data: Mixture) -> dict[str, np.ndarray]:
-    """The samples of the first rows, side by side, where they are points in a plane -> u8[H,W,3]"""
-    if data.centres.shape[1] != 2:
-        return {}
-    return {"samples": np.concatenate([scatter(samples, data) for samples in outputs.samples[:SHOWN]], 1)}
-
-
-SHOWN = 5  # rows of a lane
 
 
 def load_pictures(setup: images.Setup) -> Inputs:
@@ -45,9 +22,8 @@ def load_pictures(setup: images.Setup) -> Inputs:
                 "training images there are; 0 takes all"
             )
         train = cut(train, setup.images)[1]
-    random = np.random.default_rng(0)
-    stacks = held_out = None
     if setup.stack > 1:
+        random = np.random.default_rng(0)
         stacks = random.integers(len(train.labels), size=(setup.stacks, setup.stack))
         # No image twice in its place as long as there are others: samples that share one are nearer than chance.
         rounds = -(-setup.samples // len(found.test.labels))
@@ -59,14 +35,14 @@ def load_pictures(setup: images.Setup) -> Inputs:
     else:
         stacks, held_out = (np.arange(len(part.labels))[:, None] for part in (train, found.test))
     judge = judge_for(setup)
-    data = images.Data(train, stacks.astype(np.int32), found.test, held_out.astype(np.int32), judge)
     if isinstance(setup, synthetic.Setup):
         note = f"{len(train.labels)} training images, of which a row draws {setup.few}; {len(found.test.labels)} test images"
-        return Inputs(data, note=" · ".join(filter(None, (note, found.note))))
-    note = (
-        f"{len(train.labels)} training images; {setup.samples} samples are judged by a {setup.judge_net} of hash "
-        f"{int(judge.hash):08x}, beside the {len(held_out)} {'stacks of ' if setup.stack > 1 else ''}test images"
-    )
+    else:
+        note = (
+            f"{len(train.labels)} training images; {setup.samples} samples are judged by a {setup.judge_net} of hash "
+            f"{int(judge.hash):08x}, beside the {len(held_out)} {'stacks of ' if setup.stack > 1 else ''}test images"
+        )
+    data = images.Data(train, stacks.astype(np.int32), found.test, held_out.astype(np.int32), judge)
     return Inputs(data, note=" · ".join(filter(None, (note, found.note))))
 
 
@@ -81,65 +57,22 @@ def taught(outputs: synthetic.Outputs, data: images.Data) -> dict[str, np.ndarra
     return {"samples": tiled(outputs.samples[0], images.ROWS, images.COLUMNS)}
 
 
-def recipe(
-    name: str,
-    make: Callable[[Any], Experiment],
-    setup: adversarial.Setup,
-    hyper: adversarial.Hyper,
-    budget: Budget,
-    about: str,
-) -> Recipe:
-    on_points = make is points.make
-    judged = ("high_quality", "reverse_kl") if on_points else ("smallest_share", "largest_share", "coverage")
+def recipe(name: str, setup: images.Setup, hyper: adversarial.Hyper, budget: Budget, about: str) -> Recipe:
     return Recipe(
         name=name,
-        make=make,
+        make=images.make,
         setup=setup,
         hyper=hyper,
-        load=load_points if on_points else load_pictures,
+        load=load_pictures,
         budget=budget,
-        watch=("modes", *judged, "discriminator_loss", "generator_loss"),
-        pictures=scatters if on_points else tiles,
+        watch=("modes", "smallest_share", "largest_share", "coverage", "discriminator_loss", "generator_loss"),
+        pictures=tiles,
         about=about,
     )
 
 
-NARROW = points.Setup(generator=(128, 128, 128), discriminator=(128, 128, 128), pieces=1, weights=0.0)
-FAST = adversarial.Hyper(generator_learning_rate=1e-3, discriminator_learning_rate=1e-3, beta1=0.5)
-
-GAN_RING = recipe(
-    "gan-ring",
-    points.make,
-    NARROW,
-    FAST,
-    Budget(steps=12_000, chunk=500, record_every=100, evaluate_every=3_000),
-    about="""A GAN on eight Gaussians on a ring, of which it may lose some: `modes` counts those that are there, of 8.
-
-    6 seeds: 7.00 modes [6.34, 7.66], 78 % of the samples of high quality [66, 90]; with packing 2 7.83 modes [7.41, 8.26] and
-    65 % [55, 75]. 12 and 16 s a seed on 2 cores of an AMD EPYC. See the study mode-collapse-2d-cpu.
-
-    python scripts/train.py gan-ring --seeds 6
-    python scripts/train.py gan-ring --setup.packing 2 --seeds 5""",
-)
-
-GAN_GRID = recipe(
-    "gan-grid",
-    points.make,
-    replace(NARROW, data="grid"),
-    FAST,
-    Budget(steps=12_000, chunk=500, record_every=100, evaluate_every=3_000),
-    about="""A GAN on 25 Gaussians on a grid, of which it may lose some: `modes` counts those that are there, of 25.
-
-    6 seeds: 20.5 modes [19.4, 21.6], 53 % of the samples of high quality [46, 61]; with packing 2 22.7 modes [20.3, 25.0] and
-    32 % [6, 58]. 20 and 15 s a seed on 2 cores of an AMD EPYC. See the study mode-collapse-2d-cpu.
-
-    python scripts/train.py gan-grid --seeds 6
-    python scripts/train.py gan-grid --setup.packing 2 --seeds 6""",
-)
-
 GAN_MNIST = recipe(
     "gan-mnist",
-    images.make,
     images.Setup(
         latent=100,
         generator=(256, 512),
@@ -163,7 +96,6 @@ GAN_MNIST = recipe(
 
 DCGAN_MNIST = recipe(
     "dcgan-mnist",
-    images.make,
     images.Setup(
         net="convolution",
         latent=100,
@@ -189,7 +121,6 @@ DCGAN_MNIST = recipe(
 
 DCGAN_CIFAR10 = recipe(
     "dcgan-cifar10",
-    images.make,
     images.Setup(
         data="cifar10",
         net="convolution",
@@ -210,7 +141,6 @@ DCGAN_CIFAR10 = recipe(
 
 STACKED_MNIST = recipe(
     "stacked-mnist",
-    images.make,
     images.Setup(
         stack=3,
         net="convolution",

@@ -11,7 +11,7 @@ Dimensions: T steps of a rollout, B environments, N = T * B, O an observation's 
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,8 @@ from research.engine.fields import Count, Fraction, NonNegative, Positive
 from research.models.mlp import Activation
 from research.numerics.optimizers import descend
 from research.numerics.returns import generalized_advantages, temporal_differences
-from research.rl import environments
-from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
+from research.rl import annealing, environments
+from research.rl.actor_critic import Agent, Choice, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Episodes
 from research.rl.observations import Features, flat
 from research.rl.rollout import finished, rollout, score
@@ -51,7 +51,7 @@ class Setup:
     """Lower the learning rate linearly to 0."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation."""
-    evaluation_actions: Literal["mode", "sample"] = "mode"
+    evaluation_actions: Choice = "mode"
     """Act by the policy's most likely action, or sample as in training."""
 
 
@@ -119,8 +119,8 @@ def step(
         lambda w: objective(agent, hyper, unravel(w), observation, actions, advantages, values + advantages),
         has_aux=True,
     )(weights)
-    rate = hyper.learning_rate * (1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0)
-    weights, optimizer = descend(RMSPROP, weights, state.optimizer, gradient, rate, hyper.max_gradient_norm)
+    learning_rate = annealing.learning_rate(setup, hyper, tick)
+    weights, optimizer = descend(RMSPROP, weights, state.optimizer, gradient, learning_rate, hyper.max_gradient_norm)
     return State(unravel(weights), optimizer, episodes), losses | finished(transitions)
 
 

@@ -6,17 +6,20 @@ shape.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from research.models.heads import CATEGORICAL, DIAGONAL_GAUSSIAN, Distribution, Memory, PolicyNetwork, ValueNetwork
-from research.models.mlp import Activation
+from research.models.distributions import CATEGORICAL, DIAGONAL_GAUSSIAN, Distribution
+from research.models.heads import Memory, PolicyNetwork, ValueNetwork
+from research.models.mlp import Activation, check_widths
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.observations import Features, check_widths, flat, grid_of
+from research.rl.observations import Features, flat, grid_of
 from research.rl.rollout import Actor, Play
+
+Choice = Literal["mode", "sample"]  # of an action: the likeliest one, or one drawn
 
 
 class Agent(NamedTuple):
@@ -38,6 +41,7 @@ class Agent(NamedTuple):
         return self.heads(policy_key, value_key, before) | {"memory": memory}
 
     def heads(self, policy_key: Array, value_key: Array, seen: Array) -> dict[str, Any]:
+        """Parameters of the two networks alone, which see f32[B,H or O flat]."""
         return {"policy": self.policy.init(policy_key, seen), "value": self.value.init(value_key, seen)}
 
     def forgotten(self, count: int) -> Any:

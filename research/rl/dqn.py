@@ -26,19 +26,12 @@ from research.models.mlp import Activation, Initial
 from research.numerics import replay
 from research.numerics.optimizers import adam, descend
 from research.numerics.returns import n_step_returns
-from research.rl import environments
+from research.rl import annealing, environments
 from research.rl.environments import Environment, Episodes
-from research.rl.experience import (
-    Experience,
-    check_replay,
-    draw,
-    empty_ring,
-    learn_from,
-    restored,
-    write,
-)
-from research.rl.greedy import Values, annealed, epsilon_greedy, exploration, greedy_play, q_network, taken
+from research.rl.experience import Experience, batches, check_replay, empty_ring, learn_from, restored, write
+from research.rl.greedy import Values, epsilon_greedy, greedy_play, q_network, taken
 from research.rl.observations import Features
+from research.rl.priorities import Priorities, drawn, newest, none_yet, revised
 from research.rl.rollout import finished, rollout, score
 
 
@@ -108,13 +101,6 @@ class Hyper(NamedTuple):
     """How far that is weighed back at the start; fully at the end (prioritized)."""
 
 
-class Priorities(NamedTuple):
-    """tree f32[2L] of sums, largest f32[] priority so far"""
-
-    tree: Array
-    largest: Array
-
-
 class State(NamedTuple):
     """weights and target f32[D] of the two networks; Adam's moments; B episodes under way; the replay, leaves [S*B,...];
     Priorities of its S * B transitions, or ()"""
@@ -125,6 +111,21 @@ class State(NamedTuple):
     episodes: Episodes
     ring: Experience
     priorities: Priorities | tuple[()]
+
+
+class Samples(NamedTuple):
+    """What updates learn from.
+
+    observation f32[...,O flat], action i32[...]; sums f32[...] of the next n rewards, and weight f32[...] of the value of
+    what they led to, following f32[...,O flat], whose actions the target network gives values f32[...,A]
+    """
+
+    observation: Array
+    action: Array
+    sums: Array
+    weight: Array
+    following: Array
+    values: Array
 
 
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
@@ -142,7 +143,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, network),
         step=partial(step, setup, environment, network),
-        evaluate=greedy_play(setup, environment, network),
+        evaluate=greedy_play(setup, environment, lambda state: partial(network.apply, state.weights)),
         score=score,
     )
 
@@ -152,15 +153,14 @@ def init(setup: Setup, environment: Environment, network: Values, key: Array, hy
     episodes = environments.start(environment, episode_key, setup.environments)
     weights = network.init(network_key)
     ring = empty_ring(setup, environment, episodes)
-    priorities = Priorities(replay.no_priorities(setup.capacity), jnp.ones(())) if setup.prioritized else ()
-    return State(weights, weights, adam().init(weights), episodes, ring, priorities)
+    return State(weights, weights, adam().init(weights), episodes, ring, none_yet(setup))
 
 
 def step(
     setup: Setup, environment: Environment, network: Values, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
-    epsilon = exploration(hyper, tick)
+    epsilon = annealing.exploration(hyper, tick)
     actor = epsilon_greedy(environment, partial(network.apply, state.weights), epsilon)
     (_, episodes), (transitions, actions, _) = rollout(
         environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh_key
@@ -175,23 +175,6 @@ def step(
     return State(weights, target, optimizer, episodes, ring, priorities), metrics
 
 
-def newest(setup: Setup, priorities: Priorities | tuple[()], index: Array) -> Priorities | tuple[()]:
-    """Gives what tick `index` wrote the largest priority so far, once the n steps that follow it are there; until then
-    none, as what it wrote over."""
-    if not isinstance(priorities, Priorities):
-        return ()
-    slots, length, behind = setup.capacity // setup.environments, setup.rollout_length, setup.n_steps - 1
-    # From the first slot whose stretch is whole now to the last one written: the last `behind` of them wait. In the first
-    # ticks what lies before slot 0 is the ring's empty end.
-    slot = index % (slots // length) * length - behind + jnp.arange(length + behind, dtype=jnp.int32)
-    time = jnp.minimum(index, slots // length) * length - behind + jnp.arange(length + behind, dtype=jnp.int32)
-    whole = (jnp.arange(length + behind) < length) & (time >= 0)
-    leaves = (slot % slots * setup.environments)[:, None] + jnp.arange(setup.environments, dtype=jnp.int32)[None]
-    values = jnp.broadcast_to(jnp.where(whole, priorities.largest, 0.0)[:, None], leaves.shape)
-    tree = replay.prioritize(priorities.tree, leaves.reshape(-1), values.reshape(-1))
-    return Priorities(tree, priorities.largest)
-
-
 def learning(
     setup: Setup,
     environment: Environment,
@@ -202,45 +185,18 @@ def learning(
     target: Array,
     carry: Any,
     key: Array,
-) -> tuple[Any, dict[str, Ratio]]:
-    """All updates of a tick; carry is (weights, optimizer, priorities).
+) -> tuple[Any, dict[str, Array]]:
+    """All updates of a tick; carry is (weights, optimizer, priorities) -> carry, metrics f32[updates]
 
     All their minibatches are drawn, read and valued by the target network at once, by the priorities at the tick's start:
     a few large operations, and one pass over the tree."""
     weights, optimizer, priorities = carry
-    if isinstance(priorities, Priorities):
-        leaves, chances = replay.draw_by_priority(key, priorities.tree, setup.updates, setup.batch_size)
-        places = leaves
-        exponent = annealed(tick.index / tick.total, jnp.ones(()), hyper.importance_exponent, jnp.ones(()))
-        importance = replay.importance(chances, exponent)
-    else:
-        places = draw(setup, key, tick.index, setup.updates * setup.batch_size, setup.n_steps)
-        importance = jnp.ones((setup.updates, setup.batch_size))
-    samples = read(setup, environment, network, hyper, target, ring, places)
-    minibatches = jax.tree.map(lambda x: x.reshape(setup.updates, setup.batch_size, *x.shape[1:]), samples)
-    remaining = 1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0
-    learn = partial(update, setup, network, hyper.learning_rate * remaining, hyper.max_gradient_norm)
+    places, importance = drawn(setup, hyper, priorities, tick, key)
+    minibatches = batches(setup, read(setup, environment, network, hyper, target, ring, places))
+    learning_rate = annealing.learning_rate(setup, hyper, tick)
+    learn = partial(update, setup, network, learning_rate, hyper.max_gradient_norm)
     (weights, optimizer), (errors, losses) = lax.scan(learn, (weights, optimizer), (minibatches, importance))
-    if isinstance(priorities, Priorities):
-        new = (jnp.abs(errors) + 1e-6) ** hyper.priority_exponent
-        tree = replay.prioritize(priorities.tree, leaves, new.reshape(-1))
-        priorities = Priorities(tree, jnp.maximum(priorities.largest, new.max()))
-    return (weights, optimizer, priorities), jax.tree.map(lambda x: x.sum(), losses)
-
-
-class Samples(NamedTuple):
-    """What updates learn from.
-
-    observation f32[...,O flat], action i32[...]; sums f32[...] of the next n rewards, and weight f32[...] of the value of
-    what they led to, following f32[...,O flat], whose actions the target network gives values f32[...,A]
-    """
-
-    observation: Array
-    action: Array
-    sums: Array
-    weight: Array
-    following: Array
-    values: Array
+    return (weights, optimizer, revised(hyper, priorities, places, errors)), losses
 
 
 def read(
@@ -271,7 +227,7 @@ def update(
     max_gradient_norm: Array,
     carry: Any,
     minibatch: tuple[Samples, Array],
-) -> tuple[Any, tuple[Array, dict[str, Ratio]]]:
+) -> tuple[Any, tuple[Array, dict[str, Array]]]:
     """One update on M samples with their importance f32[M]; carry is (weights, optimizer) -> carry, errors f32[M], metrics"""
     weights, optimizer = carry
     samples, importance = minibatch
@@ -280,8 +236,7 @@ def update(
         weights, samples.observation, samples.action, targets, importance
     )
     carry = descend(adam(), weights, optimizer, gradient, learning_rate, max_gradient_norm)
-    one = jnp.ones(())
-    return carry, (errors, {"loss": Ratio(loss, one), "value": Ratio(values.mean(), one)})
+    return carry, (errors, {"loss": loss, "value": values.mean()})
 
 
 def bootstrapped(setup: Setup, network: Values, weights: Array, samples: Samples) -> Array:

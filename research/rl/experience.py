@@ -104,12 +104,22 @@ def first_learning(setup: Any) -> int:
     return -(-setup.learning_starts // (setup.rollout_length * setup.environments))
 
 
+def batches(setup: Any, samples: Any) -> Any:
+    """Leaves [updates * batch_size,...] -> [updates,batch_size,...]"""
+    return jax.tree.map(lambda x: x.reshape(setup.updates, setup.batch_size, *x.shape[1:]), samples)
+
+
 def learn_from(
-    setup: Any, tick: Tick, learn: Callable[[Any, Array], tuple[Any, dict[str, Ratio]]], carry: Any, key: Array
+    setup: Any, tick: Tick, learn: Callable[[Any, Array], tuple[Any, dict[str, Array]]], carry: Any, key: Array
 ) -> tuple[Any, dict[str, Ratio]]:
-    """learn(carry, key) -> carry, metrics once `setup.learning_starts` steps have been played; before that nothing changes
-    or is counted."""
-    _, kinds = jax.eval_shape(learn, carry, key)
+    """learn(carry, key) -> carry, metrics f32[updates], once `setup.learning_starts` steps have been played; before that
+    nothing changes or is counted."""
+
+    def counted(carry: Any, key: Array) -> tuple[Any, dict[str, Ratio]]:
+        carry, losses = learn(carry, key)
+        return carry, {name: Ratio(x.sum(), jnp.float32(setup.updates)) for name, x in losses.items()}
+
+    _, kinds = jax.eval_shape(counted, carry, key)
     idle = lambda carry, key: (carry, jax.tree.map(lambda kind: jnp.zeros(kind.shape, kind.dtype), kinds))
     # The index is the same in every row, so this stays a branch under vmap.
-    return lax.cond(tick.index + 1 >= first_learning(setup), learn, idle, carry, key)
+    return lax.cond(tick.index + 1 >= first_learning(setup), counted, idle, carry, key)

@@ -6,7 +6,6 @@ Dimensions: B environments, A actions, O an observation's shape.
 import functools
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,11 +14,10 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from research.engine.experiment import Tick
 from research.models.heads import QNetwork
-from research.models.mlp import Activation, Initial
+from research.models.mlp import Activation, Initial, check_widths
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.observations import Features, check_widths, flat, grid_of
+from research.rl.observations import Features, flat, grid_of
 from research.rl.rollout import Actor, Play
 
 
@@ -53,6 +51,7 @@ class Values(NamedTuple):
     inputs: int
 
     def init(self, key: Array) -> Array:
+        """f32[D]"""
         return ravel_pytree(self.network.init(key, jnp.zeros((1, self.inputs))))[0]
 
     def apply(self, weights: Array, observation: Array) -> Array:
@@ -93,19 +92,10 @@ def epsilon_greedy(environment: Environment, values: Callable[[Array], Array], e
     return Actor(draw, act)
 
 
-def annealed(progress: Array, share: Array, start: Array, end: Array) -> Array:
-    """From `start` linearly to `end` over the first `share` of a run, at once where that is 0; progress f32[] from 0 to 1
-    -> f32[]"""
-    return jnp.where(share > 0, start + (end - start) * jnp.minimum(progress / jnp.maximum(share, 1e-8), 1.0), end)
+def greedy_play(setup: Any, environment: Environment, values: Callable[[Any], Callable[[Array], Array]]) -> Play:
+    """Plays `setup.evaluation_episodes` without exploration.
 
-
-def exploration(hyper: Any, tick: Tick) -> Array:
-    """The chance of a random action at a tick, f32[], by hyper's epsilon_start, epsilon_end and exploration_fraction."""
-    progress = tick.index / tick.total
-    return annealed(progress, hyper.exploration_fraction, hyper.epsilon_start, hyper.epsilon_end)
-
-
-def greedy_play(setup: Any, environment: Environment, network: Values) -> Play:
-    """Plays `setup.evaluation_episodes` without exploration, by a state's weights."""
-    actor = lambda state: epsilon_greedy(environment, partial(network.apply, state.weights), jnp.zeros(()))
+    values  from a state to what `epsilon_greedy` takes: observations f32[B,O flat] -> f32[A,B]
+    """
+    actor = lambda state: epsilon_greedy(environment, values(state), jnp.zeros(()))
     return Play(environment, actor, setup.evaluation_episodes)

@@ -32,9 +32,3 @@ def grid_of(environment: Environment, features: Features) -> Grid:
             "use features='dense'"
         )
     return shape
-
-
-def check_widths(widths: tuple[int, ...], usual: tuple[int, ...]) -> None:
-    """Raises ValueError for a hidden layer without units."""
-    if any(width < 1 for width in widths):
-        raise ValueError(f"widths={widths} must all be at least 1; usual: {usual}")

@@ -16,7 +16,7 @@ D parameters in all.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +31,10 @@ from research.numerics.minibatches import check_minibatches, passes
 from research.numerics.moments import Moments, deviation, seen, standardize, unseen
 from research.numerics.optimizers import adam, descend
 from research.numerics.returns import forward_sums, generalized_advantages, temporal_differences
-from research.rl import environments
-from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
+from research.rl import annealing, environments
+from research.rl.actor_critic import Agent, Choice, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Episodes, Transition
+from research.rl.objectives import divergence, policy_objective, standardized, value_objective
 from research.rl.observations import Features, flat
 from research.rl.rollout import finished, rollout, score
 
@@ -78,7 +79,7 @@ class Setup:
     """Leave out the rest of a tick's updates once the policy has moved by `largest_divergence`."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation."""
-    evaluation_actions: Literal["mode", "sample"] = "mode"
+    evaluation_actions: Choice = "mode"
     """Act by the policy's most likely action, or sample as in training."""
 
 
@@ -131,6 +132,9 @@ class Samples(NamedTuple):
     log_probability: Array
     value: Array
     advantage: Array
+
+
+ADAM = adam(epsilon=1e-5)
 
 
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
@@ -200,10 +204,9 @@ def step(
     else:
         steps = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), steps)  # [T, B, ...] -> [N, ...]
     samples = Samples(state.memory, *steps)
-    remaining = 1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0
-    learn = partial(update, setup, agent)
-    params, optimizer, losses = learn(
-        hyper, hyper.learning_rate * remaining, state.params, state.optimizer, samples, update_key
+    learning_rate = annealing.learning_rate(setup, hyper, tick)
+    params, optimizer, losses = learning(
+        setup, agent, hyper, learning_rate, state.params, state.optimizer, samples, update_key
     )
     moments = seen(state.observation_moments, transitions.observation)
     after = State(params, optimizer, episodes, memory, moments, return_moments, discounted)
@@ -235,10 +238,7 @@ def scaled_rewards(setup: Setup, hyper: Hyper, state: State, transitions: Transi
     return transitions.reward / deviation(moments), moments, jnp.where(transitions.ended[-1], 0.0, last)
 
 
-ADAM = adam(epsilon=1e-5)
-
-
-def update(
+def learning(
     setup: Setup,
     agent: Agent,
     hyper: Hyper,
@@ -296,36 +296,3 @@ def seen_by(agent: Agent, params: Any, samples: Samples) -> Array:
         return samples.observation
     steps = (x.swapaxes(0, 1) for x in (samples.observation, samples.begins))  # [M, T, ...] -> [T, M, ...]
     return agent.see(params, samples.memory, *steps).swapaxes(0, 1)  # [T, M, H] -> [M, T, H]
-
-
-def standardized(advantage: Array) -> Array:
-    """advantage f32[...] -> f32[...] of mean 0 and deviation 1"""
-    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-
-
-def policy_objective(log_ratio: Array, advantage: Array, clip: Array | None) -> Array:
-    """Surrogate to be ascended, clipped unless `clip` is None (Schulman et al. 2017, eq. 7 and 6).
-
-    log_ratio f32[...], advantage f32[...] -> f32[]
-    """
-    ratio = jnp.exp(log_ratio)
-    if clip is None:
-        return (ratio * advantage).mean()
-    return jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage).mean()
-
-
-def value_objective(values: Array, before: Array, targets: Array, bound: Array | None) -> Array:
-    """Half the mean squared error, or the larger one of `values` and of `values` held within `bound` of `before`.
-
-    values f32[...], before f32[...], targets f32[...] -> f32[]
-    """
-    error = (values - targets) ** 2
-    if bound is not None:
-        held = before + jnp.clip(values - before, -bound, bound)
-        error = jnp.maximum(error, (held - targets) ** 2)
-    return 0.5 * error.mean()
-
-
-def divergence(log_ratio: Array) -> Array:
-    """Estimate of KL(old, new) with little variance (Schulman 2020, 'Approximating KL divergence'), f32[...] -> f32[]"""
-    return (jnp.exp(log_ratio) - 1.0 - log_ratio).mean()

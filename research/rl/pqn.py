@@ -22,9 +22,9 @@ from research.models.mlp import Activation
 from research.numerics.minibatches import check_minibatches, passes
 from research.numerics.optimizers import adam, descend
 from research.numerics.returns import q_lambda_targets
-from research.rl import environments
+from research.rl import annealing, environments
 from research.rl.environments import Environment, Episodes
-from research.rl.greedy import Values, epsilon_greedy, exploration, greedy_play, q_network, taken
+from research.rl.greedy import Values, epsilon_greedy, greedy_play, q_network, taken
 from research.rl.observations import Features, flat
 from research.rl.rollout import finished, rollout, score
 
@@ -90,7 +90,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, network),
         step=partial(step, setup, environment, network),
-        evaluate=greedy_play(setup, environment, network),
+        evaluate=greedy_play(setup, environment, lambda state: partial(network.apply, state.weights)),
         score=score,
     )
 
@@ -105,7 +105,7 @@ def step(
     setup: Setup, environment: Environment, network: Values, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
     rollout_key, fresh_key, update_key = jax.random.split(tick.key, 3)
-    epsilon = exploration(hyper, tick)
+    epsilon = annealing.exploration(hyper, tick)
     actor = epsilon_greedy(environment, partial(network.apply, state.weights), epsilon)
     (_, episodes), (transitions, actions, _) = rollout(
         environment, actor, (), state.episodes, rollout_key, setup.rollout_length, fresh_key
@@ -116,12 +116,12 @@ def step(
     )
     samples = (flat(environment, transitions.observation), actions, targets)
     samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)  # [T, B, ...] -> [N, ...]
-    rate = hyper.learning_rate * (1.0 - tick.index / tick.total if setup.anneal_learning_rate else 1.0)
+    learning_rate = annealing.learning_rate(setup, hyper, tick)
 
     def learn(carry: Any, minibatch: Any) -> Any:
         weights, optimizer = carry
         (loss, value), gradient = jax.value_and_grad(partial(objective, network), has_aux=True)(weights, *minibatch)
-        carry = descend(adam(), weights, optimizer, gradient, rate, hyper.max_gradient_norm)
+        carry = descend(adam(), weights, optimizer, gradient, learning_rate, hyper.max_gradient_norm)
         return carry, {"loss": loss, "value": value}
 
     carry = state.weights, state.optimizer

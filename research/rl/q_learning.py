@@ -18,11 +18,11 @@ from jax import Array, lax
 
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Fraction
-from research.rl import environments
+from research.rl import annealing, environments
 from research.rl.environments import Discrete, Environment, Episodes
-from research.rl.greedy import annealed, epsilon_greedy, exploration
+from research.rl.greedy import epsilon_greedy, greedy_play
 from research.rl.observations import flat
-from research.rl.rollout import Play, finished, score
+from research.rl.rollout import finished, score
 
 
 class Cells(NamedTuple):
@@ -99,11 +99,7 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
     return Experiment(
         init=partial(init, setup, environment, cells),
         step=partial(step, setup, environment, cells),
-        evaluate=Play(
-            environment,
-            lambda state: actor_of(environment, cells, state.table, jnp.zeros(())),
-            setup.evaluation_episodes,
-        ),
+        evaluate=greedy_play(setup, environment, lambda state: partial(values, cells, state.table)),
         score=score,
     )
 
@@ -152,6 +148,11 @@ def state_of(cells: Cells | None, observation: Array) -> Array:
     return index
 
 
+def values(cells: Cells | None, table: Array, observation: Array) -> Array:
+    """What table f32[S,A] says of observations f32[B,O flat] -> f32[A,B]"""
+    return table[state_of(cells, observation)].T
+
+
 def init(setup: Setup, environment: Environment, cells: Cells | None, key: Array, hyper: Hyper, data: Any) -> State:
     assert isinstance(environment.actions, Discrete)
     shape = states(cells, environment), environment.actions.count
@@ -163,16 +164,17 @@ def step(
     setup: Setup, environment: Environment, cells: Cells | None, state: State, hyper: Hyper, data: Any, tick: Tick
 ) -> tuple[State, dict[str, Array | Ratio]]:
     draw_key, step_key, fresh_key = jax.random.split(tick.key, 3)
-    epsilon = exploration(hyper, tick)
-    step_size = annealed(tick.index / tick.total, jnp.ones(()), hyper.step_size, hyper.step_size_end)
+    epsilon = annealing.exploration(hyper, tick)
+    step_size = annealing.annealed(tick.index / tick.total, jnp.ones(()), hyper.step_size, hyper.step_size_end)
     shape = setup.rollout_length, setup.environments
-    drawn = actor_of(environment, cells, state.table, epsilon).draw(draw_key, shape)
-    moments = drawn, jax.random.split(step_key, shape), environments.fresh(environment, fresh_key, shape)
+    actor = lambda table: epsilon_greedy(environment, partial(values, cells, table), epsilon)
+    drawn = actor(state.table).draw(draw_key, shape)
+    steps = drawn, jax.random.split(step_key, shape), environments.fresh(environment, fresh_key, shape)
 
-    def take(carry: Any, moment: Any) -> Any:
+    def take(carry: Any, now: Any) -> Any:
         table, episodes = carry
-        drawn, keys, fresh = moment
-        _, action, _ = actor_of(environment, cells, table, epsilon).act((), episodes, drawn)
+        drawn, keys, fresh = now
+        _, action, _ = actor(table).act((), episodes, drawn)
         episodes, transition = environments.advance(environment, keys, episodes, action, fresh)
         seen, following = (
             state_of(cells, flat(environment, x)) for x in (transition.observation, transition.final_observation)
@@ -181,7 +183,7 @@ def step(
         table, errors = lax.scan(partial(learn, hyper.discount, step_size), table, (seen, action, *rewards, following))
         return (table, episodes), (transition, jnp.abs(errors).mean())
 
-    (table, episodes), (transitions, errors) = lax.scan(take, (state.table, state.episodes), moments)
+    (table, episodes), (transitions, errors) = lax.scan(take, (state.table, state.episodes), steps)
     metrics = finished(transitions) | {"error": errors.mean(), "epsilon": epsilon}
     return State(table, episodes), metrics
 
@@ -192,7 +194,3 @@ def learn(discount: Array, step_size: Array, table: Array, seen: Any) -> tuple[A
     target = reward + discount * jnp.where(terminated, 0.0, table[following].max())
     error = target - table[state, action]
     return table.at[state, action].add(step_size * error), error
-
-
-def actor_of(environment: Environment, cells: Cells | None, table: Array, epsilon: Array) -> Any:
-    return epsilon_greedy(environment, lambda observation: table[state_of(cells, observation)].T, epsilon)

@@ -14,7 +14,7 @@ Dimensions: T steps, B environments, O an observation's shape, D parameters in a
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from research.models.mlp import Activation
 from research.numerics.optimizers import adam, descend
 from research.numerics.returns import discounted_returns
 from research.rl import environments
-from research.rl.actor_critic import Agent, make_actor, make_agent, policy_play
+from research.rl.actor_critic import Agent, Choice, make_actor, make_agent, policy_play
 from research.rl.environments import Environment, Transition
 from research.rl.observations import Features, flat
 from research.rl.rollout import finished, rollout, score
@@ -55,7 +55,7 @@ class Setup:
     """Dense layers alone, or a convolution before them for observations that are small pictures."""
     evaluation_episodes: Count = 32
     """Episodes in an evaluation."""
-    evaluation_actions: Literal["mode", "sample"] = "mode"
+    evaluation_actions: Choice = "mode"
     """Act by the policy's most likely action, or sample as in training."""
 
 

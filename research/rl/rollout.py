@@ -53,9 +53,9 @@ def rollout(
     drawn = actor.draw(act_key, shape)
     step_keys = jax.random.split(step_key, shape)
 
-    def take(carry: Any, moment: Any) -> Any:
+    def take(carry: Any, now: Any) -> Any:
         memory, episodes = carry
-        drawn, keys, fresh = moment
+        drawn, keys, fresh = now
         memory, action, note = actor.act(memory, episodes, drawn)
         episodes, transition = environments.advance(
             environment, keys, episodes, action, starts if fresh is None else fresh
@@ -132,9 +132,9 @@ def watch(environment: Environment, actor: Actor, key: Array, count: int, chosen
     first = environments.start(environment, start_key, count)
 
     # An environment is not started over: what comes after its end is cut off, and the state it ended in is kept.
-    def take(carry: Any, moment: Any) -> Any:
+    def take(carry: Any, now: Any) -> Any:
         memory, episodes = carry
-        drawn, keys = moment
+        drawn, keys = now
         memory, action, _ = actor.act(memory, episodes, drawn)
         outcome = jax.vmap(environment.step)(keys, episodes.states, action)
         after = Episodes(outcome.state, outcome.observation, episodes.total + outcome.reward, episodes.length + 1)
@@ -142,8 +142,8 @@ def watch(environment: Environment, actor: Actor, key: Array, count: int, chosen
         late = environments.truncated(environment, outcome, after.length)
         return (memory, after), (seen, after.total, outcome.terminated, late)
 
-    moments = actor.draw(act_key, shape), jax.random.split(step_key, shape)
-    _, (seen, totals, terminated, truncated) = lax.scan(take, (actor.memory(count), first), moments)
+    steps = actor.draw(act_key, shape), jax.random.split(step_key, shape)
+    _, (seen, totals, terminated, truncated) = lax.scan(take, (actor.memory(count), first), steps)
     ended = terminated | truncated  # [L, E]
     end = jnp.where(ended.any(0), ended.argmax(0), environment.time_limit - 1)
     whole = jax.tree.map(lambda x, rest: jnp.concatenate([x[chosen][None], rest]), first, seen)

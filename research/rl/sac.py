@@ -29,14 +29,14 @@ from jax.flatten_util import ravel_pytree
 
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Fraction, Positive
-from research.models.heads import PolicyNetwork, ValueNetwork, squashed_sample
 from research.models.mlp import Activation
 from research.numerics import replay
 from research.numerics.optimizers import adam, descend
 from research.rl import environments
-from research.rl.environments import Box, Environment, Episodes
+from research.rl.environments import Environment, Episodes
 from research.rl.experience import (
     Experience,
+    batches,
     check_replay,
     draw,
     empty_ring,
@@ -45,8 +45,9 @@ from research.rl.experience import (
     restored,
     write,
 )
-from research.rl.observations import check_widths, flat
-from research.rl.rollout import Actor, Play, finished, rollout, score
+from research.rl.observations import flat
+from research.rl.rollout import Play, finished, rollout, score
+from research.rl.squashed import Networks, exploring, make_networks, most_likely
 
 
 @dataclass(frozen=True)
@@ -92,34 +93,6 @@ class Hyper(NamedTuple):
     """How much of the exploring noise stays from step to step (c): 0 is white."""
 
 
-class Networks(NamedTuple):
-    """policy f32[...,O flat] -> f32[2A,...] of a Gaussian; critic f32[...,O flat + A] -> f32[...]"""
-
-    policy: PolicyNetwork
-    critic: ValueNetwork
-    actions: int
-
-    def init(self, key: Array, observation: Array, temperature: Array) -> dict[str, Any]:
-        """Parameters of the policy, of two critics [2,...] and the temperature's logarithm, for f32[B,O flat]."""
-        policy_key, critic_key = jax.random.split(key)
-        both = jnp.concatenate([observation, jnp.zeros((len(observation), self.actions))], -1)
-        return {
-            "policy": self.policy.init(policy_key, observation),
-            # One after the other: a batched QR decomposition hangs in a small thread pool.
-            "critics": lax.map(lambda key: self.critic.init(key, both), jax.random.split(critic_key)),
-            "log_temperature": jnp.log(jnp.asarray(temperature, jnp.float32)),
-        }
-
-    def act(self, policy: Any, observation: Array, noise: Array) -> tuple[Array, Array]:
-        """observation f32[...,O flat], noise f32[A,...] -> action f32[...,A], log-probability f32[...]"""
-        return squashed_sample(self.policy.apply(policy, observation), noise)
-
-    def values(self, critics: Any, observation: Array, action: Array) -> Array:
-        """Both critics: observation f32[M,O flat], action f32[M,A] -> f32[2,M]"""
-        both = jnp.concatenate([observation, action], -1)
-        return jax.vmap(self.critic.apply, (0, None))(critics, both)
-
-
 class State(NamedTuple):
     """params of policy, critics and temperature; target: the critics' slow copies; Adam's moments over params as one vector
     f32[D]; B episodes under way and the last noise f32[B,A] in them; the replay, leaves [S*B,...]"""
@@ -130,6 +103,22 @@ class State(NamedTuple):
     episodes: Episodes
     noise: Array
     ring: Experience
+
+
+class Samples(NamedTuple):
+    """What updates learn from.
+
+    observation f32[...,O flat], action f32[...,A], reward f32[...], terminated bool[...], following f32[...,O flat]; noise
+    f32[...,A] for the actions that the policy would take here, and following_noise f32[...,A] there
+    """
+
+    observation: Array
+    action: Array
+    reward: Array
+    terminated: Array
+    following: Array
+    noise: Array
+    following_noise: Array
 
 
 def make(setup: Setup, environment: Environment | None = None) -> Experiment:
@@ -144,47 +133,6 @@ def make(setup: Setup, environment: Environment | None = None) -> Experiment:
         evaluate=Play(environment, evaluated, setup.evaluation_episodes),
         score=score,
     )
-
-
-def make_networks(setup: Setup, environment: Environment) -> Networks:
-    """Raises ValueError for an environment with discrete actions, or for widths that do not fit."""
-    if not isinstance(environment.actions, Box):
-        raise ValueError(
-            f"environment={environment.name!r} has discrete actions; sac needs continuous ones, such as Pendulum-v1: "
-            "use ppo, dqn or pqn"
-        )
-    check_widths(setup.widths, usual=(64, 64))
-    actions = len(environment.actions.low)
-    policy = PolicyNetwork(setup.widths, 2 * actions, continuous=False, activation=setup.activation)
-    return Networks(policy, ValueNetwork(setup.widths, setup.activation), actions)
-
-
-def exploring(environment: Environment, networks: Networks, policy: Any, memory: Array, random: Array) -> Actor:
-    """Acts by the policy with noise that remembers; what it keeps is its noise f32[B,A].
-
-    memory f32[] in [0, 1]; random bool[]: uniform actions instead, by the same noise
-    """
-
-    def act(last: Array, episodes: Episodes, fresh: Array) -> Any:
-        # Noise that ended an episode must not begin the next.
-        kept = jnp.where(episodes.length == 0, 0.0, memory)[:, None]
-        noise = kept * last + jnp.sqrt(1.0 - kept**2) * fresh
-        action, _ = networks.act(policy, flat(environment, episodes.observation), noise.T)
-        uniform = lax.erf(noise * 0.5**0.5)  # in (-1, 1)
-        return noise, jnp.where(random, uniform, action), ()
-
-    return Actor(lambda key, shape: jax.random.normal(key, (*shape, networks.actions)), act)
-
-
-def most_likely(environment: Environment, networks: Networks, policy: Any) -> Actor:
-    """Acts by the policy without noise."""
-
-    def act(memory: Any, episodes: Episodes, none: Array) -> Any:
-        observation = flat(environment, episodes.observation)
-        action, _ = networks.act(policy, observation, jnp.zeros((networks.actions, len(observation))))
-        return memory, action, ()
-
-    return Actor(lambda key, shape: jnp.zeros(shape), act)
 
 
 def init(setup: Setup, environment: Environment, networks: Networks, key: Array, hyper: Hyper, data: Any) -> State:
@@ -212,22 +160,6 @@ def step(
     return State(params, target, optimizer, episodes, noise, ring), losses | finished(transitions)
 
 
-class Samples(NamedTuple):
-    """What updates learn from.
-
-    observation f32[...,O flat], action f32[...,A], reward f32[...], terminated bool[...], following f32[...,O flat]; noise
-    f32[...,A] for the actions that the policy would take here, and following_noise f32[...,A] there
-    """
-
-    observation: Array
-    action: Array
-    reward: Array
-    terminated: Array
-    following: Array
-    noise: Array
-    following_noise: Array
-
-
 def learning(
     setup: Setup,
     environment: Environment,
@@ -237,8 +169,8 @@ def learning(
     tick: Tick,
     carry: Any,
     key: Array,
-) -> tuple[Any, dict[str, Ratio]]:
-    """All updates of a tick; carry is (params, target, optimizer)."""
+) -> tuple[Any, dict[str, Array]]:
+    """All updates of a tick; carry is (params, target, optimizer) -> carry, metrics f32[updates]"""
     place_key, noise_key, following_key = jax.random.split(key, 3)
     count = setup.updates * setup.batch_size
     found = replay.at(ring, draw(setup, place_key, tick.index, count))
@@ -252,13 +184,11 @@ def learning(
         noise,
         following_noise,
     )
-    minibatches = jax.tree.map(lambda x: x.reshape(setup.updates, setup.batch_size, *x.shape[1:]), samples)
     params, target, optimizer = carry
     weights, unravel = ravel_pytree(params)
     learn = partial(update, networks, hyper, unravel)
-    (weights, target, optimizer), losses = lax.scan(learn, (weights, target, optimizer), minibatches)
-    metrics = {name: Ratio(x.sum(), jnp.float32(setup.updates)) for name, x in losses.items()}
-    return (unravel(weights), target, optimizer), metrics
+    (weights, target, optimizer), losses = lax.scan(learn, (weights, target, optimizer), batches(setup, samples))
+    return (unravel(weights), target, optimizer), losses
 
 
 def update(

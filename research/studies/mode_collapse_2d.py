@@ -9,7 +9,7 @@ from typing import Any
 
 from research.engine.plan import Budget, Recipe
 from research.gan import adversarial, points
-from research.recipes.gan import GAN_GRID, GAN_RING
+from research.recipes.mixtures import GAN_GRID, GAN_RING
 from research.studies.study import Arm, Block, Preset, Published, Study
 
 PACGAN = "Lin et al. 2018, Table 1"

@@ -12,7 +12,7 @@ Dimensions: B images in a batch, N images in all, M held out, H rows, W columns,
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,16 +21,18 @@ import optax
 from jax import Array
 
 from research.data.augment import cutout, flip, shift
-from research.data.image_files import Split
+from research.data.image_files import FACTS, Split
 from research.engine.experiment import Experiment, Tick
-from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, Positive
+from research.engine.fields import AtMostHalf, Count, Fraction, Natural, NonNegative, Positive, Precision
 from research.engine.placement import spread
-from research.models.cnn import NETS, ConvNet, initialize
-from research.numerics import schedules
+from research.models.cnn import NETS, ConvNet, Net, initialize, normalized
 from research.numerics.blocks import map_blocks
 from research.numerics.objectives import cross_entropy
-from research.numerics.optimizers import descend_decaying
+from research.numerics.optimizers import descend
+from research.numerics.schedules import AFTER_WARMUP, AfterWarmup
 from research.numerics.shuffle import epoch_indices, name_order
+
+OPTIMIZERS = {"adam": optax.scale_by_adam(), "momentum": optax.trace(0.9, nesterov=True)}
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,11 @@ class Setup:
 
     data: Literal["digits", "mnist", "cifar10"] = "digits"
     """Images to classify."""
-    validation: Annotated[float, Interval(0, 0.5, above=True)] = 0.1
+    validation: AtMostHalf = 0.1
     """Share of the training images that is held out for validation."""
-    net: Literal["conv32-conv64-dense128", "lenet", "conv32"] = "conv32-conv64-dense128"
+    net: Net = "conv32-conv64-dense128"
     """Network, by its name in research/models/cnn.py."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Precision = "float32"
     """Type of activations and of their products; parameters and their updates are float32."""
     batch_size: Count = 128
     """Images in an update."""
@@ -55,7 +57,7 @@ class Setup:
     """Augmentation: blank a square of so many pixels a side."""
     optimizer: Literal["adam", "momentum"] = "adam"
     """Adam (0.9, 0.999) or Nesterov momentum (0.9)."""
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: AfterWarmup = "cosine"
     """Learning rate after the warm-up."""
     evaluation_batch: Count = 500
     """Held-out images that are evaluated at a time."""
@@ -101,44 +103,34 @@ class Outputs(NamedTuple):
 
 def make(setup: Setup) -> Experiment:
     """Classification as an experiment."""
-    net = NETS[setup.net](classes=10, dtype=jnp.dtype(setup.compute_dtype))
-    optimizer = {"adam": optax.scale_by_adam(), "momentum": optax.trace(0.9, nesterov=True)}[setup.optimizer]
+    net = NETS[setup.net](classes=len(FACTS[setup.data].classes), dtype=jnp.dtype(setup.compute_dtype))
     return Experiment(
-        init=partial(init, net, optimizer),
-        step=partial(step, setup, net, optimizer),
+        init=partial(init, setup, net),
+        step=partial(step, setup, net),
         evaluate=partial(evaluate, setup, net),
         score=score,
     )
 
 
-def init(net: ConvNet, optimizer: optax.GradientTransformation, key: Array, hyper: Hyper, data: Data) -> State:
+def init(setup: Setup, net: ConvNet, key: Array, hyper: Hyper, data: Data) -> State:
     net_key, order_key = jax.random.split(key)
-    params = initialize(net, net_key, normalize(data.train.images[:1], data))
-    return State(params, optimizer.init(params), name_order(order_key))
+    params = initialize(net, net_key, normalized(data.train.images[:1], data.mean, data.std))
+    return State(params, OPTIMIZERS[setup.optimizer].init(params), name_order(order_key))
 
 
 def step(
-    setup: Setup,
-    net: ConvNet,
-    optimizer: optax.GradientTransformation,
-    state: State,
-    hyper: Hyper,
-    data: Data,
-    tick: Tick,
+    setup: Setup, net: ConvNet, state: State, hyper: Hyper, data: Data, tick: Tick
 ) -> tuple[State, dict[str, Array]]:
+    """One update -> the state after it, and metrics of its images."""
     chosen = spread(epoch_indices(state.order, tick.index, setup.batch_size, data.train.labels.shape[0]))
-    images, labels = data.train.images[chosen], data.train.labels[chosen]
-    images = augment(setup, tick.key, images, data)
-    (_, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, net, images, labels, hyper)
-    rate = hyper.learning_rate * schedules.AFTER_WARMUP[setup.schedule](tick.index, tick.total, hyper.warmup)
-    params, moments = descend_decaying(optimizer, state.params, state.optimizer, gradient, rate, hyper.weight_decay)
-    return State(params, moments, state.order), metrics
-
-
-def normalize(images: Array, data: Data) -> Array:
-    """images u8[B,H,W,C] -> f32[B,H,W,C] with mean 0 and deviation 1 over the training images, channel by channel"""
-    pixels = images.astype(jnp.float32) / 255.0
-    return (pixels - data.mean.reshape(1, 1, 1, -1)) / data.std.reshape(1, 1, 1, -1)
+    images, labels = augment(setup, tick.key, data.train.images[chosen], data), data.train.labels[chosen]
+    gradient, metrics = jax.grad(objective, has_aux=True)(state.params, net, images, labels, hyper)
+    learning_rate = hyper.learning_rate * AFTER_WARMUP[setup.schedule](tick.index, tick.total, hyper.warmup)
+    rule = OPTIMIZERS[setup.optimizer]
+    params, optimizer = descend(
+        rule, state.params, state.optimizer, gradient, learning_rate, weight_decay=hyper.weight_decay
+    )
+    return State(params, optimizer, state.order), metrics
 
 
 def augment(setup: Setup, key: Array, images: Array, data: Data) -> Array:
@@ -149,7 +141,7 @@ def augment(setup: Setup, key: Array, images: Array, data: Data) -> Array:
         images = shift(shift_key, images, setup.shift)
     if setup.flip:
         images = flip(flip_key, images)
-    images = normalize(images, data)
+    images = normalized(images, data.mean, data.std)
     return cutout(cutout_key, images, setup.cutout) if setup.cutout else images
 
 
@@ -166,7 +158,7 @@ def evaluate(setup: Setup, net: ConvNet, key: Array, state: State, hyper: Hyper,
     """All held-out images, batch by batch."""
 
     def judge(split: Split) -> Outputs:
-        logits = net.apply(state.params, normalize(split.images, data))
+        logits = net.apply(state.params, normalized(split.images, data.mean, data.std))
         prediction = logits.argmax(1).astype(jnp.int32)
         return Outputs(prediction, prediction == split.labels, cross_entropy(logits, split.labels))
 

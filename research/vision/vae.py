@@ -15,9 +15,8 @@ pixels, L dimensions of the latent, K samples of an importance-weighted bound, R
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,12 +25,13 @@ from jax import Array, lax
 
 from research.data.image_files import FACTS
 from research.engine.experiment import Experiment, Tick
-from research.engine.fields import Count, Fraction, Interval, NonNegative, Positive
+from research.engine.fields import AtMostHalf, Count, Fraction, NonNegative, Positive
 from research.engine.placement import spread
-from research.models.mlp import MLP, Activation
-from research.numerics import schedules
+from research.models.mlp import Activation, check_widths
+from research.models.vae import Nets, make_nets
 from research.numerics.blocks import map_blocks
 from research.numerics.optimizers import adam, descend
+from research.numerics.schedules import AFTER_WARMUP, AfterWarmup
 from research.numerics.shuffle import epoch_indices, name_order
 
 ACTIVE = 0.01  # variance above which a unit is active (Burda et al. 2016, section 5.2)
@@ -46,7 +46,7 @@ class Setup:
 
     data: Literal["digits", "mnist"] = "digits"
     """Images to model, as probabilities of their pixels."""
-    validation: Annotated[float, Interval(0, 0.5, above=True)] = 0.1
+    validation: AtMostHalf = 0.1
     """Share of the training images that is held out for validation."""
     widths: tuple[int, ...] = (200, 200)
     """Hidden layers of the encoder; the decoder has them in reverse."""
@@ -56,7 +56,7 @@ class Setup:
     """Dimensions of the latent."""
     batch_size: Count = 100
     """Images in an update."""
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: AfterWarmup = "cosine"
     """Learning rate after the warm-up."""
     importance_samples: Count = 50
     """Samples for each held-out image, of which the importance-weighted bound and the reconstruction term are made."""
@@ -73,52 +73,6 @@ class Hyper(NamedTuple):
     """Weight of the KL term; at 1 the objective is the ELBO."""
     warmup: Fraction = 0.0
     """Share of the run over which the learning rate rises."""
-
-
-class Encoder(nn.Module):
-    """pixels f32[...,P] -> mean f32[...,L] and log-variance f32[...,L] of the posterior"""
-
-    widths: tuple[int, ...]
-    latent: int
-    activation: Activation = "tanh"
-
-    @nn.compact
-    def __call__(self, pixels: Array) -> tuple[Array, Array]:
-        hidden = MLP(self.widths, self.activation)(pixels)
-        return nn.Dense(self.latent, name="mean")(hidden), nn.Dense(self.latent, name="log_variance")(hidden)
-
-
-class Decoder(nn.Module):
-    """latent f32[...,L] -> logits f32[...,P] of the pixels' Bernoulli probabilities"""
-
-    widths: tuple[int, ...]
-    pixels: int
-    activation: Activation = "tanh"
-
-    @nn.compact
-    def __call__(self, latent: Array) -> Array:
-        return nn.Dense(self.pixels, name="logits")(MLP(self.widths, self.activation)(latent))
-
-
-class Nets(NamedTuple):
-    """The two networks; each finds its parameters under its own name."""
-
-    encoder: Encoder
-    decoder: Decoder
-
-    def init(self, key: Array) -> dict[str, Any]:
-        """Parameters of both: hidden weights orthogonal, those of heads LeCun-normal, biases 0. key key[]"""
-        keys = jax.random.split(key)
-        return {
-            "encoder": self.encoder.init(keys[0], jnp.zeros((1, self.decoder.pixels))),
-            "decoder": self.decoder.init(keys[1], jnp.zeros((1, self.encoder.latent))),
-        }
-
-    def encode(self, params: Any, pixels: Array) -> tuple[Array, Array]:
-        return self.encoder.apply(params["encoder"], pixels)
-
-    def decode(self, params: Any, latent: Array) -> Array:
-        return self.decoder.apply(params["decoder"], latent)
 
 
 class State(NamedTuple):
@@ -152,9 +106,9 @@ class Outputs(NamedTuple):
 
 def make(setup: Setup) -> Experiment:
     """A variational autoencoder as an experiment."""
+    check_widths(setup.widths, usual=(200, 200))
     pixels = math.prod(FACTS[setup.data].shape)
-    encoder = Encoder(setup.widths, setup.latent, setup.activation)
-    nets = Nets(encoder, Decoder(setup.widths[::-1], pixels, setup.activation))
+    nets = make_nets(setup.widths, setup.latent, pixels, setup.activation)
     return Experiment(
         init=partial(init, nets), step=partial(step, setup, nets), evaluate=partial(evaluate, setup, nets), score=score
     )
@@ -174,9 +128,9 @@ def step(
     pixels = binarize(pixel_key, data.train[chosen])
     noise = jax.random.normal(noise_key, (setup.batch_size, setup.latent))
     (_, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, nets, pixels, noise, hyper.beta)
-    rate = hyper.learning_rate * schedules.AFTER_WARMUP[setup.schedule](tick.index, tick.total, hyper.warmup)
-    params, moments = descend(adam(), state.params, state.optimizer, gradient, rate)
-    return State(params, moments, state.order), metrics
+    learning_rate = hyper.learning_rate * AFTER_WARMUP[setup.schedule](tick.index, tick.total, hyper.warmup)
+    params, optimizer = descend(adam(), state.params, state.optimizer, gradient, learning_rate)
+    return State(params, optimizer, state.order), metrics
 
 
 def binarize(key: Array, images: Array) -> Array:

@@ -1,4 +1,4 @@
-"""gymnax's registered environments. The one file that names gymnax.
+"""gymnax's registered environments. The one file that imports gymnax.
 
 Its `*-MinAtar` are not what Young and Tian 2019 describe and `minatar-*` of pgx_adapter keep: no sticky actions (0.1
 there), only the actions that do something (3 to 6; all six there), a time limit of 1,000 steps, Freeway's of 2,500 (none
@@ -17,8 +17,8 @@ import numpy as np
 from jax import Array
 
 from research.numerics.foreign import lenient, settle
+from research.rl.adapters.gymnax_pictures import drawing
 from research.rl.environments import Box, Discrete, Environment, Outcome
-from research.rl.pictures import drawing
 
 
 def names() -> tuple[str, ...]:
