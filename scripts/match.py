@@ -107,9 +107,8 @@ def main(arguments: list[str]) -> int:
 
 
 def player(run: Learned, simulations: int | None) -> Player:
-    judged = player_of(run.plan)
-    board, count = boards.full_length(judged.board.name), judged.searched(simulations)
-    return jax.jit(lambda key, positions: judged.advise(board, run.state, count, key, positions).action)
+    _, advise = player_of(run.plan).advisor(run.state, simulations)
+    return lambda key, positions: advise(key, positions).action
 
 
 def side_of(against: str, chosen: Arguments, console: Console, judged: Plays) -> Side:

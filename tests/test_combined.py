@@ -11,6 +11,7 @@ from recipes import plan_of, tiny
 
 from research.engine.run import run
 from research.games import boards, combined, contest
+from research.models.board import BoardNet
 from research.recipes.games import load_nets
 
 
@@ -18,9 +19,9 @@ def test_the_prior_is_one_net_s_and_the_value_the_other_s():
     setup = combined.Setup("tic_tac_toe", policy_net="dense", policy_widths=(8,), value_net="dense", value_widths=())
     experiment = combined.make(setup)
     state = experiment.init(jax.random.key(0), combined.Hyper(), combined.Nets({}, {}))
-    nets = experiment.evaluate.nets
+    nets = [BoardNet("dense", (8,), 9), BoardNet("dense", (), 9)]
     seen = jax.random.bernoulli(jax.random.key(1), 0.3, (5, 3, 3, 2))
-    logits, value = combined.judge_of(nets, state.nets, 2.0)(seen)
+    logits, value = combined.judge_of(nets, state._replace(temperature=2.0))(seen)
     np.testing.assert_array_equal(logits, nets[0].apply(state.nets.policy, seen)[0] / 2)
     np.testing.assert_array_equal(value, nets[1].apply(state.nets.value, seen)[1])
     assert np.abs(np.asarray(value) - np.asarray(nets[0].apply(state.nets.policy, seen)[1])).max() > 0

@@ -28,8 +28,8 @@ from research.engine.fields import Count, Fraction, Natural, NonNegative, Positi
 from research.engine.placement import spread
 from research.games import boards
 from research.games.boards import Board, Position, played
-from research.games.contest import Judged, Opponent, score
-from research.games.search import Advice, Noise, Rule, advised, search
+from research.games.contest import Judged, Opponent, judge_of, score
+from research.games.search import Advice, Noise, Rule, search
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 from research.numerics import replay
@@ -145,10 +145,11 @@ def make(setup: Setup) -> Experiment:
     board = boards.make(setup.board)
     check(setup)
     net = BoardNet(setup.net, setup.widths, board.actions, dtype=jnp.dtype(setup.compute_dtype))
+    judge, simulations = partial(judge_of, net), setup.judged_simulations
     return Experiment(
         init=partial(init, setup, board, net),
         step=partial(step, setup, board, net),
-        evaluate=Judged(board, partial(advise, setup, net), setup.judged_simulations, setup.opponent, setup.contests),
+        evaluate=Judged(board, judge, setup.rule, simulations, setup.opponent, setup.contests),
         score=score,
     )
 
@@ -222,7 +223,7 @@ def play(
     setup: Setup, board: Board, net: BoardNet, state: State, hyper: Hyper, index: Array, key: Array
 ) -> tuple[State, dict[str, Ratio]]:
     """T moves of self-play in each game, into the memory."""
-    judge = partial(net.looking().apply, state.params)
+    judge = judge_of(net, state)
     noise = Noise(hyper.gumbel_scale, hyper.dirichlet_fraction, hyper.dirichlet_alpha)
 
     def move(games: Games, key: Array) -> tuple[Games, Moved]:
@@ -332,10 +333,3 @@ def objective(net: Any, hyper: Hyper, params: Any, batch: Memory) -> tuple[Array
         "value_loss": Ratio(squared, judged.sum()),
         "advised_entropy": Ratio(entropy, count),
     }
-
-
-def advise(
-    setup: Setup, net: BoardNet, board: Board, state: State, simulations: int, key: Array, positions: Position
-) -> Advice:
-    """What a state has learned to do at B positions, without noise; its net's own opinion where simulations is 0."""
-    return advised(partial(net.looking().apply, state.params), setup.rule, board, simulations, key, positions)

@@ -17,7 +17,8 @@ from jax import Array, lax
 from research.engine.plan import Plan
 from research.games import boards
 from research.games.boards import Board, Position, played
-from research.games.search import Advice
+from research.games.search import Advice, Judge, Rule, opinion, search
+from research.models.board import BoardNet
 
 Player = Callable[[Array, Position], Array]
 Opponent = Literal["random", "perfect"]
@@ -107,14 +108,27 @@ def agreement(solved: Solved, actions: Array) -> Array:
 class Plays:
     """An experiment's evaluation, where what is learned is a player.
 
-    advise       (board, state, simulations, key, positions) -> Advice of what a state has learned, without a search where
-                 simulations is 0
-    simulations  of a search in the evaluation
+    judge        a state -> what looks at positions
+    rule         how a search chooses, and simulations of one in the evaluation
     """
 
     board: Board
-    advise: Callable[[Board, Any, int, Array, Position], Advice]
+    judge: Callable[[Any], Judge]
+    rule: Rule
     simulations: int
+
+    def advise(self, board: Board, state: Any, simulations: int, key: Array, positions: Position) -> Advice:
+        """What a state has learned to do at B positions, without noise; its judge's own opinion where simulations is 0."""
+        judge = self.judge(state)
+        if not simulations:
+            return opinion(judge, positions)
+        return search(board, judge, self.rule, simulations, key, positions)
+
+    def advisor(self, state: Any, asked: int | None) -> tuple[Board, Callable[[Array, Position], Advice]]:
+        """The board at full length, and what is advised there, compiled with the state as an argument of the program."""
+        board, count = boards.full_length(self.board.name), self.searched(asked)
+        advise = jax.jit(lambda state, key, positions: self.advise(board, state, count, key, positions))
+        return board, partial(advise, jax.device_put(state))
 
     def searched(self, asked: int | None) -> int:
         """Simulations of a search in play: as many as a person asks for, by default as in the evaluation."""
@@ -143,6 +157,11 @@ class Judged(Plays):
         known = reached(self.board, data.moves)
         guessed = self.advise(self.board, state, 0, known_key, known).action
         return Outputs(outcome, agreement(data, guessed), agreement(data, ours(known_key, known)))
+
+
+def judge_of(net: BoardNet, state: Any) -> Judge:
+    """What looks with the net that a state holds."""
+    return partial(net.looking().apply, state.params)
 
 
 def player_of(plan: Plan) -> Plays:

@@ -24,9 +24,9 @@ from jax import Array, lax
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Natural, NonNegative, Positive
 from research.engine.placement import spread
-from research.games import boards, supervised
+from research.games import boards
 from research.games.boards import Board, Position, beginnings
-from research.games.contest import Plays, by_chance, contest, going_on
+from research.games.contest import Plays, by_chance, contest, going_on, judge_of
 from research.games.search import Judge, drawn
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
@@ -91,7 +91,7 @@ def make(setup: Setup) -> Experiment:
     return Experiment(
         init=partial(init, setup, board, net),
         step=partial(step, setup, board, net),
-        evaluate=Evaluation(board, partial(supervised.advise, supervised.Setup(), net), 0, setup, net),
+        evaluate=Evaluation(board, partial(judge_of, net), "gumbel", 0, setup),
         score=score,
     )
 
@@ -194,17 +194,15 @@ class Evaluation(Plays):
     """Games against the net that the run began with, where that was pretrained, and against chance; all moves are drawn."""
 
     setup: Setup
-    net: BoardNet
 
     def __call__(self, key: Array, state: State, hyper: Hyper, data: Any) -> Outputs:
         opening_key, first_key, chance_key = jax.random.split(key, 3)
         openings = beginnings(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
-        look = self.net.looking().apply
-        ours = partial(drawn, partial(look, state.params))
+        ours = partial(drawn, self.judge(state))
         chance = contest(self.board, ours, by_chance, chance_key, openings)
         if not data:
             return Outputs(jnp.full(chance.shape, jnp.nan), chance)
-        theirs = partial(drawn, partial(look, data))
+        theirs = partial(drawn, self.judge(state._replace(params=data)))
         return Outputs(contest(self.board, ours, theirs, first_key, openings), chance)
 
 

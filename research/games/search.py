@@ -104,11 +104,6 @@ def stirred(key: Array, logits: Array, mask: Array, noise: Noise) -> Array:
     return (1.0 - noise.dirichlet_fraction) * jax.nn.softmax(logits) + noise.dirichlet_fraction * share
 
 
-def advised(judge: Judge, rule: Rule, board: Board, simulations: int, key: Array, positions: Position) -> Advice:
-    """Advice at B positions without noise: a search's, or the judge's own opinion where simulations is 0."""
-    return search(board, judge, rule, simulations, key, positions) if simulations else opinion(judge, positions)
-
-
 def opinion(judge: Judge, positions: Position) -> Advice:
     """Without a search, at B positions: the judge's likeliest legal move, its policy and its value."""
     logits, value = judge(positions.observation)
