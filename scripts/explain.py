@@ -17,15 +17,15 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from research.command import Learned, OfRun, command, given_lines, inputs_of, learned
-from research.data.vocabulary import Vocabulary, from_json
+from research.command import Learned, OfRun, command, given_lines, inputs_of, learned, of_kind
+from research.data.vocabulary import Vocabulary, of_run
 from research.engine.fields import Count, check
 from research.engine.files import write_text
 from research.language import finetune
 from research.language.highlights import Explained, page, plain, words_of
 from research.recipes.finetune import CLASSES, encode, padded
-from research.recipes.lm import VOCABULARY
 
+KIND = "run of finetune"
 ABOUT = (
     "Integrated gradients (Sundararajan et al. 2017): all words' vectors grow together from 0 to what they are, and each "
     "word gets its part of how the log odds of the decision change on the way. What the parts fail to add up to is the "
@@ -46,14 +46,11 @@ class Arguments(OfRun):
 def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="explain.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
-    file = chosen.folder / CLASSES
-    if not file.is_file():
-        raise ValueError(f"{chosen.folder} holds no {CLASSES}, so it is no run of finetune; give the folder of one")
-    classes = json.loads(file.read_text(encoding="utf-8"))
-    vocabulary = from_json((chosen.folder / VOCABULARY).read_text(encoding="utf-8"))
+    vocabulary = of_run(chosen.folder, KIND)
     told = Console(stderr=True, highlight=False)
     given = [] if sys.stdin.isatty() else list(sentences(vocabulary))
-    run = learned(chosen, told)
+    run = learned(chosen, told, of_kind(finetune.Setup, KIND))
+    classes = json.loads((chosen.folder / CLASSES).read_text(encoding="utf-8"))
     data = inputs_of(run, chosen.folder).final
     longest = run.plan.setup.buckets[-1]
     cut = sum(len(tokens) > longest for tokens in given)

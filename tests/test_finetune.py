@@ -236,6 +236,20 @@ def test_it_learns_which_words_decide_and_names_them(tmp_path):
     assert code == 2 and "so it is no run of finetune" in said
 
 
+def test_a_run_of_another_kind_is_refused_in_words(language_model, tmp_path):
+    """Each of these runs has a vocabulary, so the file alone does not tell."""
+    folder = run(Plan(FINETUNE, SMALL, (Row(0, finetune.Hyper()),), Budget(2, 2, 2, 2)), tmp_path / "runs")
+    for name, other, told in (
+        ("generate.py", folder, "this is a run of 'finetune', and no language model's run"),
+        ("explain.py", language_model, "this is a run of 'lm', and no run of finetune"),
+        ("translate.py", language_model, "this is a run of 'lm', and no translation's run"),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+            code, out, said = script(name, other)
+        assert code == 2 and not out and told in said, said
+
+
 def test_rows_of_lora_share_a_net_and_are_explained(language_model, tmp_path, monkeypatch):
     setup = tuned(language_model, "lora")
     rows = Row(0, finetune.Hyper()), Row(1, finetune.Hyper(learning_rate=1e-2))

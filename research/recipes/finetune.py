@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from research.data.pairs import TOGETHER, Labelled, fill_buckets, held_out_parts, load_labelled, load_sst2
-from research.data.vocabulary import Vocabulary, byte_pairs, from_json, spelling_table
+from research.data.vocabulary import Vocabulary, byte_pairs, files_of, of_run, spelling_table
 from research.engine import saved
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.language import finetune
-from research.recipes.lm import RECIPES, VOCABULARY
+from research.recipes.lm import RECIPES
 
 CLASSES = "classes.json"
 
@@ -47,7 +47,7 @@ def load(setup: finetune.Setup) -> Inputs:
         f"{told}; {len(train.texts)} sentences, of which {cut} are cut to {longest} tokens; of {len(validation.texts)} and "
         f"{len(test.texts)} held-out ones {common[0]:.1f} % and {common[1]:.1f} % have the most frequent label"
     )
-    files = {VOCABULARY: vocabulary.to_json() + "\n", CLASSES: json.dumps(train.classes) + "\n"}
+    files = files_of(vocabulary) | {CLASSES: json.dumps(train.classes) + "\n"}
     return Inputs(data, data._replace(held_out=final), note, files=files)
 
 
@@ -111,9 +111,8 @@ def pretrained(setup: finetune.Setup, folder: Path) -> tuple[finetune.Net, Vocab
         raise ValueError(f"pretrained={str(folder)!r} is another net than this setup's; give {flags}")
     state, tick, _ = saved.living_state(plan, folder, "pretrained", best=True)
     net: Any = finetune.net_of(state.params)
-    vocabulary = from_json((folder / VOCABULARY).read_text(encoding="utf-8"))
     text = f"{plan.setup.text}, {tick} of {plan.ticks} updates"
-    return net, vocabulary, f"pretrained by {folder.name}, seed {plan.rows[0].seed} ({text})"
+    return net, of_run(folder, "run of lm"), f"pretrained by {folder.name}, seed {plan.rows[0].seed} ({text})"
 
 
 def flag(name: str, value: Any) -> str:

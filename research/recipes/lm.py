@@ -4,11 +4,10 @@ import numpy as np
 
 from research.data.pairs import sst2_text
 from research.data.text import Crops, load_text, stream_text
+from research.data.vocabulary import files_of
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.language import lm
-
-VOCABULARY = "vocabulary.json"
 
 
 def load(setup: lm.Setup) -> Inputs:
@@ -30,7 +29,7 @@ def load(setup: lm.Setup) -> Inputs:
                 f"least {setup.context + 1}; give {repair}"
             )
     lengths = np.array([len(spelling) for spelling in text.vocabulary.spellings], np.int32)
-    files = {VOCABULARY: text.vocabulary.to_json() + "\n"}
+    files = files_of(text.vocabulary)
     if not setup.streamed:
         return Inputs(lm.Data(text.train, held_out, lengths), files=files)
     data = lm.Data(np.zeros(0, text.train.dtype), held_out, lengths)

@@ -5,12 +5,10 @@ from itertools import chain
 import numpy as np
 
 from research.data.pairs import Buckets, Pairs, bucket_rows, bucketed, held_out_parts, load_multi30k, load_pairs, padded
-from research.data.vocabulary import END, PADDING, Vocabulary, byte_pairs, spelling_table
+from research.data.vocabulary import END, PADDING, Vocabulary, byte_pairs, files_of, spelling_table
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.language import pictures, translate
-
-VOCABULARY = "vocabulary.json"
 
 
 def load(setup: translate.Setup) -> Inputs:
@@ -34,7 +32,7 @@ def load(setup: translate.Setup) -> Inputs:
         f"and {beyond_final[0]} are cut there, and {beyond[1]} and {beyond_final[1]} references go on where translations "
         f"end. {kinds}, by sacrebleu's tokeniser 13a."
     )
-    return Inputs(data, data._replace(held_out=final), note, files={VOCABULARY: vocabulary.to_json() + "\n"})
+    return Inputs(data, data._replace(held_out=final), note, files=files_of(vocabulary))
 
 
 def often_read(setup: translate.Setup, buckets: Buckets) -> str:
