@@ -35,6 +35,7 @@ from research.language import lm
 from research.models.sequences import GPT
 from research.models.transformer import Activation, Mixer, Norm
 from research.numerics.attribution import integrated_gradients
+from research.numerics.blocks import map_blocks
 from research.numerics.calibration import calibration_error
 from research.numerics.objectives import cross_entropy
 from research.numerics.shuffle import epoch_indices, name_order
@@ -277,18 +278,14 @@ def learn(
 
 
 def evaluate(setup: Setup, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
-    """All held-out sentences, batch by batch; the last batch is filled up with sentences that count for nothing."""
-    count = data.held_out.label.shape[0]
-    batch = min(setup.evaluation_batch, count)
-    places = jnp.minimum(jnp.arange(-(-count // batch) * batch), count - 1).reshape(-1, batch)
+    """All held-out sentences, batch by batch."""
 
-    def judge(places: Array) -> tuple[Array, Array, Array]:
-        label = data.held_out.label[places]
-        found = logits(setup, data, state.trained, hyper.lora_scale, data.held_out.text[places])
-        return jax.nn.softmax(found).max(1), found.argmax(1) == label, cross_entropy(found, label)
+    def judge(part: HeldOut) -> tuple[Array, Array, Array]:
+        found = logits(setup, data, state.trained, hyper.lora_scale, part.text)
+        return jax.nn.softmax(found).max(1), found.argmax(1) == part.label, cross_entropy(found, part.label)
 
-    confidence, correct, loss = (x.reshape(-1)[:count] for x in lax.map(judge, places))
-    return Outputs(confidence, correct, loss, jnp.float32(trained_share(state.trained, data.pretrained)))
+    found = map_blocks(judge, data.held_out, setup.evaluation_batch)
+    return Outputs(*found, jnp.float32(trained_share(state.trained, data.pretrained)))
 
 
 def trained_share(trained: Net, pretrained: Net) -> float:

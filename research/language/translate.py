@@ -32,6 +32,7 @@ from research.models.sequences import EncoderDecoder, alignment, empty_cache
 from research.models.transformer import Norm, Shape
 from research.numerics import decode, schedules
 from research.numerics.averages import tail_average
+from research.numerics.blocks import map_blocks
 from research.numerics.objectives import cross_entropy
 from research.numerics.optimizers import descend_decaying
 from research.numerics.shuffle import epoch_indices, name_order
@@ -296,7 +297,7 @@ def evaluate(setup: Setup, key: Array, state: State, hyper: Hyper, data: Data) -
 
     Sentences of like length go together, because a batch is done when its last one is."""
     model, held_out = model_of(setup, data.spellings.shape[0]), data.held_out
-    batches = by_length(lengths(held_out.source), min(setup.evaluation_batch, held_out.source.shape[0]))
+    order = jnp.argsort(lengths(held_out.source))
 
     def judge(places: Array) -> tuple[Array, Array, Array]:
         source, target = held_out.source[places], held_out.target[places, : setup.buckets[-1] + 1]
@@ -305,20 +306,12 @@ def evaluate(setup: Setup, key: Array, state: State, hyper: Hyper, data: Data) -
         nats = jnp.where(known, cross_entropy(logits, goal), 0.0).reshape(source.shape[0], -1)
         return found.tokens[:, 0], nats.sum(1), known.reshape(nats.shape).sum(1)
 
-    judged = lax.map(judge, batches)
-    home = jnp.zeros(held_out.source.shape[:1], jnp.int32).at[batches.reshape(-1)].set(jnp.arange(batches.size))
-    translation, nats, tokens = (x.reshape(-1, *x.shape[2:])[home] for x in judged)
+    judged = map_blocks(judge, order, setup.evaluation_batch)
+    translation, nats, tokens = (x[jnp.argsort(order)] for x in judged)
     first = held_out.source[:1]
     read = jnp.concatenate([jnp.full((1, 1), BEGIN, jnp.int32), translation[:1, :-1]], 1)
     looked = alignment(model, state.average, first, lengths(first), read)[:, 0].mean(1)  # [layers, T, S]
     return Outputs(translation, held_out.target, nats, tokens, looked, data.spellings)
-
-
-def by_length(sizes: Array, batch: int) -> Array:
-    """The places of M sentences from the shortest to the longest, in batches filled up with the last:
-    sizes i32[M] -> i32[batches,batch]"""
-    order = jnp.argsort(sizes)
-    return jnp.pad(order, (0, -order.shape[0] % batch), mode="edge").reshape(-1, batch)
 
 
 def score(setup: Setup, outputs: Outputs) -> dict[str, np.ndarray]:
