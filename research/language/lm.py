@@ -27,6 +27,7 @@ from research.engine.placement import spread
 from research.models.sequences import GPT
 from research.models.transformer import Activation, Mixer, Norm, Shape
 from research.numerics import schedules
+from research.numerics.blocks import summed
 from research.numerics.objectives import cross_entropy
 from research.numerics.optimizers import descend_decaying
 
@@ -198,16 +199,9 @@ def descend(hyper: Any, params: Any, moments: optax.OptState, gradient: Any, tic
 def accumulated(setup: Setup, model: GPT, params: Any, crops: Array, key: Array) -> tuple[Array, Any]:
     """Mean loss f32[] of crops i32[B,T+1] and its gradient, one part of the batch after another."""
     parts = crops.reshape(setup.accumulation, -1, crops.shape[1])
+    keys = jax.random.split(key, setup.accumulation) if setup.accumulation > 1 else key[None]
     learn = jax.value_and_grad(partial(objective, model))
-    if setup.accumulation == 1:
-        return learn(params, spread(parts[0]), key)
-
-    def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
-        crops, key = part
-        return jax.tree.map(jnp.add, total, learn(params, spread(crops), key)), None
-
-    nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
-    total, _ = lax.scan(add, nothing, (parts, jax.random.split(key, setup.accumulation)))
+    total = summed(lambda part: learn(params, spread(part[0]), part[1]), (parts, keys))
     return jax.tree.map(lambda x: x / setup.accumulation, total)
 
 

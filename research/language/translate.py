@@ -32,7 +32,7 @@ from research.models.sequences import EncoderDecoder, alignment, empty_cache
 from research.models.transformer import Norm, Shape
 from research.numerics import decode, schedules
 from research.numerics.averages import tail_average
-from research.numerics.blocks import map_blocks
+from research.numerics.blocks import map_blocks, summed
 from research.numerics.objectives import cross_entropy
 from research.numerics.optimizers import descend_decaying
 from research.numerics.shuffle import epoch_indices, name_order
@@ -234,21 +234,15 @@ def learn(
     rows = bucket_rows(length, setup.tokens, multiple(setup))
     places = epoch_indices(state.order, batch, rows, count).reshape(setup.accumulation, -1)  # [parts, B]
 
-    def part(total: Any, moment: tuple[Array, Array]) -> tuple[Any, None]:
-        places, key = moment
-        source, target = (spread(side[places]) for side in table)
-        sums = partial(objective, model)
-        (_, loss), gradient = jax.value_and_grad(sums, has_aux=True)(
-            state.params, source, target, hyper.label_smoothing, key
-        )
-        return jax.tree.map(jnp.add, total, (loss, gradient)), None
+    slope = jax.value_and_grad(partial(objective, model), has_aux=True)
 
-    nothing = Ratio(jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state.params)
-    moments = places, jax.random.split(key, setup.accumulation)
-    if setup.accumulation == 1:
-        (loss, gradient), _ = part(nothing, jax.tree.map(lambda x: x[0], moments))
-    else:
-        (loss, gradient), _ = lax.scan(part, nothing, moments)
+    def part(drawn: tuple[Array, Array]) -> tuple[Ratio, Any]:
+        places, key = drawn
+        source, target = (spread(side[places]) for side in table)
+        (_, loss), gradient = slope(state.params, source, target, hyper.label_smoothing, key)
+        return loss, gradient
+
+    loss, gradient = summed(part, (places, jax.random.split(key, setup.accumulation)))
     return loss, jax.tree.map(lambda x: x / loss.count, gradient)
 
 
