@@ -23,6 +23,7 @@ from research.engine.fields import Count, check
 from research.engine.files import write_text
 from research.language import finetune
 from research.language.highlights import Explained, page, plain, words_of
+from research.language.reasons import reasons
 from research.recipes.finetune import CLASSES, encode, padded
 
 KIND = "run of finetune"
@@ -86,7 +87,7 @@ def explained(
     nodes: int,
 ) -> list[Explained]:
     """What was decided on each sentence i32[N,T], and why."""
-    ask = jax.jit(partial(finetune.reasons, run.plan.setup, nodes=nodes))
+    ask = jax.jit(partial(reasons, run.plan.setup, nodes=nodes))
     learned = jax.device_put((data, run.state.trained, np.float32(run.plan.rows[run.row].hyper.lora_scale)))
     found = []
     for text, label in zip(texts, labels, strict=True):

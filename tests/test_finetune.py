@@ -18,6 +18,7 @@ from research.engine.plan import Budget, Plan, Row
 from research.engine.run import run
 from research.engine.saved import manifest_of, plan_of, state_of
 from research.language import finetune, highlights, lm
+from research.language.reasons import reasons
 from research.numerics.attribution import integrated_gradients
 from research.numerics.calibration import calibration_error
 from research.recipes.finetune import FINETUNE, load, padded
@@ -265,9 +266,7 @@ def test_reasons_add_up(language_model):
     setup = tuned(language_model, "lora")
     inputs, _, state = learned(setup)
     trained = jax.tree.map(lambda x: 3 * x, state.trained)
-    why = jax.jit(partial(finetune.reasons, setup))(
-        inputs.data, trained, HYPER.lora_scale, inputs.data.held_out.text[0]
-    )
+    why = jax.jit(partial(reasons, setup))(inputs.data, trained, HYPER.lora_scale, inputs.data.held_out.text[0])
     assert float(why.moved.sum()) == pytest.approx(float(why.log_odds - why.baseline), abs=1e-4)
     assert abs(float(why.moved.sum())) > 1e-3
     chances = np.asarray(why.probabilities, np.float64)

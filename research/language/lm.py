@@ -33,18 +33,9 @@ from research.numerics.optimizers import descend_decaying
 
 
 @dataclass(frozen=True)
-class Setup:
-    """Static: a change compiles again."""
+class Architecture:
+    """A net's layers: what must be alike where one run begins with another's net."""
 
-    text: str = "tinyshakespeare"
-    """What to read: tinyshakespeare, sst2 (its training sentences, without labels), or the path of a text in UTF-8."""
-    byte_pairs: Natural = 0
-    """Tokens of a byte-pair vocabulary, at least 256; 0 makes each character a token."""
-    validation: Fraction = 0.1
-    """Share of the text, at its end, that is held out; at most a half."""
-    streamed: bool = False
-    """Read the tokens from a file while the run goes on, for texts that are larger than memory. The crops are then the same
-    whatever the seed, which draws weights and dropout alone."""
     mixer: Mixer = "attention"
     """What lets a position read those before it: attention, or a recurrent layer."""
     layers: Count = 4
@@ -63,6 +54,21 @@ class Setup:
     """Layer norm before what a block adds, or after it was added."""
     bias: bool = False
     """Biases in linear layers and layer norms; those of recurrent gates are always there."""
+
+
+@dataclass(frozen=True)
+class Setup(Architecture):
+    """Static: a change compiles again."""
+
+    text: str = "tinyshakespeare"
+    """What to read: tinyshakespeare, sst2 (its training sentences, without labels), or the path of a text in UTF-8."""
+    byte_pairs: Natural = 0
+    """Tokens of a byte-pair vocabulary, at least 256; 0 makes each character a token."""
+    validation: Fraction = 0.1
+    """Share of the text, at its end, that is held out; at most a half."""
+    streamed: bool = False
+    """Read the tokens from a file while the run goes on, for texts that are larger than memory. The crops are then the same
+    whatever the seed, which draws weights and dropout alone."""
     tied: bool = True
     """The output layer's weights are the embedding's."""
     dropout: BelowOne = 0.0
