@@ -10,7 +10,7 @@ import pytest
 from recipes import plan_of, tiny
 
 from research.engine.run import run
-from research.games import boards, combined, contest
+from research.games import boards, combined
 from research.models.board import BoardNet
 from research.recipes.games import load_nets
 
@@ -63,7 +63,7 @@ def test_beginnings_are_of_so_many_moves_and_none_is_a_pass():
     positions, moves = boards.opened(board, jax.random.key(0), 50, 4)
     assert moves.shape == (4, 50) and int(moves.max()) < 9 and (positions.current_player == 0).all()
     assert len({tuple(x) for x in np.asarray(moves).T}) > 30
-    again = contest.reached(board, np.asarray(moves).T.astype(np.int32))
+    again = boards.reached(board, np.asarray(moves).T.astype(np.int32))
     np.testing.assert_array_equal(again.observation, positions.observation)
     assert not positions.terminated.any()
 

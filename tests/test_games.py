@@ -107,7 +107,7 @@ def test_a_contest_counts_for_us_as_either_player():
 def test_a_contest_that_ends_after_an_even_number_of_moves_is_counted_for_the_same_side():
     """From 8 and 0 on, whoever moves second has 0, 2, 4 and 6 with the game's eighth move."""
     lowest = lambda key, positions: positions.legal_action_mask.argmax(1)
-    openings = contest.reached(TIC_TAC_TOE, np.array([[8, 0]], np.int32))
+    openings = boards.reached(TIC_TAC_TOE, np.array([[8, 0]], np.int32))
     outcome = contest.contest(TIC_TAC_TOE, lowest, lowest, jax.random.key(0), openings)
     np.testing.assert_array_equal(outcome, [-1, 1])
 
@@ -141,7 +141,7 @@ def late_positions(count):
     while len(moves) < 4 * count:
         length = random.integers(5, 9)
         moves.append(np.pad(random.permutation(9)[:length], (0, 8 - length), constant_values=-1))
-    reached = contest.reached(TIC_TAC_TOE, np.array(moves, np.int32))
+    reached = boards.reached(TIC_TAC_TOE, np.array(moves, np.int32))
     live = np.flatnonzero(~np.asarray(reached.terminated))[:count]
     return jax.tree.map(lambda x: x[live], reached)
 
@@ -159,7 +159,7 @@ def test_search_finds_the_best_moves_of_endgames_without_knowing_anything(rule):
 def test_search_finds_the_best_moves_of_endgames_of_connect_four():
     board = boards.make("connect_four")
     moves, best = solver.positions(seed=1, count=24, first=34, last=38)
-    reached = contest.reached(board, moves)
+    reached = boards.reached(board, moves)
     found = jax.jit(lambda key: search(board, ignorant(7), "gumbel", 400, key, reached))(jax.random.key(0))
     assert best[np.arange(24), np.asarray(found.action)].all()
 
@@ -232,7 +232,7 @@ def test_without_knowledge_puct_looks_at_all_moves_alike():
 def test_the_value_of_a_search_is_that_of_what_it_advises(rule):
     """With a judge that knows what positions are worth, drawn ones where only one move holds are not taken for lost."""
     x, o, x2 = 0, 4, 1  # o must block at 2, and holds the draw then
-    position = contest.reached(TIC_TAC_TOE, np.array([[x, o, x2]], np.int32))
+    position = boards.reached(TIC_TAC_TOE, np.array([[x, o, x2]], np.int32))
     states = jnp.array([solved.value(cells(n)) if reachable(n) else 0 for n in range(3**9)], jnp.float32)
     judge = lambda observation: (jnp.zeros((len(observation), 9)), states[contest.code(observation)])
     found = jax.jit(lambda key: search(TIC_TAC_TOE, judge, rule, 64, key, position))(jax.random.key(0))

@@ -28,7 +28,7 @@ from research.engine.fields import Count, Fraction, Natural, NonNegative, Positi
 from research.engine.placement import spread
 from research.games import boards
 from research.games.boards import Board, Position, played
-from research.games.contest import Judged, Opponent, judge_of, score
+from research.games.contest import Judged, Opponent, check_even, judge_of, score
 from research.games.search import Advice, Noise, Rule, search
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
@@ -165,8 +165,7 @@ def check(setup: Setup) -> None:
         )
     if setup.opponent == "perfect" and setup.board != "tic_tac_toe":
         raise ValueError(f"opponent='perfect' knows tic_tac_toe alone, not board={setup.board!r}; use opponent=random")
-    if setup.contests % 2:
-        raise ValueError(f"contests={setup.contests} must be even, half as either player; try {setup.contests + 1}")
+    check_even("half as either player", contests=setup.contests)
 
 
 def init(setup: Setup, board: Board, net: BoardNet, key: Array, hyper: Hyper, data: Any) -> State:

@@ -16,8 +16,8 @@ from jax import Array
 from research.engine.experiment import Experiment, Tick
 from research.engine.fields import Count, Natural, Positive
 from research.games import boards
-from research.games.boards import Board, beginnings
-from research.games.contest import Plays, contest
+from research.games.boards import Board
+from research.games.contest import Plays, check_even, contest
 from research.games.search import Judge, Rule, drawn
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
@@ -98,9 +98,8 @@ def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
     check_net(setup.policy_net, setup.policy_widths, "policy_widths")
     check_net(setup.value_net, setup.value_widths, "value_widths")
-    for name in ("contests", "opening"):
-        if getattr(setup, name) % 2:
-            raise ValueError(f"{name}={getattr(setup, name)} must be even; try {getattr(setup, name) + 1}")
+    check_even("half as either side", contests=setup.contests)
+    check_even("so that whoever began is to move", opening=setup.opening)
 
 
 def init(board: Board, nets: list[BoardNet], key: Array, hyper: Hyper, data: Nets) -> State:
@@ -131,7 +130,7 @@ class Evaluation(Plays):
 
     def __call__(self, key: Array, state: State, hyper: Hyper, data: Any) -> Outputs:
         opening_key, key = jax.random.split(key)
-        openings = beginnings(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
+        openings, _ = boards.opened(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
         ours = lambda key, positions: self.advise(self.board, state, self.simulations, key, positions).action
         theirs = partial(drawn, self.judge(state._replace(temperature=jnp.float32(1.0))))
         return Outputs(contest(self.board, ours, theirs, key, openings))

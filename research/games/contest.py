@@ -59,10 +59,8 @@ def contest(board: Board, ours: Player, theirs: Player, key: Array, openings: Po
         return moved[1], moved[0], key, count + 1
 
     mine, yours, _, count = lax.while_loop(unfinished, turn, (openings, openings, key, jnp.int32(0)))
-    first, second = (
-        mine.rewards[:, 0],
-        yours.rewards[:, 0],
-    )  # of player 0, in games that have changed places by each turn
+    # Of player 0, in games that have changed places by each turn.
+    first, second = mine.rewards[:, 0], yours.rewards[:, 0]
     changed = count % 2 == 1
     return jnp.concatenate([jnp.where(changed, second, first), -jnp.where(changed, first, second)])
 
@@ -87,16 +85,6 @@ def code(observation: Array) -> Array:
     stone of whoever is to move and 2 for another's"""
     digits = observation.reshape(-1, 9, 2).astype(jnp.int32) @ jnp.array([1, 2])
     return digits @ 3 ** jnp.arange(9)
-
-
-def reached(board: Board, moves: np.ndarray) -> Position:
-    """The positions that moves i32[N,L] lead to."""
-
-    def play(positions: Position, actions: Array) -> tuple[Position, None]:
-        after = played(board, positions, jnp.maximum(actions, 0))
-        return boards.chosen(actions < 0, positions, after), None
-
-    return lax.scan(play, boards.starts(board, moves.shape[0]), jnp.asarray(moves).T)[0]
 
 
 def agreement(solved: Solved, actions: Array) -> Array:
@@ -154,7 +142,7 @@ class Judged(Plays):
         outcome = contest(self.board, ours, theirs, game_key, boards.starts(self.board, self.games // 2))
         if not len(data.moves):
             return Outputs(outcome, jnp.zeros(0, bool), jnp.zeros(0, bool))
-        known = reached(self.board, data.moves)
+        known = boards.reached(self.board, data.moves)
         guessed = self.advise(self.board, state, 0, known_key, known).action
         return Outputs(outcome, agreement(data, guessed), agreement(data, ours(known_key, known)))
 
@@ -162,6 +150,13 @@ class Judged(Plays):
 def judge_of(net: BoardNet, state: Any) -> Judge:
     """What looks with the net that a state holds."""
     return partial(net.looking().apply, state.params)
+
+
+def check_even(why: str, **numbers: int) -> None:
+    """Raises ValueError for a number that is odd."""
+    for name, number in numbers.items():
+        if number % 2:
+            raise ValueError(f"{name}={number} must be even, {why}; try {number + 1}")
 
 
 def player_of(plan: Plan) -> Plays:

@@ -89,11 +89,9 @@ def followed(board: Board, moves: Array) -> tuple[Array, Array, Array]:
     bool[G,L]"""
 
     def play(now: Position, actions: Array) -> tuple[Position, tuple[Array, Array, Array]]:
-        going_on = actions >= 0
-        actions = jnp.maximum(actions, 0)
-        legal = jnp.take_along_axis(now.legal_action_mask, actions[:, None], 1)[:, 0] & ~now.terminated
-        after = boards.played(board, now, actions)
-        return boards.chosen(going_on, after, now), (now.observation, now.legal_action_mask, legal)
+        allowed = jnp.take_along_axis(now.legal_action_mask, jnp.maximum(actions, 0)[:, None], 1)[:, 0]
+        seen = now.observation, now.legal_action_mask, allowed & ~now.terminated
+        return boards.stepped(board, now, actions), seen
 
     shown = lax.scan(play, boards.starts(board, moves.shape[0]), moves.T)[1]
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), shown)

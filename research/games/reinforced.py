@@ -25,8 +25,8 @@ from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Natural, NonNegative, Positive
 from research.engine.placement import spread
 from research.games import boards
-from research.games.boards import Board, Position, beginnings
-from research.games.contest import Plays, by_chance, contest, going_on, judge_of
+from research.games.boards import Board, Position
+from research.games.contest import Plays, by_chance, check_even, contest, going_on, judge_of
 from research.games.search import Judge, drawn
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
@@ -99,11 +99,8 @@ def make(setup: Setup) -> Experiment:
 def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
     check_net(setup.net, setup.widths)
-    for name in ("games", "contests", "opening"):
-        if getattr(setup, name) % 2:
-            raise ValueError(
-                f"{name}={getattr(setup, name)} must be even, half as either side; try {getattr(setup, name) + 1}"
-            )
+    check_even("half as either side", games=setup.games, contests=setup.contests)
+    check_even("so that whoever began is to move", opening=setup.opening)
 
 
 def init(setup: Setup, board: Board, net: BoardNet, key: Array, hyper: Hyper, data: Any) -> State:
@@ -197,7 +194,7 @@ class Evaluation(Plays):
 
     def __call__(self, key: Array, state: State, hyper: Hyper, data: Any) -> Outputs:
         opening_key, first_key, chance_key = jax.random.split(key, 3)
-        openings = beginnings(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
+        openings, _ = boards.opened(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
         ours = partial(drawn, self.judge(state))
         chance = contest(self.board, ours, by_chance, chance_key, openings)
         if not data:
