@@ -17,7 +17,9 @@ from research.catalog import find
 from research.engine.experiment import Tick
 from research.engine.run import run
 from research.games import alphazero, boards, connect_four, contest, solved
+from research.games.memory import Memory, Moved, remember
 from research.games.search import Noise, search, stirred
+from research.numerics import replay
 
 TIC_TAC_TOE = boards.make("tic_tac_toe")
 HYPER = jax.tree.map(jnp.float32, alphazero.Hyper())
@@ -257,20 +259,19 @@ def moved(ended, outcome, players):
     ended = np.array(ended, bool)
     observation = np.arange(ended.size, dtype=np.float32).reshape(*ended.shape, 1, 1, 1)
     sign = np.where(np.array(players) == 0, 1.0, -1.0).astype(np.float32)
-    memory = alphazero.Memory(
+    memory = Memory(
         observation, np.zeros((*ended.shape, 1), np.float32), ~np.zeros_like(ended), np.zeros_like(ended), sign
     )
     rest = np.zeros(ended.shape, np.float32)
-    return jax.tree.map(jnp.asarray, alphazero.Moved(memory, ended, np.array(outcome, np.float32), ended, rest, rest))
+    return jax.tree.map(jnp.asarray, Moved(memory, ended, np.array(outcome, np.float32), ended, rest, rest))
 
 
 def test_memory_learns_how_each_game_ended_and_nothing_of_those_under_way():
     """Two games, three moves a tick, four ticks of memory. The first game is lost by player 1 in the second tick at its second
     move, and drawn after one more move; the second is won by player 1 with the third tick's first move."""
-    setup = replace(alphazero.Setup(), games=2, moves=3, replay=24)
     like = jax.tree.map(lambda x: x[:1], moved([[0, 0]], [[0, 0]], [[0, 0]]).memory)
-    memory = alphazero.replay.empty(like, 12)
-    go = jax.jit(partial(alphazero.remember, setup))
+    memory = replay.empty(like, 12)
+    go = jax.jit(remember)
     memory = go(memory, moved([[0, 0]] * 3, [[0, 0]] * 3, [[0, 0], [1, 1], [0, 0]]), jnp.int32(0))
     assert not np.asarray(memory.known)[:6].any()
     memory = go(
@@ -297,7 +298,7 @@ def test_positions_whose_game_goes_on_teach_nothing():
     weights = jax.nn.softmax(jax.random.normal(jax.random.key(2), (6, 9)))
     known = jnp.array([True, False, True, True, False, False])
     own = jnp.ones(6, bool)
-    batch = alphazero.Memory(observation, weights, own, known, jnp.array([1.0, 9.0, -1.0, 0.0, 9.0, 9.0]))
+    batch = Memory(observation, weights, own, known, jnp.array([1.0, 9.0, -1.0, 0.0, 9.0, 9.0]))
     slope = jax.grad(partial(alphazero.objective, net, HYPER), has_aux=True)
     some, told = slope(params, batch)
     alone, _ = slope(params, jax.tree.map(lambda x: x[known], batch))

@@ -264,8 +264,8 @@ def evaluate(setup: Setup, key: Array, state: State, hyper: Hyper, data: Data) -
         found = logits(setup, data, state.trained, hyper.lora_scale, part.text)
         return jax.nn.softmax(found).max(1), found.argmax(1) == part.label, cross_entropy(found, part.label)
 
-    found = map_blocks(judge, data.held_out, setup.evaluation_batch)
-    return Outputs(*found, jnp.float32(trained_share(state.trained, data.pretrained)))
+    confidence, correct, loss = map_blocks(judge, data.held_out, setup.evaluation_batch)
+    return Outputs(confidence, correct, loss, jnp.float32(trained_share(state.trained, data.pretrained)))
 
 
 def trained_share(trained: Net, pretrained: Net) -> float:
