@@ -12,7 +12,7 @@ from recipes import plan_of, tiny
 from research.engine.run import run
 from research.games import boards, combined
 from research.models.board import BoardNet
-from research.recipes.games import load_nets
+from research.recipes.alphago import load_nets
 
 
 def test_the_prior_is_one_net_s_and_the_value_the_other_s():
