@@ -187,7 +187,7 @@ def test_what_a_search_advises_is_better_than_the_prior():
             for i, n in enumerate(numbers)
         ]
     )
-    prior = np.asarray(jax.nn.softmax(boards.legal(noise[numbers], late.legal_action_mask)))
+    prior = np.asarray(jax.nn.softmax(boards.masked(noise[numbers], late.legal_action_mask)))
     gain = (np.asarray(found.policy) * worth).sum(1) - (prior * worth).sum(1)
     differ = np.array([len(set(worth[i][mask[i]])) > 1 for i in range(64)])
     assert differ.sum() > 20 and (gain[differ] > 0).all() and np.abs(gain[~differ]).max() < 1e-5
@@ -206,7 +206,7 @@ def reachable(number):
 def test_noise_takes_its_share_among_legal_moves_alone():
     """A quarter of the prior, whatever the number of legal moves (Silver et al. 2018)."""
     mask = jnp.arange(40)[None] < jnp.array([3, 20])[:, None]
-    logits = boards.legal(jnp.zeros((2, 40)), mask)
+    logits = boards.masked(jnp.zeros((2, 40)), mask)
     noise = Noise(dirichlet_fraction=0.25, dirichlet_alpha=0.3)
     drawn = jax.vmap(lambda key: stirred(key, logits, mask, noise))(jax.random.split(jax.random.key(0), 4000))
     np.testing.assert_allclose(drawn.sum(-1), 1.0, rtol=1e-5)

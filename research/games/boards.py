@@ -200,6 +200,6 @@ def is_go(board: Board) -> bool:
     return GO.fullmatch(board.name) is not None
 
 
-def legal(logits: Array, mask: Array) -> Array:
+def masked(logits: Array, mask: Array) -> Array:
     """Logits f32[...,A] of legal moves bool[...,A] alone; those of others are as low as can be."""
     return jnp.where(mask, logits - logits.max(-1, keepdims=True), jnp.finfo(logits.dtype).min)

@@ -18,7 +18,7 @@ from research.engine.fields import Count, Natural, Positive
 from research.games import boards
 from research.games.boards import Board
 from research.games.contest import Plays, check_even, contest
-from research.games.search import Judge, Rule, drawn
+from research.games.search import Judge, Rule, sampled
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 
@@ -132,7 +132,7 @@ class Evaluation(Plays):
         opening_key, key = jax.random.split(key)
         openings, _ = boards.opened(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
         ours = lambda key, positions: self.advise(self.board, state, self.simulations, key, positions).action
-        theirs = partial(drawn, self.judge(state._replace(temperature=jnp.float32(1.0))))
+        theirs = partial(sampled, self.judge(state._replace(temperature=jnp.float32(1.0))))
         return Outputs(contest(self.board, ours, theirs, key, openings))
 
 

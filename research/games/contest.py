@@ -131,7 +131,7 @@ class Judged(Plays):
     """Games from the first position, and the choices at solved positions."""
 
     opponent: Opponent
-    games: int
+    contests: int
 
     def __call__(self, key: Array, state: Any, hyper: Any, data: Solved) -> Outputs:
         def ours(key: Array, positions: Position) -> Array:
@@ -139,7 +139,7 @@ class Judged(Plays):
 
         game_key, known_key = jax.random.split(key)
         theirs = by_chance if self.opponent == "random" else partial(perfect, data)
-        outcome = contest(self.board, ours, theirs, game_key, boards.starts(self.board, self.games // 2))
+        outcome = contest(self.board, ours, theirs, game_key, boards.starts(self.board, self.contests // 2))
         if not len(data.moves):
             return Outputs(outcome, jnp.zeros(0, bool), jnp.zeros(0, bool))
         known = boards.reached(self.board, data.moves)

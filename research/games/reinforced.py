@@ -27,7 +27,7 @@ from research.engine.placement import spread
 from research.games import boards
 from research.games.boards import Board, Position
 from research.games.contest import Plays, by_chance, check_even, contest, going_on, judge_of
-from research.games.search import Judge, drawn
+from research.games.search import Judge, sampled
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 from research.numerics.optimizers import adam, descend
@@ -150,9 +150,9 @@ def games(setup: Setup, board: Board, ours: Judge, theirs: Judge, key: Array) ->
     def turn(both: tuple[Position, Position], key: Array) -> tuple[tuple[Position, Position], Moves]:
         mine, yours = (spread(x) for x in both)  # where we are to move, where they are
         our_key, their_key = jax.random.split(key)
-        action = drawn(ours, our_key, mine)
+        action = sampled(ours, our_key, mine)
         moves = Moves(mine.observation, mine.legal_action_mask, action, ~mine.terminated)
-        after = going_on(board, mine, action), going_on(board, yours, drawn(theirs, their_key, yours))
+        after = going_on(board, mine, action), going_on(board, yours, sampled(theirs, their_key, yours))
         return (after[1], after[0]), moves
 
     begin = boards.starts(board, setup.games // 2)
@@ -174,7 +174,7 @@ def objective(
     longest, half = moves.action.shape
     flat = jax.tree.map(lambda x: x.reshape(longest * half, *x.shape[2:]), moves)
     logits, _ = net.apply(params, flat.observation)
-    log_policy = jax.nn.log_softmax(boards.legal(logits, flat.legal))
+    log_policy = jax.nn.log_softmax(boards.masked(logits, flat.legal))
     chosen = jnp.take_along_axis(log_policy, flat.action[:, None], 1)[:, 0]
     worth = jnp.tile(advantage, (longest // 2, 1)).reshape(-1)  # move t belongs to half t % 2
     live = flat.live.astype(jnp.float32)
@@ -195,11 +195,11 @@ class Evaluation(Plays):
     def __call__(self, key: Array, state: State, hyper: Hyper, data: Any) -> Outputs:
         opening_key, first_key, chance_key = jax.random.split(key, 3)
         openings, _ = boards.opened(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
-        ours = partial(drawn, self.judge(state))
+        ours = partial(sampled, self.judge(state))
         chance = contest(self.board, ours, by_chance, chance_key, openings)
         if not data:
             return Outputs(jnp.full(chance.shape, jnp.nan), chance)
-        theirs = partial(drawn, self.judge(state._replace(params=data)))
+        theirs = partial(sampled, self.judge(state._replace(params=data)))
         return Outputs(contest(self.board, ours, theirs, first_key, openings), chance)
 
 

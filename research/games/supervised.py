@@ -181,7 +181,7 @@ def step(
         cross = optax.softmax_cross_entropy(logits, batch.move)
         squared = jnp.where(batch.outcome != 0, (value - batch.outcome) ** 2, 0.0)
         loss = (hyper.policy_weight * cross + hyper.value_weight * squared).mean()
-        hit = (boards.legal(logits, batch.legal).argmax(1) == batch.move.argmax(1)).sum(dtype=jnp.float32)
+        hit = (boards.masked(logits, batch.legal).argmax(1) == batch.move.argmax(1)).sum(dtype=jnp.float32)
         count, known = jnp.float32(setup.batch_size), (batch.outcome != 0).sum(dtype=jnp.float32)
         return loss, {
             "policy_loss": Ratio(cross.sum(), count),
@@ -202,7 +202,7 @@ def evaluate(setup: Setup, board: Board, net: Any, state: State, data: Data) -> 
         played = batch.move.argmax(1)
         unknown = jnp.where(batch.outcome == 0, jnp.nan, 0.0)
         return Outputs(
-            boards.legal(logits, batch.legal).argmax(1) == played,
+            boards.masked(logits, batch.legal).argmax(1) == played,
             data.usual == played,
             optax.softmax_cross_entropy(logits, batch.move),
             (value - batch.outcome) ** 2 + unknown,
