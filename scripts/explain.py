@@ -24,7 +24,7 @@ from research.engine.files import write_text
 from research.language import finetune
 from research.language.highlights import Explained, page, plain, words_of
 from research.language.reasons import reasons
-from research.recipes.finetune import CLASSES, encode, padded
+from research.recipes.finetune import CLASSES, encode, fitted
 
 KIND = "run of finetune"
 ABOUT = (
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     cut = sum(len(tokens) > longest for tokens in given)
     if cut:
         told.print(f"{cut} of the {len(given)} sentences are cut to {longest} tokens", style="yellow")
-    texts = padded(given, longest) if given else np.asarray(data.held_out.text)[: chosen.count]
+    texts = fitted(given, longest) if given else np.asarray(data.held_out.text)[: chosen.count]
     labels = [""] * len(texts) if given else [classes[label] for label in data.held_out.label[: chosen.count].tolist()]
     found = explained(run, data, vocabulary, classes, texts, labels, chosen.nodes)
     for line in plain(found):

@@ -21,7 +21,7 @@ from research.language import finetune, highlights, lm
 from research.language.reasons import reasons
 from research.numerics.attribution import integrated_gradients
 from research.numerics.calibration import calibration_error
-from research.recipes.finetune import FINETUNE, load, padded
+from research.recipes.finetune import FINETUNE, fitted, load
 from research.recipes.lm import LM
 
 KEY = jax.random.key(0)
@@ -316,7 +316,7 @@ def test_what_is_too_long_is_cut_and_counted():
     assert "90 sentences, of which" in inputs.note and "are cut to 12 tokens" in inputs.note
     lengths = np.concatenate([(text != finetune.ABSENT).sum(1) for text, _ in inputs.data.train.tables])
     assert len(lengths) == 90 and lengths.max() == 12 and (lengths == 12).sum() > 40
-    assert padded([np.array([5, 6, 7])], 2).tolist() == [[5, 6]]
+    assert fitted([np.array([5, 6, 7])], 2).tolist() == [[5, 6]]
 
 
 BAD = {
