@@ -12,7 +12,7 @@ E evaluation batches, W windows of the held-out text.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from jax import Array, lax
 
 from research.data.text import draw_crops
 from research.engine.experiment import Experiment, Tick
-from research.engine.fields import BelowOne, Count, Fraction, Natural, NonNegative, Positive
+from research.engine.fields import BelowOne, Count, Fraction, Interval, Natural, NonNegative, Positive
 from research.engine.placement import spread
 from research.models.sequences import GPT
 from research.models.transformer import Activation, Mixer, Norm, Shape
@@ -64,7 +64,7 @@ class Setup(Architecture):
     """What to read: tinyshakespeare, sst2 (its training sentences, without labels), or the path of a text in UTF-8."""
     byte_pairs: Natural = 0
     """Tokens of a byte-pair vocabulary, at least 256; 0 makes each character a token."""
-    validation: Fraction = 0.1
+    validation: Annotated[float, Interval(0, 0.5)] = 0.1
     """Share of the text, at its end, that is held out; at most a half."""
     streamed: bool = False
     """Read the tokens from a file while the run goes on, for texts that are larger than memory. The crops are then the same
@@ -149,6 +149,10 @@ def check(setup: Setup) -> None:
         nearest = min(divisors, key=lambda n: abs(n - setup.accumulation))
         raise ValueError(
             f"accumulation={setup.accumulation} does not divide batch_size={setup.batch_size}; nearest: {nearest}"
+        )
+    if 0 < setup.byte_pairs < 256:
+        raise ValueError(
+            f"byte_pairs={setup.byte_pairs} must be 0, for characters, or at least 256, the bytes; usual: 2048"
         )
     if setup.context < 2:
         raise ValueError(f"context={setup.context} leaves nothing to look at; use at least 2, usual: 64")

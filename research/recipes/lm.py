@@ -14,10 +14,6 @@ from research.language import lm
 
 def load(setup: lm.Setup) -> Inputs:
     """Tokens of a text, whole or as a feed, and its vocabulary for whoever generates text from the run."""
-    if 0 < setup.byte_pairs < 256:
-        raise ValueError(
-            f"byte_pairs={setup.byte_pairs} must be 0, for characters, or at least 256, the bytes; usual: 2048"
-        )
     read = stream_text if setup.streamed else load_text
     text = read(sst2_text() if setup.text == "sst2" else setup.text, setup.byte_pairs or None, setup.validation)
     held_out = np.array(text.validation[: setup.held_out])
