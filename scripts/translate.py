@@ -20,7 +20,7 @@ from research.command import Learned, OfRun, command, given_lines, inputs_of, le
 from research.data.pairs import padded
 from research.data.vocabulary import Vocabulary, of_run, spelling_table, spelt_out
 from research.engine.fields import Count, NonNegative, check
-from research.language import bleu, translate, words
+from research.language import bleu, generation, translate, words
 from research.recipes.translate import spaced
 
 KIND = "translation's run"
@@ -110,7 +110,7 @@ def translator(system: System) -> Callable[[np.ndarray], list[str]]:
 
     @jax.jit
     def search(params: Any, source: jax.Array) -> jax.Array:
-        return translate.translate(model, params, source, beam, length_penalty).tokens[:, 0]
+        return generation.translate(model, params, source, beam, length_penalty).tokens[:, 0]
 
     return lambda source: spelt_out(np.asarray(search(params, source)), spellings)
 
@@ -169,7 +169,7 @@ def compare(systems: Sequence[System], batch: int) -> None:
 def all_translated(translated: Callable[[np.ndarray], list[str]], source: np.ndarray, batch: int) -> list[str]:
     """Sentences i32[M,S] -> their translations, in their order; those of like length are translated together."""
     found, batch = [""] * len(source), min(batch, len(source))
-    order = np.argsort(translate.lengths(source), kind="stable")
+    order = np.argsort(generation.lengths(source), kind="stable")
     for places in np.pad(order, (0, -len(order) % batch), mode="edge").reshape(-1, batch):
         for place, text in zip(places, translated(source[places]), strict=True):
             found[place] = text

@@ -23,14 +23,15 @@ import optax
 from jax import Array, lax
 
 from research.data.pairs import LANGUAGES, TOGETHER, Buckets, bucket_rows, check_rising, turn
-from research.data.vocabulary import BEGIN, END, PADDING, spelt_out
+from research.data.vocabulary import BEGIN, PADDING, spelt_out
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import BelowOne, Count, Fraction, NonNegative, Positive
 from research.engine.placement import spread
 from research.language.bleu import KINDS, bleu, counts
-from research.models.sequences import EncoderDecoder, alignment, empty_cache
+from research.language.generation import lengths, translate
+from research.models.sequences import EncoderDecoder, alignment
 from research.models.transformer import Norm, Shape
-from research.numerics import decode, schedules
+from research.numerics import schedules
 from research.numerics.averages import tail_average
 from research.numerics.blocks import map_blocks, summed
 from research.numerics.objectives import cross_entropy
@@ -266,26 +267,6 @@ def predictions(
     return logits.reshape(-1, logits.shape[-1]), goal, goal != PADDING
 
 
-def lengths(tokens: Array) -> Array:
-    """i32[B,S] -> i32[B], tokens before the padding"""
-    return (tokens != PADDING).sum(1)
-
-
-def translate(model: EncoderDecoder, params: Any, source: Array, width: int, alpha: Array | float) -> decode.Hypotheses:
-    """The best `width` translations found, by beam search; 1 is greedy. source i32[B,S] -> tokens i32[B,width,T], scores"""
-    longest = model.shape.longest
-    memory: Any = model.apply(params, source, lengths(source), method="encode")
-    memory = jax.tree.map(lambda x: jnp.repeat(x, width, 0), memory)  # [B*width, ...]
-
-    def read(cache: Any, token: Array) -> tuple[Any, Array]:
-        logits, cache = model.apply(params, token[:, None], cache, memory, method="decode")
-        return cache, logits[:, 0]
-
-    begin = jnp.full(source.shape[:1], BEGIN, jnp.int32)
-    cache = empty_cache(model.shape, source.shape[0], longest)
-    return decode.beam_search(read, cache, begin, width, longest, END, alpha, PADDING)
-
-
 def evaluate(setup: Setup, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
     """Translates the held-out sentences, and asks for their references token by token.
 
@@ -310,11 +291,7 @@ def evaluate(setup: Setup, key: Array, state: State, hyper: Hyper, data: Data) -
 
 def score(setup: Setup, outputs: Outputs) -> dict[str, np.ndarray]:
     """Outputs with a leading R axis -> both BLEU (see `bleu`), 0 to 100, and mean cross-entropy in nats per token, f64[R]"""
-    figures: dict[str, np.ndarray] = {}
-    apart = of_multi30k(setup)
-    for kind in KINDS:
-        rows = zip(outputs.translation, outputs.reference, outputs.spellings, strict=True)
-        figures[kind] = np.array(
-            [bleu(counts(kind, spelt_out(x, s), spelt_out(y, s), apart).sum(0)) for x, y, s in rows]
-        )
+    said = lambda side: [spelt_out(x, s) for x, s in zip(side, outputs.spellings, strict=True)]
+    rows, apart = list(zip(said(outputs.translation), said(outputs.reference), strict=True)), of_multi30k(setup)
+    figures = {kind: np.array([bleu(counts(kind, x, y, apart).sum(0)) for x, y in rows]) for kind in KINDS}
     return figures | {"loss": outputs.nats.sum(axis=1, dtype=np.float64) / outputs.tokens.sum(axis=1)}
