@@ -198,3 +198,13 @@ def learned(chosen: OfRun, console: Console, fits: Callable[[Plan], Any] = lambd
         told = "the code has changed since this run began: what was learned then is used by the code as it is now"
         console.print(told, style="yellow", soft_wrap=True)
     return Learned(plan, row, state, tick, inputs)
+
+
+def of_kind(kind: type, told: str) -> Callable[[Plan], None]:
+    """For `learned`: raises ValueError for a plan whose Setup is not of that kind, which is `told` in words."""
+
+    def fits(plan: Plan) -> None:
+        if not isinstance(plan.setup, kind):
+            raise ValueError(f"this is a run of {plan.recipe.name!r}, and no {told}; give the folder of one")
+
+    return fits

@@ -17,15 +17,16 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from research.command import Learned, OfRun, command, given_lines, inputs_of, learned
-from research.data.vocabulary import Vocabulary, from_json
+from research.command import Learned, OfRun, command, given_lines, inputs_of, learned, of_kind
+from research.data.vocabulary import Vocabulary, of_run
 from research.engine.fields import Count, check
 from research.engine.files import write_text
 from research.language import finetune
-from research.recipes.finetune import CLASSES, encode, padded
-from research.recipes.lm import VOCABULARY
+from research.language.reasons import reasons
+from research.recipes.finetune import CLASSES, encode, fitted
 from research.report.highlights import Explained, page, plain, words_of
 
+KIND = "run of finetune"
 ABOUT = (
     "Integrated gradients (Sundararajan et al. 2017): all words' vectors grow together from 0 to what they are, and each "
     "word gets its part of how the log odds of the decision change on the way. What the parts fail to add up to is the "
@@ -46,20 +47,17 @@ class Arguments(OfRun):
 def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="explain.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
-    file = chosen.folder / CLASSES
-    if not file.is_file():
-        raise ValueError(f"{chosen.folder} holds no {CLASSES}, so it is no run of finetune; give the folder of one")
-    classes = json.loads(file.read_text(encoding="utf-8"))
-    vocabulary = from_json((chosen.folder / VOCABULARY).read_text(encoding="utf-8"))
+    vocabulary = of_run(chosen.folder, KIND)
     told = Console(stderr=True, highlight=False)
     given = [] if sys.stdin.isatty() else list(sentences(vocabulary))
-    run = learned(chosen, told)
+    run = learned(chosen, told, of_kind(finetune.Setup, KIND))
+    classes = json.loads((chosen.folder / CLASSES).read_text(encoding="utf-8"))
     data = inputs_of(run, chosen.folder).final
     longest = run.plan.setup.buckets[-1]
     cut = sum(len(tokens) > longest for tokens in given)
     if cut:
         told.print(f"{cut} of the {len(given)} sentences are cut to {longest} tokens", style="yellow")
-    texts = padded(given, longest) if given else np.asarray(data.held_out.text)[: chosen.count]
+    texts = fitted(given, longest) if given else np.asarray(data.held_out.text)[: chosen.count]
     labels = [""] * len(texts) if given else [classes[label] for label in data.held_out.label[: chosen.count].tolist()]
     found = explained(run, data, vocabulary, classes, texts, labels, chosen.nodes)
     for line in plain(found):
@@ -89,7 +87,7 @@ def explained(
     nodes: int,
 ) -> list[Explained]:
     """What was decided on each sentence i32[N,T], and why."""
-    ask = jax.jit(partial(finetune.reasons, run.plan.setup, nodes=nodes))
+    ask = jax.jit(partial(reasons, run.plan.setup, nodes=nodes))
     learned = jax.device_put((data, run.state.trained, np.float32(run.plan.rows[run.row].hyper.lora_scale)))
     found = []
     for text, label in zip(texts, labels, strict=True):

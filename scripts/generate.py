@@ -8,11 +8,12 @@ import jax
 import tyro
 from rich.console import Console
 
-from research.command import OfRun, command, learned
-from research.data.vocabulary import Stream, from_json
+from research.command import OfRun, command, learned, of_kind
+from research.data.vocabulary import Stream, of_run
 from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, check
 from research.language import generation, lm
-from research.recipes.lm import VOCABULARY
+
+KIND = "language model's run"
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,9 @@ class Arguments(OfRun):
 def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="generate.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
-    file = chosen.folder / VOCABULARY
-    if not file.is_file():
-        raise ValueError(
-            f"{chosen.folder} holds no {VOCABULARY}, so it is no language model's run; give the folder of one"
-        )
-    vocabulary = from_json(file.read_text(encoding="utf-8"))
+    vocabulary = of_run(chosen.folder, KIND)
     prompt = vocabulary.encode(chosen.prompt)  # what cannot be read is refused before anything is loaded
-    run = learned(chosen, Console(stderr=True, highlight=False))
+    run = learned(chosen, Console(stderr=True, highlight=False), of_kind(lm.Setup, KIND))
     model = lm.model_of(run.plan.setup, len(vocabulary))
     sampling = generation.Sampling(chosen.temperature, min(chosen.top_k, len(vocabulary)), chosen.top_p)
     key, stream = jax.random.key(chosen.draw), Stream(vocabulary)

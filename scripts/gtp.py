@@ -56,17 +56,14 @@ def plays_go(plan: Plan) -> Plays:
 
 def chooser(run: Learned, simulations: int | None, resign: float) -> Choose:
     """What the run's net, and a search with it, would do."""
-    judged = player_of(run.plan)
-    count = judged.searched(simulations)
-    board = boards.full_length(judged.board.name)
+    board, advise = player_of(run.plan).advisor(run.state, simulations)
     play = jax.jit(board.play)
-    advise = jax.jit(lambda state, key, position: judged.advise(board, state, count, key, position))
 
     def choose(colour: int, moves: Sequence[tuple[int, int]]) -> Sequence[int]:
         position = board.start()
         for move in in_turn(colour, moves, board.actions - 1):
             position = play(position, jnp.int32(move))
-        advice = advise(run.state, jax.random.key(len(moves)), boards.alone(position))
+        advice = advise(jax.random.key(len(moves)), boards.alone(position))
         wanted = [int(advice.action[0]), *np.argsort(-np.asarray(advice.policy[0]))]
         return [RESIGN] if float(advice.value[0]) < -resign else [int(x) for x in wanted]
 

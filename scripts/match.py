@@ -71,8 +71,7 @@ class Held(NamedTuple):
 def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="match.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
-    if chosen.games % 2:
-        raise ValueError(f"games={chosen.games} must be even, each opening twice; try {chosen.games + 1}")
+    contest.check_even("each opening twice", games=chosen.games)
     if not chosen.against:
         raise ValueError("against= names nobody; give random, a run folder, alpha-beta-6 or a command line")
     out = chosen.out or chosen.folder / "match.sgf"
@@ -107,9 +106,8 @@ def main(arguments: list[str]) -> int:
 
 
 def player(run: Learned, simulations: int | None) -> Player:
-    judged = player_of(run.plan)
-    board, count = boards.full_length(judged.board.name), judged.searched(simulations)
-    return jax.jit(lambda key, positions: judged.advise(board, run.state, count, key, positions).action)
+    _, advise = player_of(run.plan).advisor(run.state, simulations)
+    return lambda key, positions: advise(key, positions).action
 
 
 def side_of(against: str, chosen: Arguments, console: Console, judged: Plays) -> Side:
@@ -155,8 +153,9 @@ def hold(
         results.sort(key=lambda result: (result.began, result.opening))
         return Held(one, other, begun.shape[1], np.array([result.outcome for result in results]), results)
     assert other.player
-    play = jax.jit(lambda key, begin: contest.contest(board, one.player, other.player, key, begin))
-    outcome = np.asarray(play(key, contest.reached(board, begun)), np.float64)
+    ours, theirs = one.player, other.player
+    play = jax.jit(lambda key, begun: contest.contest(board, ours, theirs, key, boards.reached(board, begun)))
+    outcome = np.asarray(play(key, begun), np.float64)
     return Held(one, other, begun.shape[1], outcome, [])
 
 

@@ -21,7 +21,7 @@ from research.data.pictures import save_gif
 from research.engine.fields import Interval, Natural, check
 from research.engine.keys import at_tick, stream
 from research.engine.plan import Plan
-from research.games import boards, person
+from research.games import person
 from research.games.contest import Plays, player_of
 from research.rl import pictures
 from research.rl.environments import Environment
@@ -79,13 +79,10 @@ def fits(plan: Plan, chosen: Arguments) -> None:
 def sit_down(run: Learned, chosen: Arguments, console: Console) -> None:
     """A game against the person who types."""
     judged = player_of(run.plan)
-    board, count = boards.full_length(judged.board.name), judged.searched(chosen.simulations)
-    think = jax.jit(
-        lambda key, position, searched: judged.advise(board, run.state, count if searched else 0, key, position),
-        static_argnums=2,
-    )
+    (board, search), (_, look) = (judged.advisor(run.state, asked) for asked in (chosen.simulations, 0))
+    think = lambda key, position, searched: (search if searched else look)(key, position)
     tell = lambda text: console.print(text, soft_wrap=True, markup=False)
-    if not count:
+    if not judged.searched(chosen.simulations):
         tell(
             "simulations=0: it does not search, so `search` says what `policy` does; --simulations 32 lets it look ahead"
         )

@@ -77,13 +77,14 @@ def animate(folder: Path, out: Path) -> None:
 
 def fits(chosen: Arguments, plan: Plan) -> None:
     """Raises ValueError for a run that has no samples, or not the classes that are asked for."""
-    if plan.recipe.make not in (points.make, images.make):
+    on_points = isinstance(plan.setup, points.Setup)
+    if not on_points and type(plan.setup) is not images.Setup:  # a Setup made from that one is of more than a GAN
         raise ValueError(
             f"{chosen.folder} is a run of {plan.recipe.name!r}, which makes no samples; give that of a GAN"
         )
-    if plan.recipe.make is points.make and plan.setup.data == "line":
+    if on_points and plan.setup.data == "line":
         raise ValueError(f"{chosen.folder} makes points on a line, which have no picture; give a run on ring or grid")
-    if plan.recipe.make is points.make and (chosen.between or chosen.of):
+    if on_points and (chosen.between or chosen.of):
         raise ValueError(f"{chosen.folder} makes points: --between and --class are of images; leave them out")
     if chosen.of:
         known = FACTS[plan.setup.data].classes
@@ -100,7 +101,7 @@ def picture_of(run: Learned, chosen: Arguments) -> np.ndarray:
     """A picture u8[H,W,3] of samples."""
     setup, key = run.plan.setup, jax.random.key(chosen.draw)
     data = jax.tree.map(jnp.asarray, run.inputs.data)
-    if run.plan.recipe.make is points.make:
+    if isinstance(setup, points.Setup):
         samples = jax.jit(partial(points.sampled, points.game_of(setup), count=chosen.count))(run.state, key, data=data)
         return scatter(np.asarray(samples), run.inputs.data)
     columns = math.ceil(math.sqrt(chosen.count))

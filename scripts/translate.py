@@ -16,12 +16,14 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from research.command import Learned, OfRun, command, given_lines, inputs_of, learned
+from research.command import Learned, OfRun, command, given_lines, inputs_of, learned, of_kind
 from research.data.pairs import padded
-from research.data.vocabulary import Vocabulary, from_json, spelling_table, spelt_out
+from research.data.vocabulary import Vocabulary, of_run, spelling_table, spelt_out
 from research.engine.fields import Count, NonNegative, check
-from research.language import bleu, translate, words
-from research.recipes.translate import VOCABULARY, spaced
+from research.language import bleu, generation, translate, words
+from research.recipes.translate import spaced
+
+KIND = "translation's run"
 
 
 class Search(NamedTuple):
@@ -63,12 +65,12 @@ def main(arguments: list[str]) -> int:
     asked = {name: value for name in Search._fields if (value := getattr(chosen, name)) is not None}
     check(Search(**asked), Search())
     folders = [chosen.folder, *([chosen.against] if chosen.against else [])]
-    vocabularies = [vocabulary_of(folder) for folder in folders]
+    vocabularies = [of_run(folder, KIND) for folder in folders]
     told = Console(stderr=True, highlight=False)
     scored = chosen.score or chosen.against is not None
     systems = []
     for folder, vocabulary in zip(folders, vocabularies, strict=True):
-        run = learned(replace(chosen, folder=folder), told)
+        run = learned(replace(chosen, folder=folder), told, of_kind(translate.Setup, KIND))
         usual = Search(run.plan.setup.beam, run.plan.rows[run.row].hyper.length_penalty) if scored else Search()
         systems.append(System(run, folder, vocabulary, usual._replace(**asked)))
     if scored:
@@ -91,17 +93,6 @@ def translate_input(system: System, chosen: Arguments, told: Console) -> None:
             print(after(text) if len(read) else "", flush=True)
 
 
-def vocabulary_of(folder: Path) -> Vocabulary:
-    """Raises ValueError where a folder is no translation's run."""
-    file = folder / VOCABULARY
-    vocabulary = from_json(file.read_text(encoding="utf-8")) if file.is_file() else None
-    if vocabulary is None or vocabulary.spellings[0]:
-        raise ValueError(
-            f"{folder} holds no {VOCABULARY} of two languages, so it is no translation's run; give one's folder"
-        )
-    return vocabulary
-
-
 def conversion(setup: translate.Setup, as_is: bool, told: Console) -> tuple[Callable[[str], str], Callable[[str], str]]:
     """What is done to sentences before they are translated, and to translations."""
     if as_is or not translate.of_multi30k(setup):
@@ -119,7 +110,7 @@ def translator(system: System) -> Callable[[np.ndarray], list[str]]:
 
     @jax.jit
     def search(params: Any, source: jax.Array) -> jax.Array:
-        return translate.translate(model, params, source, beam, length_penalty).tokens[:, 0]
+        return generation.translate(model, params, source, beam, length_penalty).tokens[:, 0]
 
     return lambda source: spelt_out(np.asarray(search(params, source)), spellings)
 
@@ -177,9 +168,10 @@ def compare(systems: Sequence[System], batch: int) -> None:
 
 def all_translated(translated: Callable[[np.ndarray], list[str]], source: np.ndarray, batch: int) -> list[str]:
     """Sentences i32[M,S] -> their translations, in their order; those of like length are translated together."""
-    found = [""] * len(source)
-    for places in np.asarray(translate.by_length(translate.lengths(source), min(batch, len(source)))).tolist():
-        for place, text in zip(places, translated(source[np.array(places)]), strict=True):
+    found, batch = [""] * len(source), min(batch, len(source))
+    order = np.argsort(generation.lengths(source), kind="stable")
+    for places in np.pad(order, (0, -len(order) % batch), mode="edge").reshape(-1, batch):
+        for place, text in zip(places, translated(source[places]), strict=True):
             found[place] = text
     return found
 

@@ -10,17 +10,18 @@ import pytest
 from recipes import plan_of, tiny
 
 from research.engine.run import run
-from research.games import boards, combined, contest
-from research.recipes.games import load_nets
+from research.games import boards, combined
+from research.models.board import BoardNet
+from research.recipes.alphago import load_nets
 
 
 def test_the_prior_is_one_net_s_and_the_value_the_other_s():
     setup = combined.Setup("tic_tac_toe", policy_net="dense", policy_widths=(8,), value_net="dense", value_widths=())
     experiment = combined.make(setup)
     state = experiment.init(jax.random.key(0), combined.Hyper(), combined.Nets({}, {}))
-    nets = experiment.evaluate.nets
+    nets = [BoardNet("dense", (8,), 9), BoardNet("dense", (), 9)]
     seen = jax.random.bernoulli(jax.random.key(1), 0.3, (5, 3, 3, 2))
-    logits, value = combined.judge_of(nets, state.nets, 2.0)(seen)
+    logits, value = combined.judge_of(nets, state._replace(temperature=2.0))(seen)
     np.testing.assert_array_equal(logits, nets[0].apply(state.nets.policy, seen)[0] / 2)
     np.testing.assert_array_equal(value, nets[1].apply(state.nets.value, seen)[1])
     assert np.abs(np.asarray(value) - np.asarray(nets[0].apply(state.nets.policy, seen)[1])).max() > 0
@@ -62,7 +63,7 @@ def test_beginnings_are_of_so_many_moves_and_none_is_a_pass():
     positions, moves = boards.opened(board, jax.random.key(0), 50, 4)
     assert moves.shape == (4, 50) and int(moves.max()) < 9 and (positions.current_player == 0).all()
     assert len({tuple(x) for x in np.asarray(moves).T}) > 30
-    again = contest.reached(board, np.asarray(moves).T.astype(np.int32))
+    again = boards.reached(board, np.asarray(moves).T.astype(np.int32))
     np.testing.assert_array_equal(again.observation, positions.observation)
     assert not positions.terminated.any()
 

@@ -19,9 +19,10 @@ from research.engine.plan import Budget, Plan, Row
 from research.engine.run import run
 from research.engine.saved import plan_of, state_of
 from research.language import finetune, lm
+from research.language.reasons import reasons
 from research.numerics.attribution import integrated_gradients
 from research.numerics.calibration import calibration_error
-from research.recipes.finetune import FINETUNE, load, padded
+from research.recipes.finetune import FINETUNE, fitted, load
 from research.recipes.lm import LM
 from research.report import highlights
 
@@ -238,6 +239,20 @@ def test_it_learns_which_words_decide_and_names_them(tmp_path):
     assert code == 2 and "so it is no run of finetune" in said
 
 
+def test_a_run_of_another_kind_is_refused_in_words(language_model, tmp_path):
+    """Each of these runs has a vocabulary, so the file alone does not tell."""
+    folder = run(Plan(FINETUNE, SMALL, (Row(0, finetune.Hyper()),), Budget(2, 2, 2, 2)), tmp_path / "runs")
+    for name, other, told in (
+        ("generate.py", folder, "this is a run of 'finetune', and no language model's run"),
+        ("explain.py", language_model, "this is a run of 'lm', and no run of finetune"),
+        ("translate.py", language_model, "this is a run of 'lm', and no translation's run"),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+            code, out, said = script(name, other)
+        assert code == 2 and not out and told in said, said
+
+
 def test_rows_of_lora_share_a_net_and_are_explained(language_model, tmp_path, monkeypatch):
     setup = tuned(language_model, "lora")
     rows = Row(0, finetune.Hyper()), Row(1, finetune.Hyper(learning_rate=1e-2))
@@ -253,9 +268,7 @@ def test_reasons_add_up(language_model):
     setup = tuned(language_model, "lora")
     inputs, _, state = learned(setup)
     trained = jax.tree.map(lambda x: 3 * x, state.trained)
-    why = jax.jit(partial(finetune.reasons, setup))(
-        inputs.data, trained, HYPER.lora_scale, inputs.data.held_out.text[0]
-    )
+    why = jax.jit(partial(reasons, setup))(inputs.data, trained, HYPER.lora_scale, inputs.data.held_out.text[0])
     assert float(why.moved.sum()) == pytest.approx(float(why.log_odds - why.baseline), abs=1e-4)
     assert abs(float(why.moved.sum())) > 1e-3
     chances = np.asarray(why.probabilities, np.float64)
@@ -305,7 +318,7 @@ def test_what_is_too_long_is_cut_and_counted():
     assert "90 sentences, of which" in inputs.note and "are cut to 12 tokens" in inputs.note
     lengths = np.concatenate([(text != finetune.ABSENT).sum(1) for text, _ in inputs.data.train.tables])
     assert len(lengths) == 90 and lengths.max() == 12 and (lengths == 12).sum() > 40
-    assert padded([np.array([5, 6, 7])], 2).tolist() == [[5, 6]]
+    assert fitted([np.array([5, 6, 7])], 2).tolist() == [[5, 6]]
 
 
 BAD = {

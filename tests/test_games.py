@@ -17,7 +17,9 @@ from research.catalog import find
 from research.engine.experiment import Tick
 from research.engine.run import run
 from research.games import alphazero, boards, connect_four, contest, solved
+from research.games.memory import Memory, Moved, remember
 from research.games.search import Noise, search, stirred
+from research.numerics import replay
 
 TIC_TAC_TOE = boards.make("tic_tac_toe")
 HYPER = jax.tree.map(jnp.float32, alphazero.Hyper())
@@ -107,7 +109,7 @@ def test_a_contest_counts_for_us_as_either_player():
 def test_a_contest_that_ends_after_an_even_number_of_moves_is_counted_for_the_same_side():
     """From 8 and 0 on, whoever moves second has 0, 2, 4 and 6 with the game's eighth move."""
     lowest = lambda key, positions: positions.legal_action_mask.argmax(1)
-    openings = contest.reached(TIC_TAC_TOE, np.array([[8, 0]], np.int32))
+    openings = boards.reached(TIC_TAC_TOE, np.array([[8, 0]], np.int32))
     outcome = contest.contest(TIC_TAC_TOE, lowest, lowest, jax.random.key(0), openings)
     np.testing.assert_array_equal(outcome, [-1, 1])
 
@@ -141,7 +143,7 @@ def late_positions(count):
     while len(moves) < 4 * count:
         length = random.integers(5, 9)
         moves.append(np.pad(random.permutation(9)[:length], (0, 8 - length), constant_values=-1))
-    reached = contest.reached(TIC_TAC_TOE, np.array(moves, np.int32))
+    reached = boards.reached(TIC_TAC_TOE, np.array(moves, np.int32))
     live = np.flatnonzero(~np.asarray(reached.terminated))[:count]
     return jax.tree.map(lambda x: x[live], reached)
 
@@ -159,7 +161,7 @@ def test_search_finds_the_best_moves_of_endgames_without_knowing_anything(rule):
 def test_search_finds_the_best_moves_of_endgames_of_connect_four():
     board = boards.make("connect_four")
     moves, best = solver.positions(seed=1, count=24, first=34, last=38)
-    reached = contest.reached(board, moves)
+    reached = boards.reached(board, moves)
     found = jax.jit(lambda key: search(board, ignorant(7), "gumbel", 400, key, reached))(jax.random.key(0))
     assert best[np.arange(24), np.asarray(found.action)].all()
 
@@ -185,7 +187,7 @@ def test_what_a_search_advises_is_better_than_the_prior():
             for i, n in enumerate(numbers)
         ]
     )
-    prior = np.asarray(jax.nn.softmax(boards.legal(noise[numbers], late.legal_action_mask)))
+    prior = np.asarray(jax.nn.softmax(boards.masked(noise[numbers], late.legal_action_mask)))
     gain = (np.asarray(found.policy) * worth).sum(1) - (prior * worth).sum(1)
     differ = np.array([len(set(worth[i][mask[i]])) > 1 for i in range(64)])
     assert differ.sum() > 20 and (gain[differ] > 0).all() and np.abs(gain[~differ]).max() < 1e-5
@@ -204,7 +206,7 @@ def reachable(number):
 def test_noise_takes_its_share_among_legal_moves_alone():
     """A quarter of the prior, whatever the number of legal moves (Silver et al. 2018)."""
     mask = jnp.arange(40)[None] < jnp.array([3, 20])[:, None]
-    logits = boards.legal(jnp.zeros((2, 40)), mask)
+    logits = boards.masked(jnp.zeros((2, 40)), mask)
     noise = Noise(dirichlet_fraction=0.25, dirichlet_alpha=0.3)
     drawn = jax.vmap(lambda key: stirred(key, logits, mask, noise))(jax.random.split(jax.random.key(0), 4000))
     np.testing.assert_allclose(drawn.sum(-1), 1.0, rtol=1e-5)
@@ -232,7 +234,7 @@ def test_without_knowledge_puct_looks_at_all_moves_alike():
 def test_the_value_of_a_search_is_that_of_what_it_advises(rule):
     """With a judge that knows what positions are worth, drawn ones where only one move holds are not taken for lost."""
     x, o, x2 = 0, 4, 1  # o must block at 2, and holds the draw then
-    position = contest.reached(TIC_TAC_TOE, np.array([[x, o, x2]], np.int32))
+    position = boards.reached(TIC_TAC_TOE, np.array([[x, o, x2]], np.int32))
     states = jnp.array([solved.value(cells(n)) if reachable(n) else 0 for n in range(3**9)], jnp.float32)
     judge = lambda observation: (jnp.zeros((len(observation), 9)), states[contest.code(observation)])
     found = jax.jit(lambda key: search(TIC_TAC_TOE, judge, rule, 64, key, position))(jax.random.key(0))
@@ -257,20 +259,19 @@ def moved(ended, outcome, players):
     ended = np.array(ended, bool)
     observation = np.arange(ended.size, dtype=np.float32).reshape(*ended.shape, 1, 1, 1)
     sign = np.where(np.array(players) == 0, 1.0, -1.0).astype(np.float32)
-    memory = alphazero.Memory(
+    memory = Memory(
         observation, np.zeros((*ended.shape, 1), np.float32), ~np.zeros_like(ended), np.zeros_like(ended), sign
     )
     rest = np.zeros(ended.shape, np.float32)
-    return jax.tree.map(jnp.asarray, alphazero.Moved(memory, ended, np.array(outcome, np.float32), ended, rest, rest))
+    return jax.tree.map(jnp.asarray, Moved(memory, ended, np.array(outcome, np.float32), ended, rest, rest))
 
 
 def test_memory_learns_how_each_game_ended_and_nothing_of_those_under_way():
     """Two games, three moves a tick, four ticks of memory. The first game is lost by player 1 in the second tick at its second
     move, and drawn after one more move; the second is won by player 1 with the third tick's first move."""
-    setup = replace(alphazero.Setup(), games=2, moves=3, replay=24)
     like = jax.tree.map(lambda x: x[:1], moved([[0, 0]], [[0, 0]], [[0, 0]]).memory)
-    memory = alphazero.replay.empty(like, 12)
-    go = jax.jit(partial(alphazero.remember, setup))
+    memory = replay.empty(like, 12)
+    go = jax.jit(remember)
     memory = go(memory, moved([[0, 0]] * 3, [[0, 0]] * 3, [[0, 0], [1, 1], [0, 0]]), jnp.int32(0))
     assert not np.asarray(memory.known)[:6].any()
     memory = go(
@@ -297,7 +298,7 @@ def test_positions_whose_game_goes_on_teach_nothing():
     weights = jax.nn.softmax(jax.random.normal(jax.random.key(2), (6, 9)))
     known = jnp.array([True, False, True, True, False, False])
     own = jnp.ones(6, bool)
-    batch = alphazero.Memory(observation, weights, own, known, jnp.array([1.0, 9.0, -1.0, 0.0, 9.0, 9.0]))
+    batch = Memory(observation, weights, own, known, jnp.array([1.0, 9.0, -1.0, 0.0, 9.0, 9.0]))
     slope = jax.grad(partial(alphazero.objective, net, HYPER), has_aux=True)
     some, told = slope(params, batch)
     alone, _ = slope(params, jax.tree.map(lambda x: x[known], batch))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 from PIL import Image
-from recipes import compiled, tiny
+from recipes import compiled, plan_of, tiny
 from test_play import script
 
 from research.data import augment
@@ -26,6 +26,7 @@ from research.numerics.blocks import map_blocks
 from research.recipes import judges
 from research.recipes.gan import load_pictures
 from research.recipes.judges import judge_for
+from scripts import sample
 
 SMALL = tiny("gan-mnist").setup
 
@@ -538,6 +539,14 @@ def test_samples_are_drawn_as_asked(runs, tmp_path):
     animation = tmp_path / "training.gif"
     assert script("sample.py", runs["gan"], "--training", "--out", animation)[0] == 0
     assert Image.open(animation).n_frames == 2
+
+
+def test_samples_are_asked_of_a_setup_however_it_is_made():
+    """As a user's file may, with a function of its own; a Setup that adds to a GAN's is of something else."""
+    chosen, recipe = sample.Arguments(Path("runs/mine")), tiny("gan-mnist")
+    sample.fits(chosen, plan_of(replace(recipe, make=lambda setup: images.make(setup))))
+    with pytest.raises(ValueError, match="is a run of 'synthetic-data', which makes no samples"):
+        sample.fits(chosen, plan_of(tiny("synthetic-data")))
 
 
 REFUSED = {

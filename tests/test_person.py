@@ -23,37 +23,37 @@ def after(name: str, *moves: str):
 
 
 def test_a_position_is_drawn_with_the_first_player_as_x_whoever_is_to_move():
-    assert person.drawn(*after("tic_tac_toe", "A3", "B2")) == "   A B C\n 3 X . . 3\n 2 . O . 2\n 1 . . . 1\n   A B C"
-    assert person.drawn(*after("tic_tac_toe", "A3", "B2", "C1")).splitlines()[3] == " 1 . . X 1"
-    told = person.drawn(*after("connect_four", "4", "4", "1")).splitlines()
+    assert person.shown(*after("tic_tac_toe", "A3", "B2")) == "   A B C\n 3 X . . 3\n 2 . O . 2\n 1 . . . 1\n   A B C"
+    assert person.shown(*after("tic_tac_toe", "A3", "B2", "C1")).splitlines()[3] == " 1 . . X 1"
+    told = person.shown(*after("connect_four", "4", "4", "1")).splitlines()
     assert told[-3:] == [". . . O . . .", "X . . X . . .", "1 2 3 4 5 6 7"] and len(told) == 7
-    told = person.drawn(*after("hex", "B9", "swap")).splitlines()  # mirrored in the long diagonal, and the other's
+    told = person.shown(*after("hex", "B9", "swap")).splitlines()  # mirrored in the long diagonal, and the other's
     assert told[2].split() == ["10", ".", ".", "O", *"." * 8, "10"]
     assert told[1].split() == ["11", *"." * 11, "11"] and sum(line.count("O") for line in told) == 1
     assert told[2].startswith(" 10 ") and told[11].startswith(" " * 11 + "1 ")
-    told = person.drawn(*after("othello")).splitlines()
+    told = person.shown(*after("othello")).splitlines()
     assert {told[4], told[5]} == {" 5 . . . O X . . . 5", " 4 . . . X O . . . 4"}
-    told = person.drawn(*after("go_3x3", "B3", "A3", "A2", "pass"))  # the stone in the corner is taken
+    told = person.shown(*after("go_3x3", "B3", "A3", "A2", "pass"))  # the stone in the corner is taken
     assert told == "   A B C\n 3 . X . 3\n 2 X . . 2\n 1 . . . 1\n   A B C"
 
 
 def test_pieces_stand_and_move_where_the_first_player_sees_them():
     """Castling, en passant and promotion in chess; a drop in shogi for animals; the other player's moves are not turned."""
-    told = person.drawn(*after("chess", "E2E4", "E7E5", "G1F3", "B8C6", "F1C4", "G8F6", "E1G1")).splitlines()
+    told = person.shown(*after("chess", "E2E4", "E7E5", "G1F3", "B8C6", "F1C4", "G8F6", "E1G1")).splitlines()
     assert told[1] == " 8 r . b q k b . r 8" and told[4:6] == [" 5 . . . . p . . . 5", " 4 . . B . P . . . 4"]
     assert told[8] == " 1 R N B Q . R K . 1"
-    told = person.drawn(*after("chess", "E2E4", "A7A6", "E4E5", "D7D5", "E5D6")).splitlines()
+    told = person.shown(*after("chess", "E2E4", "A7A6", "E4E5", "D7D5", "E5D6")).splitlines()
     assert told[3] == " 6 p . . P . . . . 6" and told[4].count(".") == 8
     moves = "H2H4", "G7G5", "H4G5", "H7H6", "G5H6", "F8G7", "H6G7", "A7A6", "G7H8=N"
-    assert person.drawn(*after("chess", *moves)).splitlines()[1] == " 8 r n b q k . n N 8"
-    told = person.drawn(*after("animal_shogi", "B2B3", "C4B3", "A1B2", "C*A3"))
+    assert person.shown(*after("chess", *moves)).splitlines()[1] == " 8 r n b q k . n N 8"
+    told = person.shown(*after("animal_shogi", "B2B3", "C4B3", "A1B2", "C*A3"))
     assert told.splitlines()[1:5] == [" 4 g l . 4", " 3 c e . 3", " 2 . E . 2", " 1 . L G 1"]
     assert told.splitlines()[6:] == ["in hand: C -"]
 
 
 @pytest.mark.slow
 def test_shogi_is_drawn_with_what_is_in_hand():
-    told = person.drawn(*after("shogi", "C3C4", "G7G6", "B2H8=H", "G9H8", "B*E5"))  # the bishops are exchanged
+    told = person.shown(*after("shogi", "C3C4", "G7G6", "B2H8=H", "G9H8", "B*E5"))  # the bishops are exchanged
     assert told.splitlines()[1:4] == [" 9 l n s g k g . n l 9", " 8 . r . . . . . s . 8", " 7 p p p p p p . p p 7"]
     assert told.splitlines()[5] == " 5 . . . . B . . . . 5" and told.splitlines()[11:] == ["in hand: - b"]
 

@@ -13,7 +13,7 @@ from research.engine.experiment import Tick
 from research.engine.run import run
 from research.games import boards, reinforced
 from research.models.board import BoardNet
-from research.recipes.games import load_pretrained
+from research.recipes.alphago import load_pretrained
 
 BOARD = boards.make("tic_tac_toe")
 HYPER = jax.tree.map(jnp.float32, reinforced.Hyper())

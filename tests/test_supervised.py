@@ -13,7 +13,7 @@ from research.catalog import find
 from research.engine.experiment import Tick
 from research.games import boards, records, sgf, supervised
 from research.games.sgf import Record
-from research.recipes.games import load_records
+from research.recipes.alphago import load_records
 
 BOARD = boards.make("go_3x3")
 # Black takes the centre; White passes, and Black too. Then a game of which nobody knows who won.

@@ -27,7 +27,7 @@ from research.engine.files import MANIFEST, read_lines, read_manifest, write_jso
 from research.engine.manifest import data_hash
 from research.engine.plan import Budget, Plan, Row
 from research.engine.run import run
-from research.language import bleu, pictures, translate, words
+from research.language import bleu, generation, pictures, translate, words
 from research.models.sequences import alignment
 from research.recipes.translate import TRANSLATE, drawn, load, pairs_of
 
@@ -44,7 +44,7 @@ TARGET = jnp.array([[BEGIN, 7, 8, 3, END], [BEGIN, 4, END, 0, 0]])
 def net():
     """A model of few tokens, with weights so large that it is sure of what it says."""
     model = translate.model_of(replace(SMALL, buckets=(6, 12)), V)
-    params = jax.jit(model.init)(KEY, SOURCE, translate.lengths(SOURCE), TARGET)
+    params = jax.jit(model.init)(KEY, SOURCE, generation.lengths(SOURCE), TARGET)
     return model, jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, params)
 
 
@@ -68,7 +68,7 @@ def logits_of():
 
 def chances(source, target) -> np.ndarray:
     """log p f64[B,T,V] of each next token"""
-    logits = np.asarray(logits_of()(net()[1], source, translate.lengths(source), target), np.float64)
+    logits = np.asarray(logits_of()(net()[1], source, generation.lengths(source), target), np.float64)
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
@@ -161,7 +161,7 @@ def test_an_epoch_reads_every_pair_of_a_bucket_once():
 
 def test_greedy_search_is_the_model_run_anew_token_by_token():
     model, params = net()
-    found = jax.jit(partial(translate.translate, model, width=1, alpha=0.6))(params, SOURCE)
+    found = jax.jit(partial(generation.translate, model, width=1, alpha=0.6))(params, SOURCE)
     lengths, said = [], np.asarray(found.tokens[:, 0])
     for row in range(2):
         seen = [BEGIN]
@@ -178,7 +178,7 @@ def test_more_hypotheses_score_no_less_and_the_score_is_the_models():
     model, params = net()
     scores = []
     for width in (1, 4):
-        found = jax.jit(partial(translate.translate, model, width=width, alpha=0.0))(params, SOURCE)
+        found = jax.jit(partial(generation.translate, model, width=width, alpha=0.0))(params, SOURCE)
         scores.append(np.asarray(found.score[:, 0]))
         for row, sentence in enumerate(np.asarray(found.tokens[:, 0])):
             target = np.insert(sentence, 0, BEGIN)
@@ -190,12 +190,12 @@ def test_more_hypotheses_score_no_less_and_the_score_is_the_models():
 
 def test_attention_is_a_mean_over_what_is_there_and_asking_changes_nothing():
     model, params = net()
-    looked = jax.jit(partial(alignment, model))(params, SOURCE, translate.lengths(SOURCE), TARGET)
+    looked = jax.jit(partial(alignment, model))(params, SOURCE, generation.lengths(SOURCE), TARGET)
     assert looked.shape == (1, 2, 2, 5, 6)
     np.testing.assert_allclose(looked.sum(-1), 1.0, rtol=1e-5)
     assert (looked[:, 0, :, :, 4:] == 0).all() and (looked[:, 1, :, :, 2:] == 0).all()
     assert float(jnp.abs(looked[0, 0, 0, 0] - looked[0, 0, 0, 1]).max()) > 1e-3
-    assert {*jax.eval_shape(model.init, KEY, SOURCE, translate.lengths(SOURCE), TARGET)} == {"params"}
+    assert {*jax.eval_shape(model.init, KEY, SOURCE, generation.lengths(SOURCE), TARGET)} == {"params"}
 
 
 def test_sentences_come_back_in_their_order_whatever_batches_they_went_in():
@@ -208,7 +208,7 @@ def test_sentences_come_back_in_their_order_whatever_batches_they_went_in():
     average["params"]["embedding"]["table"] = table.at[END].multiply(2)
     held_out, model = data.held_out, translate.model_of(SMALL, len(data.spellings))
     evaluate = jax.jit(translate.make(replace(SMALL, beam=3, evaluation_batch=4)).evaluate)
-    search = jax.jit(partial(translate.translate, model, width=3))
+    search = jax.jit(partial(generation.translate, model, width=3))
     outputs = []
     for penalty in jnp.float32([0.0, 3.0]):
         hyper = HYPER._replace(length_penalty=penalty)

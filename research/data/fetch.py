@@ -32,8 +32,9 @@ def _mnist(file: str, sha256: str) -> Remote:
     return Remote(f"mnist/{file}", tuple(home + file for home in homes), sha256)
 
 
-def _multi30k(file: str, sha256: str) -> Remote:
+def _multi30k(split: str, language: str, sha256: str) -> Remote:
     home = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/tok/"
+    file = f"{split}.lc.norm.tok.{language}"
     return Remote(f"multi30k/{file}", (home + file,), sha256)
 
 
@@ -64,39 +65,21 @@ REGISTRY: dict[str, tuple[Remote, ...]] = {
         ),
     ),
     "multi30k": (
-        _multi30k("train.lc.norm.tok.en", "08925f8e0572bcd5a006702fc5fe20e2d77c6917d4eebd576fc20de6693c2119"),
-        _multi30k("train.lc.norm.tok.de", "cb5a23529b65ec2061f1dc446192a9c37382b63cc75f81a0be59d34894b3a505"),
-        _multi30k("train.lc.norm.tok.fr", "8fa41bb718412bcb7c5dfa58603842810a01543eae86a51279f9886b901266e1"),
-        _multi30k("val.lc.norm.tok.en", "46573ce391ae227f1c72f873392436a20ef18e0a6d518098cfbd70b77c8572ec"),
-        _multi30k("val.lc.norm.tok.de", "97232bd273eceb7207f689527386a97e4be2616b18ada47576bdaf96c8ae1f00"),
-        _multi30k("val.lc.norm.tok.fr", "b303e301aa21fe7822a846b2b3fb2d5a1121ec807cd5b1d006fb7b2b5507168a"),
-        _multi30k(
-            "test_2016_flickr.lc.norm.tok.en", "5b7f32627cf99eced828311b955dae9800bb52bc8b91cf8b6526829e605b29d2"
-        ),
-        _multi30k(
-            "test_2016_flickr.lc.norm.tok.de", "c6a33d39d48f9f510de147651316cd9d918e09ad0219df734a2f16b6baccacc4"
-        ),
-        _multi30k(
-            "test_2016_flickr.lc.norm.tok.fr", "1463bd5960f9bfe098ec3cd752d3df0c49c84dc646fb518964a29232658cd836"
-        ),
-        _multi30k(
-            "test_2017_flickr.lc.norm.tok.en", "c9d1dfd7a26add989382e534af235af9f0f658b2a30e7eb0efdaf142496ee54f"
-        ),
-        _multi30k(
-            "test_2017_flickr.lc.norm.tok.de", "02067e4a9402786a4fcb8c1b6f4307e4a5073ced64800abead5273b54f5f31f6"
-        ),
-        _multi30k(
-            "test_2017_flickr.lc.norm.tok.fr", "c0583117a47b31e8a6c6a97cfe8de153e462074668f4e994764fcc80b21d33b4"
-        ),
-        _multi30k(
-            "test_2017_mscoco.lc.norm.tok.en", "fe69ae004d71c42ead0301e70c57de5b1b6b5fb7f52210d42b22801e98e656f3"
-        ),
-        _multi30k(
-            "test_2017_mscoco.lc.norm.tok.de", "e2825990b8a4e5289d2cdba801d57c187810bab9b4f5d87a30c35800a0d871b6"
-        ),
-        _multi30k(
-            "test_2017_mscoco.lc.norm.tok.fr", "0b6a4620f02b6b9acf7811fda23f90fed9c6baa0b96aa224db50a273078c84d1"
-        ),
+        _multi30k("train", "en", "08925f8e0572bcd5a006702fc5fe20e2d77c6917d4eebd576fc20de6693c2119"),
+        _multi30k("train", "de", "cb5a23529b65ec2061f1dc446192a9c37382b63cc75f81a0be59d34894b3a505"),
+        _multi30k("train", "fr", "8fa41bb718412bcb7c5dfa58603842810a01543eae86a51279f9886b901266e1"),
+        _multi30k("val", "en", "46573ce391ae227f1c72f873392436a20ef18e0a6d518098cfbd70b77c8572ec"),
+        _multi30k("val", "de", "97232bd273eceb7207f689527386a97e4be2616b18ada47576bdaf96c8ae1f00"),
+        _multi30k("val", "fr", "b303e301aa21fe7822a846b2b3fb2d5a1121ec807cd5b1d006fb7b2b5507168a"),
+        _multi30k("test_2016_flickr", "en", "5b7f32627cf99eced828311b955dae9800bb52bc8b91cf8b6526829e605b29d2"),
+        _multi30k("test_2016_flickr", "de", "c6a33d39d48f9f510de147651316cd9d918e09ad0219df734a2f16b6baccacc4"),
+        _multi30k("test_2016_flickr", "fr", "1463bd5960f9bfe098ec3cd752d3df0c49c84dc646fb518964a29232658cd836"),
+        _multi30k("test_2017_flickr", "en", "c9d1dfd7a26add989382e534af235af9f0f658b2a30e7eb0efdaf142496ee54f"),
+        _multi30k("test_2017_flickr", "de", "02067e4a9402786a4fcb8c1b6f4307e4a5073ced64800abead5273b54f5f31f6"),
+        _multi30k("test_2017_flickr", "fr", "c0583117a47b31e8a6c6a97cfe8de153e462074668f4e994764fcc80b21d33b4"),
+        _multi30k("test_2017_mscoco", "en", "fe69ae004d71c42ead0301e70c57de5b1b6b5fb7f52210d42b22801e98e656f3"),
+        _multi30k("test_2017_mscoco", "de", "e2825990b8a4e5289d2cdba801d57c187810bab9b4f5d87a30c35800a0d871b6"),
+        _multi30k("test_2017_mscoco", "fr", "0b6a4620f02b6b9acf7811fda23f90fed9c6baa0b96aa224db50a273078c84d1"),
     ),
     "sst2": (
         _sst2("train.tsv", "ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920"),

@@ -138,12 +138,14 @@ def sst2_text(root: str | Path | None = None) -> Path:
     return path
 
 
-def padded(sequences: Sequence[np.ndarray], length: int, begin: bool = False, end: bool = True) -> np.ndarray:
-    """Sequences one below the other, each between BEGIN and END where asked for, then PADDING.
+def padded(
+    sequences: Sequence[np.ndarray], length: int, begin: bool = False, end: bool = True, filler: int = PADDING
+) -> np.ndarray:
+    """Sequences one below the other, each between BEGIN and END where asked for, then `filler`.
 
     sequences int[<=length - begin - end] -> i32[N,length]. Raises ValueError for a sequence that is too long.
     """
-    table = np.full((len(sequences), length), PADDING, np.int32)
+    table = np.full((len(sequences), length), filler, np.int32)
     for number, (row, sequence) in enumerate(zip(table, sequences, strict=True), 1):
         used = len(sequence) + begin + end
         if used > length:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ PADDING, BEGIN, END = 0, 1, 2
 SPECIALS = 3
 BYTES = 256
 CODE_POINTS = 0x110000
+FILE = "vocabulary.json"  # of a run folder
 
 
 class Vocabulary:
@@ -197,6 +199,18 @@ def from_json(text: str) -> Vocabulary:
     except Exception as error:
         raise ValueError(f"the vocabulary cannot be read: {error!r}; make it again from its text") from error
     raise ValueError(f"kind={content['kind']!r} is no kind of vocabulary; one of: characters, byte pairs")
+
+
+def files_of(vocabulary: Vocabulary) -> dict[str, str]:
+    """What a run folder holds of its vocabulary, for `Inputs.files`."""
+    return {FILE: vocabulary.to_json() + "\n"}
+
+
+def of_run(folder: Path, kind: str) -> Vocabulary:
+    """The vocabulary of a run, which is one of that kind. Raises ValueError where the folder holds none."""
+    if not (folder / FILE).is_file():
+        raise ValueError(f"{folder} holds no {FILE}, so it is no {kind}; give the folder of one")
+    return from_json((folder / FILE).read_text(encoding="utf-8"))
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -10,8 +10,7 @@ Only positions whose games have ended are learned from; others are drawn too, an
 nothing in the first ticks of a long game. Where a move was by chance, as a game's first ones may be, (value - outcome)^2 is
 left out and counts as 0 in the mean.
 
-Dimensions: B games, T moves a tick, S slots (moves in time) of B positions in memory, M positions in an update, A moves of the
-board, H rows, W columns, C planes.
+Dimensions: B games, T moves a tick, M positions in an update, A moves of the board, H rows, W columns, C planes.
 """
 
 from dataclasses import dataclass
@@ -28,8 +27,9 @@ from research.engine.fields import Count, Fraction, Natural, NonNegative, Positi
 from research.engine.placement import spread
 from research.games import boards
 from research.games.boards import Board, Position, played
-from research.games.contest import Judged, Opponent, score
-from research.games.search import Advice, Noise, Rule, advised, search
+from research.games.contest import Judged, Opponent, check_even, judge_of, score
+from research.games.memory import Memory, Moved, empty, remember
+from research.games.search import Advice, Noise, Rule, search
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 from research.numerics import replay
@@ -99,21 +99,6 @@ class Hyper(NamedTuple):
     """A player resigns whose searched value is below minus this; 1: nobody does."""
 
 
-class Memory(NamedTuple):
-    """What is remembered of S*B positions.
-
-    observation [S*B,H,W,C]; policy f32[S*B,A] that was advised; own bool[S*B], whether it was played for the advice and not by
-    chance; known bool[S*B], whether the game has ended; outcome f32[S*B] of whoever was to move, and until it is known 1 where
-    that is player 0, else -1
-    """
-
-    observation: Array
-    policy: Array
-    own: Array
-    known: Array
-    outcome: Array
-
-
 class Games(NamedTuple):
     """B games under way.
 
@@ -145,10 +130,11 @@ def make(setup: Setup) -> Experiment:
     board = boards.make(setup.board)
     check(setup)
     net = BoardNet(setup.net, setup.widths, board.actions, dtype=jnp.dtype(setup.compute_dtype))
+    judge, simulations = partial(judge_of, net), setup.judged_simulations
     return Experiment(
         init=partial(init, setup, board, net),
         step=partial(step, setup, board, net),
-        evaluate=Judged(board, partial(advise, setup, net), setup.judged_simulations, setup.opponent, setup.contests),
+        evaluate=Judged(board, judge, setup.rule, simulations, setup.opponent, setup.contests),
         score=score,
     )
 
@@ -164,23 +150,14 @@ def check(setup: Setup) -> None:
         )
     if setup.opponent == "perfect" and setup.board != "tic_tac_toe":
         raise ValueError(f"opponent='perfect' knows tic_tac_toe alone, not board={setup.board!r}; use opponent=random")
-    if setup.contests % 2:
-        raise ValueError(f"contests={setup.contests} must be even, half as either player; try {setup.contests + 1}")
+    check_even("half as either player", contests=setup.contests)
 
 
 def init(setup: Setup, board: Board, net: BoardNet, key: Array, hyper: Hyper, data: Any) -> State:
     """B games from their start, and an empty memory."""
-    observation = board.start().observation
     net_key, game_key = jax.random.split(key)
-    params = net.init(net_key, observation[None])
-    like = Memory(
-        jax.ShapeDtypeStruct((1, setup.games, *board.shape), observation.dtype),
-        jax.ShapeDtypeStruct((1, setup.games, board.actions), jnp.float32),
-        jax.ShapeDtypeStruct((1, setup.games), jnp.bool_),
-        jax.ShapeDtypeStruct((1, setup.games), jnp.bool_),
-        jax.ShapeDtypeStruct((1, setup.games), jnp.float32),
-    )
-    memory = replay.empty(like, setup.replay // setup.games)
+    params = net.init(net_key, board.start().observation[None])
+    memory = empty(board, setup.replay)
     return State(params, adam().init(params), begun(setup, board, hyper, game_key), memory)
 
 
@@ -203,26 +180,11 @@ def step(
     return state, games | losses
 
 
-class Moved(NamedTuple):
-    """A move in each of B games.
-
-    memory what is remembered of it; ended bool[B], whether it ended the game, and outcome f32[B], how for player 0; resigned
-    bool[B], whether that was how; age and doomed f32[B] of the game, doomed 0 where whoever it was could resign
-    """
-
-    memory: Memory
-    ended: Array
-    outcome: Array
-    resigned: Array
-    age: Array
-    doomed: Array
-
-
 def play(
     setup: Setup, board: Board, net: BoardNet, state: State, hyper: Hyper, index: Array, key: Array
 ) -> tuple[State, dict[str, Ratio]]:
     """T moves of self-play in each game, into the memory."""
-    judge = partial(net.looking().apply, state.params)
+    judge = judge_of(net, state)
     noise = Noise(hyper.gumbel_scale, hyper.dirichlet_fraction, hyper.dirichlet_alpha)
 
     def move(games: Games, key: Array) -> tuple[Games, Moved]:
@@ -248,7 +210,7 @@ def play(
         return boards.chosen(ended, fresh, going_on), moved
 
     games, moved = lax.scan(move, state.games, jax.random.split(key, setup.moves))
-    memory = remember(setup, state.memory, moved, index)
+    memory = remember(state.memory, moved, index)
     over = lambda which: (which & moved.ended).sum(dtype=jnp.float32)
     count, doomed = over(moved.ended), moved.doomed != 0
     # Of all games, those among them that moves by chance have ended.
@@ -269,28 +231,6 @@ def acted(setup: Setup, advice: Advice, ages: Array, key: Array) -> Array:
         return advice.action
     drawn = jax.random.categorical(key, jnp.log(advice.policy))
     return jnp.where(ages < setup.sampled_moves, drawn, advice.action).astype(jnp.int32)
-
-
-def remember(setup: Setup, memory: Memory, moved: Moved, index: Array) -> Memory:
-    """The memory after a tick's moves [T,B,...]: what ended tells all positions of its game how."""
-
-    # From the last move back: how the game goes on from here ends, if it does within this tick.
-    def back(following: tuple[Array, Array], now: Moved) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        known, outcome = following
-        outcome = jnp.where(now.ended, now.outcome, outcome)
-        known = known | now.ended
-        return (known, outcome), (known, outcome)
-
-    nothing = jnp.zeros(setup.games, bool), jnp.zeros(setup.games)
-    (ended, outcome), (known, outcomes) = lax.scan(back, nothing, moved, reverse=True)
-    sign = moved.memory.outcome
-    new = moved.memory._replace(known=known, outcome=jnp.where(known, sign * outcomes, sign))
-    # Whatever of a game is not known yet belongs to the game under way: the first one to end, if one did.
-    by_game = lambda x: x.reshape(-1, setup.games)  # [S, B]
-    told = ~by_game(memory.known) & ended[None]
-    earlier = jnp.where(told, by_game(memory.outcome) * outcome[None], by_game(memory.outcome))
-    memory = memory._replace(known=(by_game(memory.known) | told).reshape(-1), outcome=earlier.reshape(-1))
-    return replay.write(memory, new, index)
 
 
 def learn(
@@ -332,10 +272,3 @@ def objective(net: Any, hyper: Hyper, params: Any, batch: Memory) -> tuple[Array
         "value_loss": Ratio(squared, judged.sum()),
         "advised_entropy": Ratio(entropy, count),
     }
-
-
-def advise(
-    setup: Setup, net: BoardNet, board: Board, state: State, simulations: int, key: Array, positions: Position
-) -> Advice:
-    """What a state has learned to do at B positions, without noise; its net's own opinion where simulations is 0."""
-    return advised(partial(net.looking().apply, state.params), setup.rule, board, simulations, key, positions)

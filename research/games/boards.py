@@ -166,14 +166,20 @@ def alone(position: Position) -> Position:
     return jax.tree.map(lambda x: x[None], position)
 
 
-def beginnings(board: Board, key: Array, count: int, length: int) -> Position:
-    """Those positions alone."""
-    return opened(board, key, count, length)[0]
-
-
 def played(board: Board, positions: Position, actions: Array) -> Position:
     """B games after a move each, i32[B]."""
     return jax.vmap(board.play)(positions, actions)
+
+
+def stepped(board: Board, positions: Position, actions: Array) -> Position:
+    """B games after a move each, i32[B], as they were where that is -1."""
+    return chosen(actions < 0, positions, played(board, positions, jnp.maximum(actions, 0)))
+
+
+def reached(board: Board, moves: np.ndarray) -> Position:
+    """The positions that moves i32[B,L] lead to, -1 behind the last."""
+    play = lambda positions, actions: (stepped(board, positions, actions), None)
+    return lax.scan(play, starts(board, moves.shape[0]), jnp.asarray(moves).T)[0]
 
 
 def chosen(condition: Array, yes: Any, no: Any) -> Any:
@@ -194,6 +200,6 @@ def is_go(board: Board) -> bool:
     return GO.fullmatch(board.name) is not None
 
 
-def legal(logits: Array, mask: Array) -> Array:
+def masked(logits: Array, mask: Array) -> Array:
     """Logits f32[...,A] of legal moves bool[...,A] alone; those of others are as low as can be."""
     return jnp.where(mask, logits - logits.max(-1, keepdims=True), jnp.finfo(logits.dtype).min)

@@ -16,9 +16,9 @@ from jax import Array
 from research.engine.experiment import Experiment, Tick
 from research.engine.fields import Count, Natural, Positive
 from research.games import boards
-from research.games.boards import Board, Position, beginnings
-from research.games.contest import Plays, contest
-from research.games.search import Advice, Judge, Rule, advised, drawn
+from research.games.boards import Board
+from research.games.contest import Plays, check_even, contest
+from research.games.search import Judge, Rule, sampled
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 
@@ -89,7 +89,7 @@ def make(setup: Setup) -> Experiment:
     return Experiment(
         init=partial(init, board, nets),
         step=step,
-        evaluate=Evaluation(board, partial(advise, setup, nets), setup.simulations, setup, nets),
+        evaluate=Evaluation(board, partial(judge_of, nets), setup.rule, setup.simulations, setup),
         score=score,
     )
 
@@ -98,9 +98,8 @@ def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
     check_net(setup.policy_net, setup.policy_widths, "policy_widths")
     check_net(setup.value_net, setup.value_widths, "value_widths")
-    for name in ("contests", "opening"):
-        if getattr(setup, name) % 2:
-            raise ValueError(f"{name}={getattr(setup, name)} must be even; try {getattr(setup, name) + 1}")
+    check_even("half as either side", contests=setup.contests)
+    check_even("so that whoever began is to move", opening=setup.opening)
 
 
 def init(board: Board, nets: list[BoardNet], key: Array, hyper: Hyper, data: Nets) -> State:
@@ -117,18 +116,10 @@ def step(state: State, hyper: Hyper, data: Nets, tick: Tick) -> tuple[State, dic
     return state, {"ticks": jnp.float32(1.0)}
 
 
-def judge_of(nets: list[BoardNet], found: Nets, temperature: Array | float = 1.0) -> Judge:
+def judge_of(nets: list[BoardNet], state: State) -> Judge:
     """The one net's policy, at a temperature, and the other's value."""
     policy, value = (net.looking().apply for net in nets)
-    return lambda x: (policy(found.policy, x)[0] / temperature, value(found.value, x)[1])
-
-
-def advise(
-    setup: Setup, nets: list[BoardNet], board: Board, state: State, simulations: int, key: Array, positions: Position
-) -> Advice:
-    """What a search finds at B positions, or the policy alone where simulations is 0."""
-    judge = judge_of(nets, state.nets, state.temperature)
-    return advised(judge, setup.rule, board, simulations, key, positions)
+    return lambda x: (policy(state.nets.policy, x)[0] / state.temperature, value(state.nets.value, x)[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,13 +127,13 @@ class Evaluation(Plays):
     """Games of the search against the policy alone, whose moves are drawn."""
 
     setup: Setup
-    nets: list[BoardNet]
 
     def __call__(self, key: Array, state: State, hyper: Hyper, data: Any) -> Outputs:
         opening_key, key = jax.random.split(key)
-        openings = beginnings(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
+        openings, _ = boards.opened(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
         ours = lambda key, positions: self.advise(self.board, state, self.simulations, key, positions).action
-        return Outputs(contest(self.board, ours, partial(drawn, judge_of(self.nets, state.nets)), key, openings))
+        theirs = partial(sampled, self.judge(state._replace(temperature=jnp.float32(1.0))))
+        return Outputs(contest(self.board, ours, theirs, key, openings))
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:

@@ -17,7 +17,8 @@ from jax import Array, lax
 from research.engine.plan import Plan
 from research.games import boards
 from research.games.boards import Board, Position, played
-from research.games.search import Advice
+from research.games.search import Advice, Judge, Rule, opinion, search
+from research.models.board import BoardNet
 
 Player = Callable[[Array, Position], Array]
 Opponent = Literal["random", "perfect"]
@@ -58,10 +59,8 @@ def contest(board: Board, ours: Player, theirs: Player, key: Array, openings: Po
         return moved[1], moved[0], key, count + 1
 
     mine, yours, _, count = lax.while_loop(unfinished, turn, (openings, openings, key, jnp.int32(0)))
-    first, second = (
-        mine.rewards[:, 0],
-        yours.rewards[:, 0],
-    )  # of player 0, in games that have changed places by each turn
+    # Of player 0, in games that have changed places by each turn.
+    first, second = mine.rewards[:, 0], yours.rewards[:, 0]
     changed = count % 2 == 1
     return jnp.concatenate([jnp.where(changed, second, first), -jnp.where(changed, first, second)])
 
@@ -88,16 +87,6 @@ def code(observation: Array) -> Array:
     return digits @ 3 ** jnp.arange(9)
 
 
-def reached(board: Board, moves: np.ndarray) -> Position:
-    """The positions that moves i32[N,L] lead to."""
-
-    def play(positions: Position, actions: Array) -> tuple[Position, None]:
-        after = played(board, positions, jnp.maximum(actions, 0))
-        return boards.chosen(actions < 0, positions, after), None
-
-    return lax.scan(play, boards.starts(board, moves.shape[0]), jnp.asarray(moves).T)[0]
-
-
 def agreement(solved: Solved, actions: Array) -> Array:
     """Whether moves i32[N] at the solved positions are among the best, bool[N]"""
     return jnp.take_along_axis(jnp.asarray(solved.best), actions[:, None], 1)[:, 0]
@@ -107,14 +96,27 @@ def agreement(solved: Solved, actions: Array) -> Array:
 class Plays:
     """An experiment's evaluation, where what is learned is a player.
 
-    advise       (board, state, simulations, key, positions) -> Advice of what a state has learned, without a search where
-                 simulations is 0
-    simulations  of a search in the evaluation
+    judge        a state -> what looks at positions
+    rule         how a search chooses, and simulations of one in the evaluation
     """
 
     board: Board
-    advise: Callable[[Board, Any, int, Array, Position], Advice]
+    judge: Callable[[Any], Judge]
+    rule: Rule
     simulations: int
+
+    def advise(self, board: Board, state: Any, simulations: int, key: Array, positions: Position) -> Advice:
+        """What a state has learned to do at B positions, without noise; its judge's own opinion where simulations is 0."""
+        judge = self.judge(state)
+        if not simulations:
+            return opinion(judge, positions)
+        return search(board, judge, self.rule, simulations, key, positions)
+
+    def advisor(self, state: Any, asked: int | None) -> tuple[Board, Callable[[Array, Position], Advice]]:
+        """The board at full length, and what is advised there, compiled with the state as an argument of the program."""
+        board, count = boards.full_length(self.board.name), self.searched(asked)
+        advise = jax.jit(lambda state, key, positions: self.advise(board, state, count, key, positions))
+        return board, partial(advise, jax.device_put(state))
 
     def searched(self, asked: int | None) -> int:
         """Simulations of a search in play: as many as a person asks for, by default as in the evaluation."""
@@ -129,7 +131,7 @@ class Judged(Plays):
     """Games from the first position, and the choices at solved positions."""
 
     opponent: Opponent
-    games: int
+    contests: int
 
     def __call__(self, key: Array, state: Any, hyper: Any, data: Solved) -> Outputs:
         def ours(key: Array, positions: Position) -> Array:
@@ -137,12 +139,24 @@ class Judged(Plays):
 
         game_key, known_key = jax.random.split(key)
         theirs = by_chance if self.opponent == "random" else partial(perfect, data)
-        outcome = contest(self.board, ours, theirs, game_key, boards.starts(self.board, self.games // 2))
+        outcome = contest(self.board, ours, theirs, game_key, boards.starts(self.board, self.contests // 2))
         if not len(data.moves):
             return Outputs(outcome, jnp.zeros(0, bool), jnp.zeros(0, bool))
-        known = reached(self.board, data.moves)
+        known = boards.reached(self.board, data.moves)
         guessed = self.advise(self.board, state, 0, known_key, known).action
         return Outputs(outcome, agreement(data, guessed), agreement(data, ours(known_key, known)))
+
+
+def judge_of(net: BoardNet, state: Any) -> Judge:
+    """What looks with the net that a state holds."""
+    return partial(net.looking().apply, state.params)
+
+
+def check_even(why: str, **numbers: int) -> None:
+    """Raises ValueError for a number that is odd."""
+    for name, number in numbers.items():
+        if number % 2:
+            raise ValueError(f"{name}={number} must be even, {why}; try {number + 1}")
 
 
 def player_of(plan: Plan) -> Plays:

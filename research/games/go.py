@@ -141,7 +141,7 @@ def point(text: str, size: int) -> int:
     return (size - int(row)) * size + column
 
 
-def drawn(game: Go) -> str:
+def shown(game: Go) -> str:
     """The board for people."""
     size = game.size
     return grid([[".XO"[stone] for stone in game.stones[row * size : (row + 1) * size]] for row in range(size)])

@@ -53,7 +53,7 @@ class Engine:
             sign, text = "?", str(refused)
         return f"{sign}{number} {text}".rstrip() + "\n\n"
 
-    # Each command by its name in the protocol, and in COMMANDS.
+    # Each command by its name in the protocol.
 
     def protocol_version(self) -> str:
         return "2"
@@ -128,7 +128,7 @@ class Engine:
 
     def showboard(self) -> str:
         black, white = self.game.captured
-        return f"\n{go.drawn(self.game)}\nblack has captured {black}, white {white}"
+        return f"\n{go.shown(self.game)}\nblack has captured {black}, white {white}"
 
     def time_settings(self, main: str, byo: str, stones: str) -> None:
         """Accepted: how long a move takes is settled by the number of simulations."""
@@ -152,29 +152,12 @@ class Engine:
 
 
 Command = Callable[..., str | None]  # an engine and a command's arguments -> its answer
-COMMANDS: dict[str, Command] = {
-    "protocol_version": Engine.protocol_version,
-    "name": Engine.name,
-    "version": Engine.version,
-    "list_commands": Engine.list_commands,
-    "known_command": Engine.known_command,
-    "quit": Engine.quit,
-    "boardsize": Engine.boardsize,
-    "query_boardsize": Engine.query_boardsize,
-    "clear_board": Engine.clear_board,
-    "komi": Engine.komi,
-    "get_komi": Engine.get_komi,
-    "play": Engine.play,
-    "genmove": Engine.genmove,
-    "reg_genmove": Engine.reg_genmove,
-    "undo": Engine.undo,
-    "move_history": Engine.move_history,
-    "final_score": Engine.final_score,
-    "final_status_list": Engine.final_status_list,
-    "showboard": Engine.showboard,
-    "time_settings": Engine.time_settings,
-    "time_left": Engine.time_left,
-}
+SPOKEN = (
+    "protocol_version name version list_commands known_command quit boardsize query_boardsize clear_board komi "
+    "get_komi play genmove reg_genmove undo move_history final_score final_status_list showboard time_settings "
+    "time_left"
+)
+COMMANDS: dict[str, Command] = {name: getattr(Engine, name) for name in SPOKEN.split()}
 NAMES = {BLACK: "black", WHITE: "white"}
 
 

@@ -18,7 +18,7 @@ from jax import Array
 
 from research.games import boards, connect_four, go
 from research.games.boards import Board, Position
-from research.games.contest import Player
+from research.games.contest import Player, check_even
 from research.games.gtp import RESIGN
 from research.games.program import NoAnswer, Program, colour
 
@@ -57,8 +57,7 @@ class Result(NamedTuple):
 
 def openings(board: Board, key: Array, count: int, length: int) -> np.ndarray:
     """`count` beginnings of `length` legal moves by chance, i32[count,length]. Raises ValueError where these end a game."""
-    if length % 2:
-        raise ValueError(f"opening={length} must be even, so that whoever began is to move; try {length + 1}")
+    check_even("so that whoever began is to move", opening=length)
     positions, actions = boards.opened(board, key, count, length)
     if bool(positions.terminated.any()):
         raise ValueError(f"opening={length} moves by chance can end a game of {board.name}; use fewer")

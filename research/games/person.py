@@ -62,7 +62,7 @@ def stands(board: Board, position: Position) -> np.ndarray:
     return found if int(position.current_player) == 0 else -VIEWS[pieces.view](found)
 
 
-def drawn(board: Board, position: Position) -> str:
+def shown(board: Board, position: Position) -> str:
     """One position."""
     pieces = PIECES.get(board.name, STONES)
     signs = "." + pieces.letters + pieces.others[::-1]  # those of the other player's are counted from behind
@@ -136,7 +136,7 @@ def session(
             move = int(think(key, alone(position), True).action[0])
             tell(f"answer: {next(name for name, number in names.items() if number == move)}")
         else:
-            tell(drawn(board, position))
+            tell(shown(board, position))
             opinion = lambda searched, at=position, names=names, key=key: told(names, think(key, alone(at), searched))
             wanted = asked(names, opinion, lines, tell)
             if wanted is None:
@@ -147,7 +147,7 @@ def session(
             move = wanted
         history.append(play(position, jnp.int32(move)))
     outcome = float(history[-1].rewards[us])
-    tell(drawn(board, history[-1]))
+    tell(shown(board, history[-1]))
     tell({1.0: "You have won.", 0.0: "A draw.", -1.0: "You have lost."}[outcome])
     return outcome
 

@@ -51,7 +51,7 @@ def positions(board: Board, records: Sequence[Record], numbers: Sequence[int] = 
         row[: len(record.moves)] = record.moves
     by_chance = np.array([record.by_chance for record in records], np.int32)
     made = (moves >= 0) & (np.arange(longest) >= by_chance[:, None])
-    follow = program(board.name)
+    follow = compiled(board.name)
     planes, legal = [], []
     for begin in range(0, len(records), AT_A_TIME):
         part = moves[begin : begin + AT_A_TIME]
@@ -79,7 +79,7 @@ def positions(board: Board, records: Sequence[Record], numbers: Sequence[int] = 
 
 
 @functools.cache
-def program(name: str) -> Callable[[Array], tuple[Array, Array, Array]]:
+def compiled(name: str) -> Callable[[Array], tuple[Array, Array, Array]]:
     """`followed` on the board of that name, compiled once in a process."""
     return jax.jit(partial(followed, boards.full_length(name)))
 
@@ -89,11 +89,9 @@ def followed(board: Board, moves: Array) -> tuple[Array, Array, Array]:
     bool[G,L]"""
 
     def play(now: Position, actions: Array) -> tuple[Position, tuple[Array, Array, Array]]:
-        going_on = actions >= 0
-        actions = jnp.maximum(actions, 0)
-        legal = jnp.take_along_axis(now.legal_action_mask, actions[:, None], 1)[:, 0] & ~now.terminated
-        after = boards.played(board, now, actions)
-        return boards.chosen(going_on, after, now), (now.observation, now.legal_action_mask, legal)
+        allowed = jnp.take_along_axis(now.legal_action_mask, jnp.maximum(actions, 0)[:, None], 1)[:, 0]
+        seen = now.observation, now.legal_action_mask, allowed & ~now.terminated
+        return boards.stepped(board, now, actions), seen
 
     shown = lax.scan(play, boards.starts(board, moves.shape[0]), moves.T)[1]
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), shown)
@@ -127,11 +125,11 @@ def repeated(board: Board, found: Positions, ours: np.ndarray, theirs: np.ndarra
     return float(np.mean([key[place] in known for place in ours]))
 
 
-def split(found: Positions, share: float, key: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split(found: Positions, share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Whole games, by chance, for training, validation and test -> numbers of games; of the latter two `share` of all each."""
     count = len(found.length)
     held_out = max(1, round(share * count))
-    order = np.random.default_rng(key).permutation(count)
+    order = np.random.default_rng(0).permutation(count)
     return np.sort(order[2 * held_out :]), np.sort(order[:held_out]), np.sort(order[held_out : 2 * held_out])
 
 

@@ -24,10 +24,10 @@ from jax import Array, lax
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import Count, Natural, NonNegative, Positive
 from research.engine.placement import spread
-from research.games import boards, supervised
-from research.games.boards import Board, Position, beginnings
-from research.games.contest import Plays, by_chance, contest, going_on
-from research.games.search import Judge, drawn
+from research.games import boards
+from research.games.boards import Board, Position
+from research.games.contest import Plays, by_chance, check_even, contest, going_on, judge_of
+from research.games.search import Judge, sampled
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 from research.numerics.optimizers import adam, descend
@@ -91,7 +91,7 @@ def make(setup: Setup) -> Experiment:
     return Experiment(
         init=partial(init, setup, board, net),
         step=partial(step, setup, board, net),
-        evaluate=Evaluation(board, partial(supervised.advise, supervised.Setup(), net), 0, setup, net),
+        evaluate=Evaluation(board, partial(judge_of, net), "gumbel", 0, setup),
         score=score,
     )
 
@@ -99,11 +99,8 @@ def make(setup: Setup) -> Experiment:
 def check(setup: Setup) -> None:
     """Raises ValueError for fields that do not fit each other."""
     check_net(setup.net, setup.widths)
-    for name in ("games", "contests", "opening"):
-        if getattr(setup, name) % 2:
-            raise ValueError(
-                f"{name}={getattr(setup, name)} must be even, half as either side; try {getattr(setup, name) + 1}"
-            )
+    check_even("half as either side", games=setup.games, contests=setup.contests)
+    check_even("so that whoever began is to move", opening=setup.opening)
 
 
 def init(setup: Setup, board: Board, net: BoardNet, key: Array, hyper: Hyper, data: Any) -> State:
@@ -153,9 +150,9 @@ def games(setup: Setup, board: Board, ours: Judge, theirs: Judge, key: Array) ->
     def turn(both: tuple[Position, Position], key: Array) -> tuple[tuple[Position, Position], Moves]:
         mine, yours = (spread(x) for x in both)  # where we are to move, where they are
         our_key, their_key = jax.random.split(key)
-        action = drawn(ours, our_key, mine)
+        action = sampled(ours, our_key, mine)
         moves = Moves(mine.observation, mine.legal_action_mask, action, ~mine.terminated)
-        after = going_on(board, mine, action), going_on(board, yours, drawn(theirs, their_key, yours))
+        after = going_on(board, mine, action), going_on(board, yours, sampled(theirs, their_key, yours))
         return (after[1], after[0]), moves
 
     begin = boards.starts(board, setup.games // 2)
@@ -177,7 +174,7 @@ def objective(
     longest, half = moves.action.shape
     flat = jax.tree.map(lambda x: x.reshape(longest * half, *x.shape[2:]), moves)
     logits, _ = net.apply(params, flat.observation)
-    log_policy = jax.nn.log_softmax(boards.legal(logits, flat.legal))
+    log_policy = jax.nn.log_softmax(boards.masked(logits, flat.legal))
     chosen = jnp.take_along_axis(log_policy, flat.action[:, None], 1)[:, 0]
     worth = jnp.tile(advantage, (longest // 2, 1)).reshape(-1)  # move t belongs to half t % 2
     live = flat.live.astype(jnp.float32)
@@ -194,17 +191,15 @@ class Evaluation(Plays):
     """Games against the net that the run began with, where that was pretrained, and against chance; all moves are drawn."""
 
     setup: Setup
-    net: BoardNet
 
     def __call__(self, key: Array, state: State, hyper: Hyper, data: Any) -> Outputs:
         opening_key, first_key, chance_key = jax.random.split(key, 3)
-        openings = beginnings(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
-        look = self.net.looking().apply
-        ours = partial(drawn, partial(look, state.params))
+        openings, _ = boards.opened(self.board, opening_key, self.setup.contests // 2, self.setup.opening)
+        ours = partial(sampled, self.judge(state))
         chance = contest(self.board, ours, by_chance, chance_key, openings)
         if not data:
             return Outputs(jnp.full(chance.shape, jnp.nan), chance)
-        theirs = partial(drawn, partial(look, data))
+        theirs = partial(sampled, self.judge(state._replace(params=data)))
         return Outputs(contest(self.board, ours, theirs, first_key, openings), chance)
 
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import mctx
 from jax import Array
 
-from research.games.boards import Board, Position, legal, played
+from research.games.boards import Board, Position, masked, played
 from research.numerics.foreign import lenient
 
 Rule = Literal["gumbel", "puct"]
@@ -62,9 +62,9 @@ def search(
     noise_key, search_key = jax.random.split(key)
     mask = positions.legal_action_mask
     logits, value = judge(positions.observation)
-    logits = legal(logits, mask)
+    logits = masked(logits, mask)
     if rule == "puct":
-        logits = legal(jnp.log(stirred(noise_key, logits, mask, noise) + TINY), mask)
+        logits = masked(jnp.log(stirred(noise_key, logits, mask, noise) + TINY), mask)
     root = mctx.RootFnOutput(prior_logits=logits, value=value, embedding=positions)
     look = partial(ahead, board, judge)
     if rule == "gumbel":
@@ -104,22 +104,17 @@ def stirred(key: Array, logits: Array, mask: Array, noise: Noise) -> Array:
     return (1.0 - noise.dirichlet_fraction) * jax.nn.softmax(logits) + noise.dirichlet_fraction * share
 
 
-def advised(judge: Judge, rule: Rule, board: Board, simulations: int, key: Array, positions: Position) -> Advice:
-    """Advice at B positions without noise: a search's, or the judge's own opinion where simulations is 0."""
-    return search(board, judge, rule, simulations, key, positions) if simulations else opinion(judge, positions)
-
-
 def opinion(judge: Judge, positions: Position) -> Advice:
     """Without a search, at B positions: the judge's likeliest legal move, its policy and its value."""
     logits, value = judge(positions.observation)
-    logits = legal(logits, positions.legal_action_mask)
+    logits = masked(logits, positions.legal_action_mask)
     return Advice(logits.argmax(1).astype(jnp.int32), jax.nn.softmax(logits), value)
 
 
-def drawn(judge: Judge, key: Array, positions: Position) -> Array:
+def sampled(judge: Judge, key: Array, positions: Position) -> Array:
     """Legal moves i32[B] as the judge's policy says, by chance."""
     logits, _ = judge(positions.observation)
-    return jax.random.categorical(key, legal(logits, positions.legal_action_mask)).astype(jnp.int32)
+    return jax.random.categorical(key, masked(logits, positions.legal_action_mask)).astype(jnp.int32)
 
 
 def ahead(
@@ -132,5 +127,5 @@ def ahead(
     reward = jnp.take_along_axis(after.rewards, movers[:, None], 1)[:, 0]
     discount = jnp.where(after.terminated, 0.0, -1.0)
     value = jnp.where(after.terminated, 0.0, value)
-    logits = legal(logits, after.legal_action_mask)
+    logits = masked(logits, after.legal_action_mask)
     return mctx.RecurrentFnOutput(reward=reward, discount=discount, prior_logits=logits, value=value), after

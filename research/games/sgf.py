@@ -90,9 +90,8 @@ def main_lines(text: str) -> list[list[Node]]:
             elif not games[-1]:
                 raise ValueError(f"{name} at character {place} stands in no node; it begins with ';'")
             else:
-                name = "".join(
-                    c for c in name if c.isupper()
-                )  # older formats add letters for people, which say nothing
+                # Older formats add letters for people, which say nothing.
+                name = "".join(c for c in name if c.isupper())
                 games[-1][-1][name] = [ESCAPE.sub(r"\1", value) for value in VALUE.findall(values)]
     if depth:
         raise ValueError("the text ends within a game; is it whole?")

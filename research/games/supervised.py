@@ -27,10 +27,10 @@ from research.engine.fields import Count, Fraction, Interval, NonNegative, Posit
 from research.engine.placement import spread
 from research.engine.plan import Plan
 from research.games import boards
-from research.games.boards import Board, Position
-from research.games.contest import Plays
+from research.games.boards import Board
+from research.games.contest import Plays, judge_of
 from research.games.records import Positions, unpacked
-from research.games.search import Advice, Rule, advised
+from research.games.search import Rule
 from research.models.board import BoardNet, Kind
 from research.models.board import check as check_net
 from research.numerics.blocks import map_blocks
@@ -119,7 +119,7 @@ def make(setup: Setup) -> Experiment:
     return Experiment(
         init=partial(init, board, net),
         step=partial(step, setup, board, net),
-        evaluate=Evaluation(board, partial(advise, setup, net), 0, partial(evaluate, setup, board, net)),
+        evaluate=Evaluation(board, partial(judge_of, net), setup.rule, 0, partial(evaluate, setup, board, net)),
         score=score,
     )
 
@@ -128,7 +128,7 @@ def make(setup: Setup) -> Experiment:
 class Evaluation(Plays):
     """What held-out games say, of a net that plays too."""
 
-    judge: Callable[..., Outputs]
+    figures: Callable[[State, Data], Outputs]
 
     def check(self, plan: Plan) -> None:
         if all(row.hyper.policy_weight == 0.0 for row in plan.rows):
@@ -138,7 +138,7 @@ class Evaluation(Plays):
             )
 
     def __call__(self, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
-        return self.judge(state, data)
+        return self.figures(state, data)
 
 
 def init(board: Board, net: BoardNet, key: Array, hyper: Hyper, data: Data) -> State:
@@ -181,7 +181,7 @@ def step(
         cross = optax.softmax_cross_entropy(logits, batch.move)
         squared = jnp.where(batch.outcome != 0, (value - batch.outcome) ** 2, 0.0)
         loss = (hyper.policy_weight * cross + hyper.value_weight * squared).mean()
-        hit = (boards.legal(logits, batch.legal).argmax(1) == batch.move.argmax(1)).sum(dtype=jnp.float32)
+        hit = (boards.masked(logits, batch.legal).argmax(1) == batch.move.argmax(1)).sum(dtype=jnp.float32)
         count, known = jnp.float32(setup.batch_size), (batch.outcome != 0).sum(dtype=jnp.float32)
         return loss, {
             "policy_loss": Ratio(cross.sum(), count),
@@ -203,7 +203,7 @@ def evaluate(setup: Setup, board: Board, net: Any, state: State, data: Data) -> 
         played = batch.move.argmax(1)
         unknown = jnp.where(batch.outcome == 0, jnp.nan, 0.0)
         return Outputs(
-            boards.legal(logits, batch.legal).argmax(1) == played,
+            boards.masked(logits, batch.legal).argmax(1) == played,
             data.usual == played,
             optax.softmax_cross_entropy(logits, batch.move),
             (value - batch.outcome) ** 2 + unknown,
@@ -212,13 +212,6 @@ def evaluate(setup: Setup, board: Board, net: Any, state: State, data: Data) -> 
         )
 
     return map_blocks(judged, jnp.asarray(data.held_out), setup.evaluation_batch)
-
-
-def advise(
-    setup: Setup, net: BoardNet, board: Board, state: State, simulations: int, key: Array, positions: Position
-) -> Advice:
-    """What a state has learned to do at B positions; its net's own opinion where simulations is 0."""
-    return advised(partial(net.looking().apply, state.params), setup.rule, board, simulations, key, positions)
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:

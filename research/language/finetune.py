@@ -16,7 +16,7 @@ Dimensions: B sentences of a batch, L tokens that a bucket has room for, T token
 M held-out sentences, K classes, r rank, I inputs and O outputs of a matrix.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -33,8 +33,7 @@ from research.engine.fields import BelowOne, Count, Fraction, NonNegative, Posit
 from research.engine.placement import spread
 from research.language import lm
 from research.models.sequences import GPT
-from research.models.transformer import Activation, Mixer, Norm
-from research.numerics.attribution import integrated_gradients
+from research.numerics.blocks import map_blocks
 from research.numerics.calibration import calibration_error
 from research.numerics.objectives import cross_entropy
 from research.numerics.shuffle import epoch_indices, name_order
@@ -42,13 +41,13 @@ from research.numerics.shuffle import epoch_indices, name_order
 ABSENT = -1  # stands where a sentence has no token any more
 LAST_LAYER = "output/"  # what a language model's net has, and a classifier's has not
 # What the net of a run of `lm` must share, by the names that the fields have there.
-NET = ("mixer", "layers", "heads", "width", "hidden", "activation", "positions", "norm", "bias", "context")
+NET = (*(field.name for field in fields(lm.Architecture)), "context")
 
 Net = dict[str, Array]  # a net's parameters f32[...] by their path
 
 
 @dataclass(frozen=True)
-class Setup:
+class Setup(lm.Architecture):
     """Static: a change compiles again."""
 
     data: str = "sst2"
@@ -67,24 +66,6 @@ class Setup:
     """In mode lora, the rank of what is added to a matrix."""
     byte_pairs: Count = 4096
     """Tokens of the vocabulary of a new net; a pretrained one has its own."""
-    mixer: Mixer = "attention"
-    """What lets a position read those before it: attention, or a recurrent layer."""
-    layers: Count = 4
-    """Blocks, each of a mixer and a feed-forward layer."""
-    heads: Count = 4
-    """Attention heads, which divide the width; recurrent layers have none."""
-    width: Count = 128
-    """Numbers that stand for a token between the layers."""
-    hidden: Count = 512
-    """Width of the feed-forward layers."""
-    activation: Activation = "gelu"
-    """In the feed-forward layers."""
-    positions: Literal["learned", "sinusoidal", "rotary"] = "learned"
-    """How attention is told where a token stands; recurrent layers know."""
-    norm: Norm = "pre"
-    """Layer norm before what a block adds, or after it was added."""
-    bias: bool = False
-    """Biases in linear layers and layer norms; those of recurrent gates are always there."""
     context: Count = 64
     """Tokens that the net sees at once, at least those of the last bucket."""
     dropout: BelowOne = 0.1
@@ -277,17 +258,13 @@ def learn(
 
 
 def evaluate(setup: Setup, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
-    """All held-out sentences, batch by batch; the last batch is filled up with sentences that count for nothing."""
-    count = data.held_out.label.shape[0]
-    batch = min(setup.evaluation_batch, count)
-    places = jnp.minimum(jnp.arange(-(-count // batch) * batch), count - 1).reshape(-1, batch)
+    """All held-out sentences, batch by batch."""
 
-    def judge(places: Array) -> tuple[Array, Array, Array]:
-        label = data.held_out.label[places]
-        found = logits(setup, data, state.trained, hyper.lora_scale, data.held_out.text[places])
-        return jax.nn.softmax(found).max(1), found.argmax(1) == label, cross_entropy(found, label)
+    def judge(part: HeldOut) -> tuple[Array, Array, Array]:
+        found = logits(setup, data, state.trained, hyper.lora_scale, part.text)
+        return jax.nn.softmax(found).max(1), found.argmax(1) == part.label, cross_entropy(found, part.label)
 
-    confidence, correct, loss = (x.reshape(-1)[:count] for x in lax.map(judge, places))
+    confidence, correct, loss = map_blocks(judge, data.held_out, setup.evaluation_batch)
     return Outputs(confidence, correct, loss, jnp.float32(trained_share(state.trained, data.pretrained)))
 
 
@@ -307,34 +284,3 @@ def score(outputs: Outputs) -> dict[str, np.ndarray]:
         "calibration_error": np.array([calibration_error(*row) for row in sure]),
         "trained_share": outputs.trained.astype(np.float64),
     }
-
-
-class Reasons(NamedTuple):
-    """Of a sentence's T tokens: probabilities f32[K] of the classes, the log odds of the likeliest one f32[], those of a
-    sentence whose tokens' vectors are all 0 f32[], and how much each token has to do with the difference f32[T]"""
-
-    probabilities: Array
-    log_odds: Array
-    baseline: Array
-    moved: Array
-
-
-def reasons(setup: Setup, data: Data, trained: Net, scale: Array, text: Array, nodes: int = 32) -> Reasons:
-    """Which tokens of a sentence i32[T] moved its decision, by integrated gradients from vectors of 0 (positions stay).
-
-    All vectors grow together from 0 to what they are, so each token's share is that of one number, its vector's factor.
-    """
-
-    def logits_at(strength: Array) -> Array:
-        return logits(setup, data, trained, scale, text[None], strength=strength[None])[0]
-
-    whole, nothing = jnp.ones(text.shape), jnp.zeros(text.shape)
-    decided = logits_at(whole).argmax()
-
-    def log_odds(strength: Array) -> Array:
-        found = logits_at(strength)
-        others = jnp.where(jnp.arange(found.shape[0]) == decided, -jnp.inf, found)
-        return found[decided] - jax.nn.logsumexp(others)
-
-    moved = integrated_gradients(log_odds, whole, nothing, nodes)
-    return Reasons(jax.nn.softmax(logits_at(whole)), log_odds(whole), log_odds(nothing), moved)

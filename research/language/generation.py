@@ -1,6 +1,6 @@
-"""Text that goes on from a prompt, as long as is wanted, block by block as it is made.
+"""What nets write: text that goes on from a prompt, block by block as it is made, and translations.
 
-Dimensions: S tokens of a prompt, T tokens that a model sees at once.
+Dimensions: S tokens of a prompt or a source, T tokens that a model sees at once, B sources.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from research.models.sequences import GPT, empty_cache
+from research.data.vocabulary import BEGIN, END, PADDING
+from research.models.sequences import GPT, EncoderDecoder, empty_cache
 from research.numerics import decode
 
 BLOCK = 8  # tokens between two looks at the host, or fewer where half a context leaves no room for them
@@ -90,3 +91,23 @@ def extend(
 
     memory, tokens = decode.sample(next_token, memory, token[None], key, size, *sampling)
     return memory, tokens[0]
+
+
+def lengths(tokens: Array) -> Array:
+    """i32[B,S] -> i32[B], tokens before the padding"""
+    return (tokens != PADDING).sum(1)
+
+
+def translate(model: EncoderDecoder, params: Any, source: Array, width: int, alpha: Array | float) -> decode.Hypotheses:
+    """The best `width` translations found, by beam search; 1 is greedy. source i32[B,S] -> tokens i32[B,width,T], scores"""
+    longest = model.shape.longest
+    memory: Any = model.apply(params, source, lengths(source), method="encode")
+    memory = jax.tree.map(lambda x: jnp.repeat(x, width, 0), memory)  # [B*width, ...]
+
+    def read(cache: Any, token: Array) -> tuple[Any, Array]:
+        logits, cache = model.apply(params, token[:, None], cache, memory, method="decode")
+        return cache, logits[:, 0]
+
+    begin = jnp.full(source.shape[:1], BEGIN, jnp.int32)
+    cache = empty_cache(model.shape, source.shape[0], longest)
+    return decode.beam_search(read, cache, begin, width, longest, END, alpha, PADDING)

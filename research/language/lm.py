@@ -12,7 +12,7 @@ E evaluation batches, W windows of the held-out text.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,27 +22,19 @@ from jax import Array, lax
 
 from research.data.text import draw_crops
 from research.engine.experiment import Experiment, Tick
-from research.engine.fields import BelowOne, Count, Fraction, Natural, NonNegative, Positive
+from research.engine.fields import BelowOne, Count, Fraction, Interval, Natural, NonNegative, Positive
 from research.engine.placement import spread
 from research.models.sequences import GPT
 from research.models.transformer import Activation, Mixer, Norm, Shape
 from research.numerics import optimizers, schedules
+from research.numerics.blocks import summed
 from research.numerics.objectives import cross_entropy
 
 
 @dataclass(frozen=True)
-class Setup:
-    """Static: a change compiles again."""
+class Architecture:
+    """A net's layers: what must be alike where one run begins with another's net."""
 
-    text: str = "tinyshakespeare"
-    """What to read: tinyshakespeare, sst2 (its training sentences, without labels), or the path of a text in UTF-8."""
-    byte_pairs: Natural = 0
-    """Tokens of a byte-pair vocabulary, at least 256; 0 makes each character a token."""
-    validation: Fraction = 0.1
-    """Share of the text, at its end, that is held out; at most a half."""
-    streamed: bool = False
-    """Read the tokens from a file while the run goes on, for texts that are larger than memory. The crops are then the same
-    whatever the seed, which draws weights and dropout alone."""
     mixer: Mixer = "attention"
     """What lets a position read those before it: attention, or a recurrent layer."""
     layers: Count = 4
@@ -61,6 +53,21 @@ class Setup:
     """Layer norm before what a block adds, or after it was added."""
     bias: bool = False
     """Biases in linear layers and layer norms; those of recurrent gates are always there."""
+
+
+@dataclass(frozen=True)
+class Setup(Architecture):
+    """Static: a change compiles again."""
+
+    text: str = "tinyshakespeare"
+    """What to read: tinyshakespeare, sst2 (its training sentences, without labels), or the path of a text in UTF-8."""
+    byte_pairs: Natural = 0
+    """Tokens of a byte-pair vocabulary, at least 256; 0 makes each character a token."""
+    validation: Annotated[float, Interval(0, 0.5)] = 0.1
+    """Share of the text, at its end, that is held out; at most a half."""
+    streamed: bool = False
+    """Read the tokens from a file while the run goes on, for texts that are larger than memory. The crops are then the same
+    whatever the seed, which draws weights and dropout alone."""
     tied: bool = True
     """The output layer's weights are the embedding's."""
     dropout: BelowOne = 0.0
@@ -142,6 +149,10 @@ def check(setup: Setup) -> None:
         raise ValueError(
             f"accumulation={setup.accumulation} does not divide batch_size={setup.batch_size}; nearest: {nearest}"
         )
+    if 0 < setup.byte_pairs < 256:
+        raise ValueError(
+            f"byte_pairs={setup.byte_pairs} must be 0, for characters, or at least 256, the bytes; usual: 2048"
+        )
     if setup.context < 2:
         raise ValueError(f"context={setup.context} leaves nothing to look at; use at least 2, usual: 64")
     model_of(setup, 1)
@@ -197,16 +208,9 @@ def descend(hyper: Any, params: Any, moments: optax.OptState, gradient: Any, tic
 def accumulated(setup: Setup, model: GPT, params: Any, crops: Array, key: Array) -> tuple[Array, Any]:
     """Mean loss f32[] of crops i32[B,T+1] and its gradient, one part of the batch after another."""
     parts = crops.reshape(setup.accumulation, -1, crops.shape[1])
+    keys = jax.random.split(key, setup.accumulation) if setup.accumulation > 1 else key[None]
     learn = jax.value_and_grad(partial(objective, model))
-    if setup.accumulation == 1:
-        return learn(params, spread(parts[0]), key)
-
-    def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
-        crops, key = part
-        return jax.tree.map(jnp.add, total, learn(params, spread(crops), key)), None
-
-    nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
-    total, _ = lax.scan(add, nothing, (parts, jax.random.split(key, setup.accumulation)))
+    total = summed(lambda part: learn(params, spread(part[0]), part[1]), (parts, keys))
     return jax.tree.map(lambda x: x / setup.accumulation, total)
 
 

@@ -23,15 +23,17 @@ import optax
 from jax import Array, lax
 
 from research.data.pairs import LANGUAGES, TOGETHER, Buckets, bucket_rows, check_rising, turn
-from research.data.vocabulary import BEGIN, END, PADDING, spelt_out
+from research.data.vocabulary import BEGIN, PADDING, spelt_out
 from research.engine.experiment import Experiment, Ratio, Tick
 from research.engine.fields import BelowOne, Count, Fraction, NonNegative, Positive
 from research.engine.placement import spread
 from research.language.bleu import KINDS, bleu, counts
-from research.models.sequences import EncoderDecoder, alignment, empty_cache
+from research.language.generation import lengths, translate
+from research.models.sequences import EncoderDecoder, alignment
 from research.models.transformer import Norm, Shape
-from research.numerics import decode, schedules
+from research.numerics import schedules
 from research.numerics.averages import tail_average
+from research.numerics.blocks import map_blocks, summed
 from research.numerics.objectives import cross_entropy
 from research.numerics.optimizers import descend
 from research.numerics.shuffle import epoch_indices, name_order
@@ -234,21 +236,15 @@ def learn(
     rows = bucket_rows(length, setup.tokens, multiple(setup))
     places = epoch_indices(state.order, batch, rows, count).reshape(setup.accumulation, -1)  # [parts, B]
 
-    def part(total: Any, moment: tuple[Array, Array]) -> tuple[Any, None]:
-        places, key = moment
-        source, target = (spread(side[places]) for side in table)
-        sums = partial(objective, model)
-        (_, loss), gradient = jax.value_and_grad(sums, has_aux=True)(
-            state.params, source, target, hyper.label_smoothing, key
-        )
-        return jax.tree.map(jnp.add, total, (loss, gradient)), None
+    slope = jax.value_and_grad(partial(objective, model), has_aux=True)
 
-    nothing = Ratio(jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state.params)
-    moments = places, jax.random.split(key, setup.accumulation)
-    if setup.accumulation == 1:
-        (loss, gradient), _ = part(nothing, jax.tree.map(lambda x: x[0], moments))
-    else:
-        (loss, gradient), _ = lax.scan(part, nothing, moments)
+    def part(drawn: tuple[Array, Array]) -> tuple[Ratio, Any]:
+        places, key = drawn
+        source, target = (spread(side[places]) for side in table)
+        (_, loss), gradient = slope(state.params, source, target, hyper.label_smoothing, key)
+        return loss, gradient
+
+    loss, gradient = summed(part, (places, jax.random.split(key, setup.accumulation)))
     return loss, jax.tree.map(lambda x: x / loss.count, gradient)
 
 
@@ -272,32 +268,12 @@ def predictions(
     return logits.reshape(-1, logits.shape[-1]), goal, goal != PADDING
 
 
-def lengths(tokens: Array) -> Array:
-    """i32[B,S] -> i32[B], tokens before the padding"""
-    return (tokens != PADDING).sum(1)
-
-
-def translate(model: EncoderDecoder, params: Any, source: Array, width: int, alpha: Array | float) -> decode.Hypotheses:
-    """The best `width` translations found, by beam search; 1 is greedy. source i32[B,S] -> tokens i32[B,width,T], scores"""
-    longest = model.shape.longest
-    memory: Any = model.apply(params, source, lengths(source), method="encode")
-    memory = jax.tree.map(lambda x: jnp.repeat(x, width, 0), memory)  # [B*width, ...]
-
-    def read(cache: Any, token: Array) -> tuple[Any, Array]:
-        logits, cache = model.apply(params, token[:, None], cache, memory, method="decode")
-        return cache, logits[:, 0]
-
-    begin = jnp.full(source.shape[:1], BEGIN, jnp.int32)
-    cache = empty_cache(model.shape, source.shape[0], longest)
-    return decode.beam_search(read, cache, begin, width, longest, END, alpha, PADDING)
-
-
 def evaluate(setup: Setup, key: Array, state: State, hyper: Hyper, data: Data) -> Outputs:
     """Translates the held-out sentences, and asks for their references token by token.
 
     Sentences of like length go together, because a batch is done when its last one is."""
     model, held_out = model_of(setup, data.spellings.shape[0]), data.held_out
-    batches = by_length(lengths(held_out.source), min(setup.evaluation_batch, held_out.source.shape[0]))
+    order = jnp.argsort(lengths(held_out.source))
 
     def judge(places: Array) -> tuple[Array, Array, Array]:
         source, target = held_out.source[places], held_out.target[places, : setup.buckets[-1] + 1]
@@ -306,29 +282,17 @@ def evaluate(setup: Setup, key: Array, state: State, hyper: Hyper, data: Data) -
         nats = jnp.where(known, cross_entropy(logits, goal), 0.0).reshape(source.shape[0], -1)
         return found.tokens[:, 0], nats.sum(1), known.reshape(nats.shape).sum(1)
 
-    judged = lax.map(judge, batches)
-    home = jnp.zeros(held_out.source.shape[:1], jnp.int32).at[batches.reshape(-1)].set(jnp.arange(batches.size))
-    translation, nats, tokens = (x.reshape(-1, *x.shape[2:])[home] for x in judged)
+    judged = map_blocks(judge, order, setup.evaluation_batch)
+    translation, nats, tokens = (x[jnp.argsort(order)] for x in judged)
     first = held_out.source[:1]
     read = jnp.concatenate([jnp.full((1, 1), BEGIN, jnp.int32), translation[:1, :-1]], 1)
     looked = alignment(model, state.average, first, lengths(first), read)[:, 0].mean(1)  # [layers, T, S]
     return Outputs(translation, held_out.target, nats, tokens, looked, data.spellings)
 
 
-def by_length(sizes: Array, batch: int) -> Array:
-    """The places of M sentences from the shortest to the longest, in batches filled up with the last:
-    sizes i32[M] -> i32[batches,batch]"""
-    order = jnp.argsort(sizes)
-    return jnp.pad(order, (0, -order.shape[0] % batch), mode="edge").reshape(-1, batch)
-
-
 def score(setup: Setup, outputs: Outputs) -> dict[str, np.ndarray]:
     """Outputs with a leading R axis -> both BLEU (see `bleu`), 0 to 100, and mean cross-entropy in nats per token, f64[R]"""
-    figures: dict[str, np.ndarray] = {}
-    apart = of_multi30k(setup)
-    for kind in KINDS:
-        rows = zip(outputs.translation, outputs.reference, outputs.spellings, strict=True)
-        figures[kind] = np.array(
-            [bleu(counts(kind, spelt_out(x, s), spelt_out(y, s), apart).sum(0)) for x, y, s in rows]
-        )
+    said = lambda side: [spelt_out(x, s) for x, s in zip(side, outputs.spellings, strict=True)]
+    rows, apart = list(zip(said(outputs.translation), said(outputs.reference), strict=True)), of_multi30k(setup)
+    figures = {kind: np.array([bleu(counts(kind, x, y, apart).sum(0)) for x, y in rows]) for kind in KINDS}
     return figures | {"loss": outputs.nats.sum(axis=1, dtype=np.float64) / outputs.tokens.sum(axis=1)}

@@ -1,6 +1,6 @@
 """A function of a batch, in blocks of it that fit memory.
 
-Dimensions: N records, B in a block.
+Dimensions: N records, B in a block, A parts.
 """
 
 from collections.abc import Callable
@@ -26,3 +26,16 @@ def map_blocks(function: Callable[[Any], Any], records: Any, size: int) -> Any:
 
     found = lax.map(function, jax.tree.map(blocks, records))
     return jax.tree.map(lambda x: x.reshape(x.shape[0] * size, *x.shape[2:])[:count], found)
+
+
+def summed(function: Callable[[Any], Any], parts: Any) -> Any:
+    """function(part) added up over parts [A,...], one after another; of one part there is no loop."""
+    first = jax.tree.map(lambda x: x[0], parts)
+    if jax.tree.leaves(parts)[0].shape[0] == 1:
+        return function(first)
+
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, function(part)), None
+
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, first))
+    return lax.scan(add, nothing, parts)[0]

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from research.data.pairs import TOGETHER, Labelled, fill_buckets, held_out_parts, load_labelled, load_sst2
-from research.data.vocabulary import Vocabulary, byte_pairs, from_json, spelling_table
+from research.data.pairs import TOGETHER, Labelled, fill_buckets, held_out_parts, load_labelled, load_sst2, padded
+from research.data.vocabulary import Vocabulary, byte_pairs, files_of, of_run, spelling_table
 from research.engine import saved
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.language import finetune
-from research.recipes.lm import RECIPES, VOCABULARY
+from research.recipes.lm import RECIPES
 
 CLASSES = "classes.json"
 
@@ -31,12 +31,12 @@ def load(setup: finetune.Setup) -> Inputs:
     sentences, *others = [encoded(vocabulary, *one) for one in zip((train, validation, test), names, strict=True)]
 
     def table(members: list[int], length: int) -> tuple[np.ndarray, np.ndarray]:
-        return padded([sentences[n] for n in members], length), train.labels[members]
+        return fitted([sentences[n] for n in members], length), train.labels[members]
 
     need = np.array([min(len(x), longest) for x in sentences], np.int64)
     buckets, _ = fill_buckets(need, table, setup.buckets, setup.tokens, multiple=TOGETHER)
     held_out, final = (
-        finetune.HeldOut(padded(other, longest), part.labels)
+        finetune.HeldOut(fitted(other, longest), part.labels)
         for other, part in zip(others, (validation, test), strict=True)
     )
     counts = np.bincount(train.labels, minlength=len(train.classes)).astype(np.int32)
@@ -47,7 +47,7 @@ def load(setup: finetune.Setup) -> Inputs:
         f"{told}; {len(train.texts)} sentences, of which {cut} are cut to {longest} tokens; of {len(validation.texts)} and "
         f"{len(test.texts)} held-out ones {common[0]:.1f} % and {common[1]:.1f} % have the most frequent label"
     )
-    files = {VOCABULARY: vocabulary.to_json() + "\n", CLASSES: json.dumps(train.classes) + "\n"}
+    files = files_of(vocabulary) | {CLASSES: json.dumps(train.classes) + "\n"}
     return Inputs(data, data._replace(held_out=final), note, files=files)
 
 
@@ -90,12 +90,9 @@ def encoded(vocabulary: Vocabulary, part: Labelled, name: str) -> list[np.ndarra
     return [encode(vocabulary, text, f"{name}, line {line}") for text, line in places]
 
 
-def padded(sentences: list[np.ndarray], length: int) -> np.ndarray:
+def fitted(sentences: list[np.ndarray], length: int) -> np.ndarray:
     """int[L] each, cut where it is longer -> i32[N,length], ABSENT behind the end"""
-    table = np.full((len(sentences), length), finetune.ABSENT, np.int32)
-    for row, sentence in zip(table, sentences, strict=True):
-        row[: len(sentence)] = sentence[:length]
-    return table
+    return padded([sentence[:length] for sentence in sentences], length, end=False, filler=finetune.ABSENT)
 
 
 def pretrained(setup: finetune.Setup, folder: Path) -> tuple[finetune.Net, Vocabulary, str]:
@@ -111,9 +108,8 @@ def pretrained(setup: finetune.Setup, folder: Path) -> tuple[finetune.Net, Vocab
         raise ValueError(f"pretrained={str(folder)!r} is another net than this setup's; give {flags}")
     state, tick, _ = saved.living_state(plan, folder, "pretrained", best=True)
     net: Any = finetune.net_of(state.params)
-    vocabulary = from_json((folder / VOCABULARY).read_text(encoding="utf-8"))
     text = f"{plan.setup.text}, {tick} of {plan.ticks} updates"
-    return net, vocabulary, f"pretrained by {folder.name}, seed {plan.rows[0].seed} ({text})"
+    return net, of_run(folder, "run of lm"), f"pretrained by {folder.name}, seed {plan.rows[0].seed} ({text})"
 
 
 def flag(name: str, value: Any) -> str:

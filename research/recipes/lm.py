@@ -1,22 +1,19 @@
 """Language models: any text, and nanoGPT's two settings for the characters of tiny Shakespeare."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from research.data.pairs import sst2_text
 from research.data.text import Crops, load_text, stream_text
+from research.data.vocabulary import files_of
 from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
 from research.language import lm
 
-VOCABULARY = "vocabulary.json"
-
 
 def load(setup: lm.Setup) -> Inputs:
     """Tokens of a text, whole or as a feed, and its vocabulary for whoever generates text from the run."""
-    if 0 < setup.byte_pairs < 256:
-        raise ValueError(
-            f"byte_pairs={setup.byte_pairs} must be 0, for characters, or at least 256, the bytes; usual: 2048"
-        )
     read = stream_text if setup.streamed else load_text
     text = read(sst2_text() if setup.text == "sst2" else setup.text, setup.byte_pairs or None, setup.validation)
     held_out = np.array(text.validation[: setup.held_out])
@@ -30,7 +27,7 @@ def load(setup: lm.Setup) -> Inputs:
                 f"least {setup.context + 1}; give {repair}"
             )
     lengths = np.array([len(spelling) for spelling in text.vocabulary.spellings], np.int32)
-    files = {VOCABULARY: text.vocabulary.to_json() + "\n"}
+    files = files_of(text.vocabulary)
     if not setup.streamed:
         return Inputs(lm.Data(text.train, held_out, lengths), files=files)
     data = lm.Data(np.zeros(0, text.train.dtype), held_out, lengths)
@@ -38,31 +35,21 @@ def load(setup: lm.Setup) -> Inputs:
     return Inputs(data, note=note, files=files, feed=Crops(text.train, setup.batch_size, setup.context))
 
 
-def recipe(name: str, setup: lm.Setup, hyper: lm.Hyper, budget: Budget, about: str) -> Recipe:
-    return Recipe(
-        name=name,
-        make=lm.make,
-        setup=setup,
-        hyper=hyper,
-        load=load,
-        budget=budget,
-        watch=(
-            "validation_loss",
-            "best_noisy_validation_loss",
-            "noisy_validation_loss",
-            "validation_bits_per_byte",
-            "loss",
-        ),
-        best="-noisy_validation_loss",
-        about=about,
-    )
-
-
-LM = recipe(
-    "lm",
-    lm.Setup(),
-    lm.Hyper(),
-    Budget(steps=2000, chunk=50, record_every=50, evaluate_every=250),
+LM = Recipe(
+    name="lm",
+    make=lm.make,
+    setup=lm.Setup(),
+    hyper=lm.Hyper(),
+    load=load,
+    budget=Budget(steps=2000, chunk=50, record_every=50, evaluate_every=250),
+    watch=(
+        "validation_loss",
+        "best_noisy_validation_loss",
+        "noisy_validation_loss",
+        "validation_bits_per_byte",
+        "loss",
+    ),
+    best="-noisy_validation_loss",
     about="""A language model of any text in UTF-8, by characters or byte pairs, with a Transformer or a recurrent layer.
 
     python scripts/train.py lm --setup.text my.txt --setup.byte-pairs 2048
@@ -70,11 +57,9 @@ LM = recipe(
 )
 
 # nanoGPT's settings for the characters of tiny Shakespeare; its rate rises from the first update on over 100 updates.
-NANOGPT_CPU = recipe(
-    "nanogpt-char-cpu",
-    lm.Setup(),
-    lm.Hyper(),
-    Budget(steps=2000, chunk=50, record_every=50, evaluate_every=250),
+NANOGPT_CPU = replace(
+    LM,
+    name="nanogpt-char-cpu",
     about="""nanoGPT's small setting for tiny Shakespeare: 4 layers of 128, context 64, 2000 updates of 12 crops.
 
     Over 5 seeds: exact validation loss 1.908 nats a character, 95 % interval [1.892, 1.924]; the best noisy one, as nanoGPT
@@ -86,9 +71,10 @@ NANOGPT_CPU = recipe(
     python scripts/train.py nanogpt-char-cpu --hyper.learning-rate 4e-3 --setup.mixer gru --setup.hidden 384""",
 )
 
-NANOGPT_GPU = recipe(
-    "nanogpt-char-gpu",
-    lm.Setup(
+NANOGPT_GPU = replace(
+    LM,
+    name="nanogpt-char-gpu",
+    setup=lm.Setup(
         layers=6,
         heads=6,
         width=384,
@@ -99,8 +85,8 @@ NANOGPT_GPU = recipe(
         compute_dtype="bfloat16",
         evaluation_batches=200,
     ),
-    lm.Hyper(warmup=0.02),
-    Budget(steps=5000, chunk=50, record_every=50, evaluate_every=250),
+    hyper=lm.Hyper(warmup=0.02),
+    budget=Budget(steps=5000, chunk=50, record_every=50, evaluate_every=250),
     about="""nanoGPT's larger setting for tiny Shakespeare, for an accelerator: 6 layers of 384, context 256, 5000 updates of
     64 crops.
 
