@@ -230,15 +230,15 @@ def checkout(home: Path) -> None:
         (home / file).write_text(ast.unparse(ast.parse((ROOT / file).read_text())) + "\n")
 
 
-def try_tests(home: Path, tests: list[str], limit: float, cache: Path, fill: bool = False) -> Outcome:
-    """Runs tests in the copy `home` until one fails, in a process group of their own. Each has its own compile cache, which
-    begins as a copy of `cache`; with `fill` it is `cache`."""
+def try_test(home: Path, test: str, limit: float, cache: Path, fill: bool = False) -> Outcome:
+    """Runs a file of tests in the copy `home` until one fails, in a process group of its own. Its compile cache begins as a
+    copy of `cache`; with `fill` it is `cache`."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         own = cache if fill else shutil.copytree(cache, scratch / "xla")
         environment = os.environ | {"PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": folder}
         environment["JAX_COMPILATION_CACHE_DIR"] = str(own)
-        command = [sys.executable, "-m", "pytest", "-x", "-n", "0", "-p", "no:cacheprovider", "-k", SELECT, *tests]
+        command = [sys.executable, "-m", "pytest", "-x", "-n", "0", "-p", "no:cacheprovider", "-k", SELECT, test]
         begun = time.perf_counter()
         with (scratch / "said").open("w") as said:
             process = subprocess.Popen(
@@ -255,29 +255,41 @@ def try_tests(home: Path, tests: list[str], limit: float, cache: Path, fill: boo
         seconds = round(time.perf_counter() - begun, 1)
         lines = (scratch / "said").read_text(errors="replace").splitlines()
     if status in (4, 5):  # pytest's own: wrong usage, no tests
-        raise RuntimeError(f"pytest could not begin with {' '.join(tests)}: {lines[-1:]}")
-    by = next((line.split(" - ")[0].split(" ", 1)[1] for line in lines if line.startswith(("FAILED ", "ERROR "))), "")
-    return Outcome("survived" if status == 0 else "timed out" if status is None else "caught", by, seconds)
+        raise RuntimeError(f"pytest could not begin with {test}: {lines[-1:]}")
+    by = next((line.split(" - ")[0].split(" ", 1)[1] for line in lines if line.startswith(("FAILED ", "ERROR "))), test)
+    result = "survived" if status == 0 else "timed out" if status is None else "caught"
+    return Outcome(result, "" if status == 0 else by, seconds)
 
 
-def trials(home: Path, mutants: list[tuple[Place, str, str]]) -> Iterator[Outcome]:
-    """What the tests say of one mutant after another. Raises RuntimeError where they fail without any."""
-    checkout(home)
-    cache = home / ".xla"
-    cache.mkdir()
-    seconds: dict[str, float] = {}  # of each module's tests, which fill the cache
-    for test in dict.fromkeys(test for place, _, _ in mutants for test in tests_of(place.file)):
-        outcome = try_tests(home, [test], 3600, cache, fill=True)
-        print(f"{outcome.seconds:5.0f} s  {test}, without a mutant", flush=True)
-        if outcome.result != "survived":
-            raise RuntimeError(f"{outcome.by or test} fails without any mutant; make it pass first")
-        seconds[test] = outcome.seconds
-    for place, _, text in mutants:
-        tests = tests_of(place.file)
-        whole = (home / place.file).read_text()
-        (home / place.file).write_text(text)
-        yield try_tests(home, tests, 60 + 3 * sum(seconds[test] for test in tests), cache)
-        (home / place.file).write_text(whole)
+class Trial:
+    """A copy of the checkout in which one mutant after another is tried."""
+
+    def __init__(self, home: Path) -> None:
+        checkout(home)
+        self.home, self.cache = home, home / ".xla"
+        self.cache.mkdir()
+        self.seconds: dict[str, float] = {}  # of each file of tests without a mutant; its first use fills the cache
+
+    def limit(self, test: str) -> float:
+        """How long a file of tests may take (s). Raises RuntimeError where it fails without a mutant."""
+        if test not in self.seconds:
+            outcome = try_test(self.home, test, 3600, self.cache, fill=True)
+            if outcome.result != "survived":
+                raise RuntimeError(f"{outcome.by} fails without any mutant; make it pass first")
+            self.seconds[test] = outcome.seconds
+        return 60 + 3 * self.seconds[test]
+
+    def outcome(self, place: Place, text: str) -> Outcome:
+        whole, seconds = (self.home / place.file).read_text(), 0.0
+        for test in tests_of(place.file):
+            limit = self.limit(test)
+            (self.home / place.file).write_text(text)
+            found = try_test(self.home, test, limit, self.cache)
+            (self.home / place.file).write_text(whole)
+            seconds += found.seconds
+            if found.result != "survived":
+                break
+        return found._replace(seconds=round(seconds, 1))
 
 
 def summary(mutants: list[dict[str, Any]]) -> dict[str, Any]:
@@ -302,9 +314,12 @@ def main() -> None:
     found = content["mutants"]
     chosen = [i for i in range(len(mutants)) if not options.again or found[i]["result"] == "survived"]
     begun = time.perf_counter()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of `finally`
     with tempfile.TemporaryDirectory() as home:
-        for i, outcome in zip(chosen, trials(Path(home), [mutants[i] for i in chosen]), strict=True):
-            place, after, _ = mutants[i]
+        trial = Trial(Path(home))
+        for i in chosen:
+            place, after, text = mutants[i]
+            outcome = trial.outcome(place, text)
             told = {"file": place.file, "line": place.line, "kind": place.kind, "before": place.before, "after": after}
             if not options.again:
                 found.append(told | outcome._asdict())
