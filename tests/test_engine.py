@@ -1,10 +1,13 @@
 """The engine piece by piece: budgets, keys, folding, lanes, the record, best states, divergence, debugging."""
 
+import io
 import json
 import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from own import linear
+from rich.console import Console
 
-from research.engine import chunk, session
+from research.engine import chunk, progress, session
 from research.engine.best import no_best
 from research.engine.checkpoint import Checkpoints
 from research.engine.debug import debug
@@ -23,8 +27,9 @@ from research.engine.experiment import Experiment, Inputs, Ratio, Tick
 from research.engine.fields import Count, Fraction, Interval, Natural, Positive, check
 from research.engine.files import Damaged, read_lines
 from research.engine.keys import at_tick, stream
+from research.engine.lane import Lane
 from research.engine.manifest import differences
-from research.engine.placement import Placement
+from research.engine.placement import DETERMINISTIC, Placement, configure
 from research.engine.plan import Budget, Plan, Row, pack
 from research.engine.record import Record, metric_lines, number
 from research.engine.run import run
@@ -115,6 +120,8 @@ def test_ratios_are_recorded_with_their_counts_and_nothing_ended_is_null():
     # Over rows: 6 from 4 episodes and 2 from 1 make 8 / 5, not the mean of 1.5 and 2.
     two = Ratio(np.array([[6.0], [2.0]]), np.array([[4.0], [1.0]]))
     assert session.pooled(two, rows=2) == 1.6
+    # Of three windows the newest, 3 and 7, without the row that fills the lane.
+    assert session.pooled(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 7.0], [0.0, 0.0, 0.0]]), rows=2) == 5
 
 
 def test_numbers_are_written_short_and_exactly():
@@ -172,6 +179,13 @@ def test_a_record_opens_at_a_tick_and_drops_what_is_past_it(tmp_path):
         Record(tmp_path, 5)
 
 
+def test_a_record_takes_no_number_that_json_has_no_word_for(tmp_path):
+    record = Record(tmp_path, 0)
+    with pytest.raises(ValueError, match="JSON"):
+        record.append("metrics.jsonl", [{"tick": 5, "row": 0, "loss": float("nan")}])
+    assert read_lines(tmp_path / "metrics.jsonl") == []
+
+
 def test_every_window_is_recorded_once_for_each_row(tmp_path):
     folder = run(plan(2), tmp_path)
     lines = read_lines(folder / "metrics.jsonl")
@@ -198,6 +212,18 @@ def nan_above(limit: float):
 def test_a_single_run_that_diverges_stops_and_says_where(tmp_path):
     with pytest.raises(Diverged, match=r"loss not finite in the run by tick 15 \(row 0: seed 0, learning_rate=0.1\)"):
         run(plan(1, nan_above(0.05)), tmp_path)
+
+
+def test_where_every_row_diverges_the_first_one_is_told(tmp_path):
+    def step(state, hyper, data, tick):
+        first = hyper.learning_rate > 0.05
+        late = lambda row, start: jnp.log(jnp.where(row & (tick.index >= start), -1.0, 1.0))
+        return state, {"loss": late(first, 12), "error": late(~first, 17)}
+
+    rows = (Row(3, linear.Hyper(0.1)), Row(4, linear.Hyper(0.01)))
+    recipe = with_step(step)
+    with pytest.raises(Diverged, match=r"^loss not finite in any row by tick 15 \(row 0: seed 3, learning_rate=0.1\)"):
+        run(Plan(recipe, recipe.setup, rows, recipe.budget), tmp_path)
 
 
 def test_a_row_that_diverges_is_a_result(tmp_path):
@@ -503,6 +529,93 @@ def test_schedules_read_the_length_of_the_run_from_the_tick(tmp_path):
         recipe = replace(RECIPE, make=make, budget=replace(RECIPE.budget, steps=steps, record_every=1))
         folder = run(plan(1, recipe), tmp_path)
         assert read_lines(folder / "metrics.jsonl")[-1]["progress"] == pytest.approx(1 - 1 / steps)
+
+
+def test_a_program_counts_the_state_that_it_writes_in_place_once():
+    """Of a state of 4 MB there is one, taken and given in the same place, and one to work on."""
+    size = 4_000_000
+    large = linear.make(RECIPE.setup)._replace(
+        init=lambda key, hyper, data: jnp.zeros(size // 4), step=lambda state, *_: (state + 1, {"loss": state[0]})
+    )
+    lane = Lane(plan(1, replace(RECIPE, make=lambda setup: large)), linear.load(RECIPE.setup), Placement.choose(1, 1))
+    assert 2 * size <= lane.memory(lane.start()) < 2.1 * size
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Sets the clock of a progress line (s)."""
+    return lambda seconds: monkeypatch.setattr(progress.time, "perf_counter", lambda: seconds)
+
+
+def test_a_progress_line_by_hand(at):
+    """Resumed at 10 of 40: ten more in five seconds are 2/s, and 20 more take 10 s. A terminal shows it at once."""
+    screen = io.StringIO()
+    at(100.0)
+    with progress.Progress(Console(file=screen, force_terminal=True, width=100), "linear", 40, "updates") as line:
+        line.begin(10)
+        line.note({"loss": 0.25})
+        at(105.0)
+        line.advance(20)
+        assert "linear   50%  2 updates/s  0:10 left  loss 0.25" in screen.getvalue()
+    assert [progress.clock(seconds) for seconds in (7, 59.6, 754, 3723)] == ["0:07", "1:00", "12:34", "1:02:03"]
+
+
+def test_where_nobody_watches_progress_is_a_line_every_five_seconds_and_the_last(at):
+    said = io.StringIO()
+    at(100.0)
+    with progress.Progress(Console(file=said), "linear", 40, "updates") as line:
+        line.stage("compiling")
+        line.begin(0)
+        for seconds, done in ((101, 10), (104.9, 20), (105.1, 30), (106, 40)):
+            at(seconds)
+            line.advance(done)
+    assert [told.split()[1] for told in said.getvalue().splitlines()] == ["compiling", "75%", "100%"]
+
+
+CONFIGURED = """
+import os, sys, jax
+from research.engine.placement import configure
+if "started" in sys.argv:
+    jax.devices()
+rows, count = int(sys.argv[1]), int(sys.argv[2])
+configure(rows, light="light" in sys.argv, device_count=count or None)
+cache, least = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
+print(len(jax.devices()), os.environ.get("NPROC"), cache, least)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a system that counts a process's cores")
+def test_a_process_takes_its_devices_threads_and_cache_from_the_plan(tmp_path):
+    """A device for each core as far as there are rows for them, with a thread each; one large net has all threads."""
+    cores = len(os.sched_getaffinity(0))
+    settings = {"XLA_FLAGS", "NPROC", "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"}
+    environment = {name: x for name, x in os.environ.items() if name not in settings}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    file = tmp_path / "configured.py"
+    file.write_text(CONFIGURED)
+
+    def configured(*words: object) -> str:
+        command = [sys.executable, str(file), *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        return (done.stdout or done.stderr).strip().splitlines()[-1]
+
+    cache = f"{tmp_path / 'research' / 'xla'} 0.0"
+    assert configured(1, 0) == f"1 None {cache}"
+    assert configured(1, 0, "light") == f"1 1 {cache}"
+    assert configured(cores + 1, 0) == f"{cores} {1 if cores > 1 else None} {cache}"
+    told = f"device_count={cores + 1} must be at least 1 and at most the {cores} cores here; try {cores}"
+    assert configured(1, cores + 1) == f"ValueError: {told}"
+    if cores > 1:  # JAX has started with one device: the process starts itself anew
+        assert configured(2, 2, "started") == f"2 1 {cache}"
+
+
+def test_an_accelerator_is_deterministic_unless_asked_to_be_fast(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda,cpu")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_a=1")
+    configure(1, light=True, fast=True)
+    assert os.environ["XLA_FLAGS"] == "--xla_a=1"
+    configure(1, light=True)
+    assert os.environ["XLA_FLAGS"] == f"--xla_a=1 {DETERMINISTIC}"
 
 
 def test_memory_of_metrics_does_not_grow_with_the_run():

@@ -136,6 +136,9 @@ def test_improvement_equals_rliables_and_by_hand():
     assert improvement({"": [2.0]}, {"": [1.0, 2.0, 3.0]}).value == 0.5
     # Three runs that are all better would stay so however they are drawn.
     assert improvement({"": [2.0, 3.0, 4.0]}, {"": [0.0, 0.1, 0.2]})[:3] == (1.0, None, None)
+    # So would five; and where one side has fewer, its number counts.
+    assert improvement({"": [2.0, 3, 4, 5, 6]}, {"": [0.0, 0.1, 0.2, 0.3, 0.4]}) == (1.0, None, None, 5)
+    assert improvement({"": [2.0, 0, 4, 0, 6]}, {"": [1.0, 3.0]})[1:] == (None, None, 2)
     with pytest.raises(ValueError, match=r"tasks differ: \['a'\]"):
         improvement({"a": [1.0], "b": [1.0]}, {"b": [1.0]})
 

@@ -198,10 +198,11 @@ def step(setup: Setup, state: State, hyper: Hyper, data: Data, tick: Tick) -> tu
 def descend(hyper: Any, params: Any, moments: optax.OptState, gradient: Any, tick: Tick) -> tuple[Any, Any, Array]:
     """One step of AdamW against a gradient that is scaled down -> parameters, moments, the gradient's norm before f32[]"""
     norm = optax.tree.norm(gradient)
-    gradient, _ = optax.clip_by_global_norm(hyper.max_gradient_norm).update(gradient, optax.EmptyState())
     rate = hyper.learning_rate * schedules.cosine(tick.index, tick.total, hyper.warmup, hyper.final_learning_rate)
     adam = optax.scale_by_adam(hyper.beta1, hyper.beta2)
-    params, moments = optimizers.descend(adam, params, moments, gradient, rate, weight_decay=hyper.weight_decay)
+    params, moments = optimizers.descend(
+        adam, params, moments, gradient, rate, hyper.max_gradient_norm, hyper.weight_decay
+    )
     return params, moments, norm
 
 
