@@ -101,7 +101,7 @@ def test_an_arm_costs_its_share_of_its_lanes(tmp_path):
 
 def test_differences_are_paired_by_seed_and_missing_seeds_are_named():
     def group(name: str, scores: list[float | None]) -> Group:
-        entries = (Entry(Path("x"), i, "small", {}, i, x is not None, True, {"error": x}) for i, x in enumerate(scores))
+        entries = (Entry(None, i, {}, i, x is not None, {"error": x}) for i, x in enumerate(scores))
         return Group({"study.on": "a line", "study.arm": name}, tuple(entries))
 
     # Differences 1, 1, 2: mean 4/3, p = 0.0572 (tests/test_stats.py); the other arm's 0 p is 1; two p values: doubled.
@@ -118,7 +118,7 @@ def test_differences_are_paired_by_seed_and_missing_seeds_are_named():
 
 def test_arms_are_put_together_over_blocks_that_name_their_full_score():
     def group(scores: list[float | None]) -> Group:
-        entries = (Entry(Path("x"), i, "small", {}, i, x is not None, True, {"error": x}) for i, x in enumerate(scores))
+        entries = (Entry(None, i, {}, i, x is not None, {"error": x}) for i, x in enumerate(scores))
         return Group({}, tuple(entries))
 
     (block,) = STUDY.blocks

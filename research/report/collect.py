@@ -8,23 +8,33 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from research.engine.files import MANIFEST
-from research.report import folder as run_folder
+from research.report.folder import Run, read
 from research.report.stats import Estimate, mean_interval
 from research.report.summary import last_lines
 
 
 class Entry(NamedTuple):
-    """One row: where it stands, its settings by full name ('hyper.clip'; the budget's steps and the source code that ran
-    are settings like any other), its seed, and its last figures by name."""
+    """One row of a run, read once: its settings by full name ('hyper.clip'; the budget's steps and the source code that
+    ran are settings like any other), its seed, and its last figures by name."""
 
-    folder: Path
+    run: Run
     row: int
-    recipe: str
     settings: dict[str, Any]
     seed: int
     finite: bool
-    complete: bool
     figures: dict[str, float | None]
+
+    @property
+    def folder(self) -> Path:
+        return self.run.folder
+
+    @property
+    def recipe(self) -> str:
+        return self.run.manifest["recipe"]
+
+    @property
+    def complete(self) -> bool:
+        return self.run.complete
 
 
 class Group(NamedTuple):
@@ -59,15 +69,12 @@ def entries(paths: Iterable[Path]) -> list[Entry]:
     """All rows of all run folders at or below the paths. Raises ValueError where they are of several recipes."""
     rows: list[Entry] = []
     for path in folders(paths):
-        run = run_folder.read(path)
+        run = read(path)
         setup = {f"setup.{name}": value for name, value in run.manifest["setup"].items()}
         setup |= {"budget.steps": run.manifest["budget"]["steps"], "code.source": run.manifest.get("source")}
         for index, (row, last) in enumerate(zip(run.rows, last_lines(run), strict=True)):
             settings = setup | {f"hyper.{name}": value for name, value in row["hyper"].items()}
-            recipe = run.manifest["recipe"]
-            rows.append(
-                Entry(path, index, recipe, settings, row["seed"], last["finite"], run.complete, last["figures"])
-            )
+            rows.append(Entry(run, index, settings, row["seed"], last["finite"], last["figures"]))
     recipes = sorted({entry.recipe for entry in rows})
     if len(recipes) > 1:
         raise ValueError(
@@ -113,6 +120,11 @@ def group(rows: Sequence[Entry], fields: Sequence[str]) -> list[Group]:
     return [
         Group({name: members[0].settings.get(name) for name in fields}, tuple(members)) for members in groups.values()
     ]
+
+
+def runs(rows: Iterable[Entry]) -> dict[Path, Run]:
+    """The run folders that rows stand in."""
+    return {entry.folder: entry.run for entry in rows}
 
 
 def members(groups: Sequence[Group]) -> list[Entry]:

@@ -9,7 +9,6 @@ import numpy as np
 from rich.table import Table
 
 from research.report import collect, figures, paper, summary, tables
-from research.report import folder as run_folder
 from research.report.collect import Group
 from research.report.paper import Section
 from research.report.stats import (
@@ -174,14 +173,10 @@ COST = ("on", "arm", "seconds a run", "steps a second", "n")
 
 def cost(group: Group) -> list[str]:
     """Training time of a group's runs: each one's equal share of the chunks of the lane that it ran in."""
-    shares = []
-    for folder in dict.fromkeys(entry.folder for entry in group.entries):
-        run = run_folder.read(folder)
-        seconds = sum(line["seconds"] for line in run.timings) / len(run.rows)
-        mine = [entry for entry in group.entries if entry.folder == folder]
-        shares += [(seconds, run.tick * (run.steps_per_tick or 1))] * len(mine)
-    seconds, steps = (sum(x) for x in zip(*shares, strict=True))
-    return [*group.values.values(), f"{seconds / len(shares):.3g}", f"{steps / seconds:,.0f}", str(len(shares))]
+    mine = [entry.run for entry in group.entries]
+    seconds = sum(line["seconds"] / len(run.rows) for run in mine for line in run.timings)
+    steps = sum(run.tick * (run.steps_per_tick or 1) for run in mine)
+    return [*group.values.values(), f"{seconds / len(mine):.3g}", f"{steps / seconds:,.0f}", str(len(mine))]
 
 
 PUBLISHED = ("on", "arm", "ours", "published", "n", "source", "selected", "verdict")
