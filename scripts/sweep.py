@@ -20,6 +20,7 @@ from rich.table import Table
 
 from research.catalog import find
 from research.command import BAD_INPUT, MACHINE, budget, command, options, say, seeds
+from research.engine.fields import bare
 from research.engine.placement import configure
 from research.engine.progress import clock
 
@@ -173,9 +174,7 @@ def search(recipe: Any, chosen: Any, seeds: tuple[int, ...], most: int) -> int:
     console = Console()
     console.print(f"{found.name}: {found.trials} settings x {len(seeds)} seeds, {found.batch} settings at a time")
     result = searching.go(found, chosen.out, lambda text: console.print(text, highlight=False), chosen.device_count)
-    table = Table(
-        *[name.split(".")[1] for name in space], found.figure.removeprefix("-"), title="the ten best settings"
-    )
+    table = Table(*map(bare, space), found.figure.removeprefix("-"), title="the ten best settings")
     for outcome in [x for x in result.outcomes if x.complete][:10]:
         table.add_row(*[f"{x:.4g}" for x in outcome.params.values()], f"{outcome.scores[-1]:.5g}")
     console.print(table)

@@ -1,14 +1,14 @@
 """Rows of many run folders beside each other: one entry for each row, grouped by the fields that a question is about."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from research.engine.fields import bare, nearest
 from research.engine.files import MANIFEST
-from research.report.folder import Run, read
+from research.report.folder import Run, read, varied
 from research.report.stats import Estimate, mean_interval
 from research.report.summary import last_lines
 
@@ -84,19 +84,12 @@ def entries(paths: Iterable[Path]) -> list[Entry]:
     return rows
 
 
-def varied(rows: Sequence[Entry]) -> list[str]:
-    """The settings in which rows differ, by full name."""
-    names = dict.fromkeys(name for entry in rows for name in entry.settings)
-    return [name for name in names if len({repr(entry.settings.get(name)) for entry in rows}) > 1]
-
-
 def field_name(rows: Sequence[Entry], name: str) -> str:
     """'clip' or 'hyper.clip' -> 'hyper.clip'. Raises ValueError for a field that the runs do not have."""
     known = list(rows[0].settings)
-    matches = [full for full in known if name.replace("-", "_") in (full, full.split(".")[1])]
+    matches = [full for full in known if name.replace("-", "_") in (full, bare(full))]
     if len(matches) != 1:
-        close = difflib.get_close_matches(name, [full.split(".")[1] for full in known], n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+        hint = nearest(name, map(bare, known))
         raise ValueError(f"by={name!r} is {'ambiguous' if matches else 'no field of these runs'}; {hint}")
     return matches[0]
 
@@ -110,7 +103,7 @@ def group(rows: Sequence[Entry], fields: Sequence[str]) -> list[Group]:
     for entry in rows:
         groups.setdefault(repr([entry.settings.get(name) for name in fields]), []).append(entry)
     for members in groups.values():
-        if others := varied(members):
+        if others := varied([entry.settings for entry in members]):
             raise ValueError(
                 f"one mean would mix several settings: beside {', '.join(fields) or 'their seeds'} the runs also differ in "
                 f"{', '.join(others)}; add --by for each, or give fewer folders"
@@ -133,7 +126,7 @@ def members(groups: Sequence[Group]) -> list[Entry]:
 
 def headings(groups: Sequence[Group]) -> list[str]:
     """The names of the fields that tell the groups apart."""
-    return [field.split(".")[1] for field in groups[0].values]
+    return [bare(field) for field in groups[0].values]
 
 
 def figures_of(rows: Sequence[Entry]) -> list[str]:

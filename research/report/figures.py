@@ -12,10 +12,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from research.report import folder as run_folder
+from research.engine.fields import bare, described, written
 from research.report.collect import Group, members, runs
 from research.report.curves import BAND_FROM, EVALUATION, LEGEND, METRIC, PALETTE, Series, colour_of, read_series, short
-from research.report.folder import written
 from research.report.stats import FEW, LEVEL, Scores, mean_band, performance_profile
 
 FACTORS = 2
@@ -26,7 +25,7 @@ def label(group: Group) -> str:
     """'clip=0.1, environments=8'; of a study the arm's own name."""
     if "study.arm" in group.values:
         return str(group.values["study.arm"])
-    return run_folder.described(group.values) or "all runs"
+    return described(group.values) or "all runs"
 
 
 def panel(title: str, height: float = 3.4) -> tuple[Figure, Axes]:
@@ -149,8 +148,8 @@ def heat_map(groups: Sequence[Group], name: str) -> Figure | None:
         axis.text(x, y, "–" if np.isnan(value) else f"{value:.4g}", ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), rows)
-    axis.set_xlabel(fields[1].split(".")[1])
-    axis.set_ylabel(fields[0].split(".")[1])
+    axis.set_xlabel(bare(fields[1]))
+    axis.set_ylabel(bare(fields[0]))
     figure.colorbar(picture)
     return figure
 
@@ -188,7 +187,7 @@ def coordinates(
             axis.text(
                 x, y + (0.03 if place == "bottom" else -0.03), written(value), ha="center", va=place, fontsize=7.5
             )
-    axis.set_xticks(range(len(fields)), [field.split(".")[1] for field in fields])
+    axis.set_xticks(range(len(fields)), [bare(field) for field in fields])
     axis.set_yticks([])
     axis.set_ylim(-0.12, 1.12)
     from matplotlib.cm import ScalarMappable

@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
+from research.engine.fields import written
 from research.engine.files import write_text
 from research.report.collect import Entry, Group, headings, members, runs
 from research.report.figures import save
-from research.report.folder import written
 from research.report.stats import LEVEL
 from research.report.tables import MISSING, alike
 

@@ -4,7 +4,6 @@ A factor is a tuple of alternatives, an alternative the fields that it changes. 
 combinations of one alternative from each factor.
 """
 
-import difflib
 import itertools
 import math
 import types
@@ -15,8 +14,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import numpy as np
 
+from research.engine.fields import bare, described, nearest
 from research.engine.plan import Recipe
-from research.report.folder import described
 
 Alternative = dict[str, Any]
 Factor = tuple[Alternative, ...]
@@ -61,7 +60,7 @@ def drawn(recipe: Recipe, texts: Sequence[str], count: int, seed: int) -> list[F
         name, right = split(text, "--draw", "FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH")
         name, kind = resolve(recipe, name)
         if name in columns:
-            raise ValueError(f"--draw {text!r} names {name.split('.')[1]} a second time; give it one range")
+            raise ValueError(f"--draw {text!r} names {bare(name)} a second time; give it one range")
         columns[name] = draw(text, right, kind, count, np.random.default_rng([seed, *name.encode()]))
     # Integers may be drawn twice; a setting is run once.
     settings = dict.fromkeys(zip(*columns.values(), strict=True))
@@ -106,7 +105,7 @@ def ablated(recipe: Recipe, texts: Sequence[str]) -> list[Factor]:
         name, kind = resolve(recipe, text)
         if kind is not bool:
             raise ValueError(f"--ablate {text!r} is no switch; say what it becomes: --ablate {text}=VALUE")
-        alternatives.append({name: not getattr(recipe.setup, name.split(".")[1])})
+        alternatives.append({name: not getattr(recipe.setup, bare(name))})
     return [tuple(alternatives)]
 
 
@@ -168,11 +167,10 @@ def resolve(recipe: Recipe, name: str) -> tuple[str, Any]:
         **{f"hyper.{field}": (type(recipe.hyper), field) for field in recipe.hyper._fields},
     }
     name = name.replace("-", "_")
-    matches = [full for full in hints if name in (full, full.split(".")[1])]
+    matches = [full for full in hints if name in (full, bare(full))]
     if not matches:
-        close = difflib.get_close_matches(name, [*hints, *(full.split(".")[1] for full in hints)], n=1)
-        known = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(full.split(".")[1] for full in hints)
-        raise ValueError(f"field={name!r} is in neither Setup nor Hyper of {recipe.name}; {known}")
+        hint = nearest(bare(name), map(bare, hints))
+        raise ValueError(f"field={name!r} is in neither Setup nor Hyper of {recipe.name}; {hint}")
     if len(matches) > 1:
         raise ValueError(f"field={name!r} is in both Setup and Hyper of {recipe.name}; write {' or '.join(matches)}")
     owner, field = hints[matches[0]]

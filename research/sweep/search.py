@@ -20,6 +20,7 @@ import jax
 import numpy as np
 import optuna
 
+from research.engine.fields import bare
 from research.engine.files import claim, each_line, write_json
 from research.engine.lane import Lane
 from research.engine.placement import Placement
@@ -101,7 +102,7 @@ class Search:
         return f"{self.recipe.name}-search-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def plan(self, settings: Sequence[dict[str, float]], width: int | None = None) -> Plan:
-        hypers = [self.recipe.hyper._replace(**{k.split(".")[1]: v for k, v in params.items()}) for params in settings]
+        hypers = [self.recipe.hyper._replace(**{bare(k): v for k, v in params.items()}) for params in settings]
         rows = tuple(Row(seed, hyper) for hyper in hypers for seed in self.seeds)
         return Plan(self.recipe, self.recipe.setup, rows, self.budget, width)
 
@@ -284,5 +285,5 @@ def ranked(search: Search, outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def confirmed(search: Search, outcome: Outcome) -> str:
     """What to add to a command of train.py so that it runs a setting on seeds that did not choose it."""
-    words = [f"--hyper.{name.split('.')[1].replace('_', '-')} {value!r}" for name, value in outcome.params.items()]
+    words = [f"--hyper.{bare(name).replace('_', '-')} {value!r}" for name, value in outcome.params.items()]
     return f"{' '.join(words)} --first-seed {max(search.seeds) + 1} --seeds 10"
