@@ -47,30 +47,31 @@ class Sweep:
 
     @functools.cached_property
     def lanes(self) -> tuple[Plan, ...]:
-        """Cells that share a Setup are rows of one program, cell by cell and seed by seed."""
-        groups: dict[Any, list[Row]] = {}
-        for cell in self.cells:
-            groups.setdefault(cell.setup, []).extend(self.rows(cell))
         # One load for all lanes of a Setup: a data set is read once.
         recipe = replace(self.recipe, load=functools.lru_cache(maxsize=1)(self.recipe.load))
         return tuple(
             Plan(recipe, setup, rows, self.budget, width)
-            for setup, whole in groups.items()
+            for setup, whole in self.groups.items()
             for width in [even(len(whole), self.width)]
             for rows in pack(whole, width)
         )
 
-    def rows(self, cell: Cell) -> tuple[Row, ...]:
-        return tuple(Row(seed, cell.hyper) for seed in self.seeds)
+    @functools.cached_property
+    def groups(self) -> dict[Any, list[Row]]:
+        """Setup -> rows: cells that share a Setup are rows of one program, cell by cell and seed by seed."""
+        found: dict[Any, list[Row]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.setup, []).extend(Row(seed, cell.hyper) for seed in self.seeds)
+        return found
 
     @property
     def programs(self) -> int:
-        return len({plan.setup for plan in self.lanes})
+        return len(self.groups)
 
     @functools.cached_property
     def name(self) -> str:
         """Names what is run, and not how wide: the width may follow the memory that is free."""
-        plans = [Plan(self.recipe, cell.setup, self.rows(cell), self.budget) for cell in self.cells]
+        plans = [Plan(self.recipe, setup, tuple(rows), self.budget) for setup, rows in self.groups.items()]
         text = json.dumps([plan.identity() for plan in plans], sort_keys=True)
         return f"{self.recipe.name}-sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

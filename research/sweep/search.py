@@ -8,6 +8,7 @@ The journal has a line for each setting whose batch has ended. What is proposed 
 search's seed, so a batch that was cut off is proposed again, and a resumed search equals one never stopped.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -74,16 +75,21 @@ class Search:
                 )
             for end in (law.low, law.high):
                 self.plan([{name: end}])  # a range outside the field's own is refused here
-        chunks = self.plan([{}]).ticks // self.budget.chunk
+        chunks = self.whole.ticks // self.budget.chunk
         if not 1 <= self.rungs <= chunks:
             raise ValueError(
                 f"rungs={self.rungs} must be at least 1 and at most the {chunks} chunks of a run; usual: 4"
             )
 
-    @property
+    @functools.cached_property
+    def whole(self) -> Plan:
+        """A setting that is never dropped."""
+        return self.plan([{}])
+
+    @functools.cached_property
     def stops(self) -> tuple[int, ...]:
         """The ticks at which settings are compared: multiples of a chunk, the last is the run's end."""
-        chunks = self.plan([{}]).ticks // self.budget.chunk
+        chunks = self.whole.ticks // self.budget.chunk
         return tuple(round(chunks * (i + 1) / self.rungs) * self.budget.chunk for i in range(self.rungs))
 
     @property
@@ -98,7 +104,7 @@ class Search:
     @property
     def name(self) -> str:
         rest = [{k: str(v) for k, v in self.space.items()}, self.figure, self.sampler, self.pruner, self.trials]
-        text = json.dumps([self.plan([{}]).identity(), rest, self.width, self.rungs, self.seed], sort_keys=True)
+        text = json.dumps([self.whole.identity(), rest, self.width, self.rungs, self.seed], sort_keys=True)
         return f"{self.recipe.name}-search-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def plan(self, settings: Sequence[dict[str, float]], width: int | None = None) -> Plan:
@@ -163,7 +169,7 @@ def go(search: Search, out: Path, say: Callable[[str], None], device_count: int 
         lane_of(search, [{}] * min(search.batch, search.trials - i), inputs, device_count).placement
         for i in range(0, search.trials, search.batch)
     ]
-    unpruned = sum(placement.width for placement in placements) * search.plan([{}]).ticks
+    unpruned = sum(placement.width for placement in placements) * search.whole.ticks
     result = Result(ranked(search, outcomes), sum(x.ticks for x in outcomes), float(unpruned))
     write_json(folder / SEARCH, content(search, result) | {"machine": machine(placements[0])} | revision())
     return result
