@@ -22,14 +22,14 @@ import numpy as np
 import optuna
 
 from research.engine.fields import bare
-from research.engine.files import claim, each_line, write_json
+from research.engine.files import claim, read_lines, write_json
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
 from research.engine.record import machine, revision
 from research.engine.session import best_figure
 from research.report.folder import SEARCH
-from research.sweep.grid import bounds, resolve, split
+from research.sweep.grid import make_cell, ranges
 
 JOURNAL = "journal.jsonl"
 Sampler = Literal["random", "tpe"]
@@ -108,22 +108,17 @@ class Search:
         return f"{self.recipe.name}-search-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def plan(self, settings: Sequence[dict[str, float]], width: int | None = None) -> Plan:
-        hypers = [self.recipe.hyper._replace(**{bare(k): v for k, v in params.items()}) for params in settings]
+        hypers = [make_cell(self.recipe, params).hyper for params in settings]
         rows = tuple(Row(seed, hyper) for hyper in hypers for seed in self.seeds)
         return Plan(self.recipe, self.recipe.setup, rows, self.budget, width)
 
 
 def distributions(recipe: Recipe, texts: Sequence[str]) -> dict[str, Any]:
     """'learning_rate=log:1e-5:1e-2' texts -> {'hyper.learning_rate': Optuna's distribution}."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        field, right = split(text, "--draw", "FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH")
-        name, kind = resolve(recipe, field)
-        law, low, high = bounds(text, right, kind)
-        if name in found:
-            raise ValueError(f"--draw {text!r} names {field} a second time; give it one range")
-        found[name] = optuna.distributions.FloatDistribution(low, high, log=law == "log")
-    return found
+    return {
+        name: optuna.distributions.FloatDistribution(law.low, law.high, log=law.log)
+        for name, law in ranges(recipe, texts).items()
+    }
 
 
 class Outcome(NamedTuple):
@@ -191,9 +186,10 @@ def content(search: Search, result: Result) -> dict[str, Any]:
 
 def read(search: Search, journal: Path) -> list[Outcome]:
     """The settings of all batches that have ended: a batch is written whole or not at all."""
-    lines = [line for line, _ in each_line(journal)]
     return [
-        Outcome(x["params"], tuple(x["scores"]), x["complete"], x["ticks"]) for line in lines for x in line["batch"]
+        Outcome(x["params"], tuple(x["scores"]), x["complete"], x["ticks"])
+        for line in read_lines(journal)
+        for x in line["batch"]
     ]
 
 
