@@ -60,11 +60,11 @@ def test_what_does_not_compare_gets_no_verdict():
     assert verdict([500.0] * 5, published(490.0)).startswith("not comparable: our seeds show no spread")
 
 
-SMALL = Budget(40, chunk=10, record_every=10, evaluate_every=10)
+SHORT = replace(linear.recipe, budget=Budget(40, chunk=10, record_every=10, evaluate_every=10))
 STUDY = Study(
     name="small",
     question="Does the batch matter?",
-    blocks=(Block("a line", Preset(linear.recipe, SMALL, replace(SMALL, steps=20))),),
+    blocks=(Block("a line", Preset(SHORT, {"steps": 20})),),
     arms=(Arm("32 points"), Arm("8 points", {"batch_size": 8}), Arm("slow", {}, {"learning_rate": 0.001})),
     seeds=4,
     figure="error",
@@ -147,9 +147,9 @@ def test_arms_are_put_together_over_blocks_that_name_their_full_score():
 
 def test_arms_may_be_different_recipes(tmp_path):
     """Each recipe's arms are a sweep of their own, and the page has all of them in the study's order."""
-    other = replace(linear.recipe, name="linear-again")
-    own = Preset(other, SMALL, SMALL)
-    block = Block("a line", Preset(linear.recipe, SMALL, SMALL), {"batch_size": 16})
+    other = replace(SHORT, name="linear-again")
+    own = Preset(other, {})
+    block = Block("a line", Preset(SHORT, {}), {"batch_size": 16})
     arms = (Arm("first"), Arm("other", preset=own), Arm("slow", {"batch_size": 8}, {"learning_rate": 0.001}))
     study = replace(STUDY, blocks=(block,), arms=arms, published=())
     (ours, first), (theirs, second) = study.sweeps(block)
@@ -177,9 +177,9 @@ def test_arms_begin_from_a_run_that_is_made_before_them(tmp_path):
         seen.append(setup.begins and manifest_of(Path(setup.begins))["recipe"])
         return linear.load(setup)
 
-    following = replace(linear.recipe, name="following", setup=Following(), load=load)
-    first = Preset(replace(linear.recipe, name="leading"), SMALL, replace(SMALL, steps=20))
-    block = Block("a line", Preset(following, SMALL, SMALL))
+    following = replace(SHORT, name="following", setup=Following(), load=load)
+    first = Preset(replace(SHORT, name="leading"), {"steps": 20})
+    block = Block("a line", Preset(following, {}))
     arms = (Arm("on"), Arm("new", {"begins": ""}))
     study = replace(STUDY, blocks=(block,), arms=arms, published=(), before=Before(first, "begins"))
     made = study.first(quick=True)

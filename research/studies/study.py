@@ -1,7 +1,7 @@
 """A study: arms side by side over seeds, and what others published of them, with a verdict by a stated rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,11 +18,13 @@ QUICK_SEEDS = 2  # the fewest that have an interval; one row on each of two core
 
 
 class Preset(NamedTuple):
-    """What is run: a recipe, its budget, and the budget of `--quick`."""
+    """What is run: a recipe with its own budget, of which `--quick` changes the fields `quick`."""
 
     recipe: Recipe
-    budget: Budget
-    quick: Budget
+    quick: dict[str, int]
+
+    def budget(self, quick: bool) -> Budget:
+        return replace(self.recipe.budget, **self.quick) if quick else self.recipe.budget
 
 
 class Arm(NamedTuple):
@@ -108,8 +110,8 @@ class Study:
         """What is run before the arms."""
         if self.before is None:
             return None
-        recipe, *budgets = self.before.preset
-        return Sweep(recipe, (make_cell(recipe, {}),), (0,), budgets[quick], 1)
+        preset = self.before.preset
+        return Sweep(preset.recipe, (make_cell(preset.recipe, {}),), (0,), preset.budget(quick), 1)
 
     def sweeps(self, block: Block, quick: bool = False, folder: Path = Path()) -> list[tuple[tuple[Arm, ...], Sweep]]:
         """A block's arms, those of one recipe as one sweep whose cells are those arms; `folder` is the study's."""
@@ -127,9 +129,8 @@ class Study:
         found = []
         for preset, arms in presets.values():
             cells = tuple(make_cell(preset.recipe, changes(block, arm)) for arm in arms)
-            budget = preset.quick if quick else preset.budget
             width = len(seeds) if self.picture else self.width
-            found.append((tuple(arms), Sweep(preset.recipe, cells, seeds, budget, width)))
+            found.append((tuple(arms), Sweep(preset.recipe, cells, seeds, preset.budget(quick), width)))
         return found
 
 
