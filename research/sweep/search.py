@@ -140,7 +140,7 @@ class Result(NamedTuple):
     ticks_unpruned: float
 
 
-def go(search: Search, out: Path, say: Callable[[str], None], device_count: int | None = None) -> Result:
+def run_search(search: Search, out: Path, say: Callable[[str], None], device_count: int | None = None) -> Result:
     """Runs a search to its end in its folder under `out`, or goes on after its last finished batch."""
     inputs = search.recipe.load(search.recipe.setup)
     first = lane_of(search, [{}], inputs, device_count)
