@@ -1,12 +1,12 @@
 """Every recipe by name. An explicit dictionary, so that grep finds everything; modules are imported when asked for."""
 
-import difflib
 import importlib
 import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from research.engine.fields import nearest
 from research.engine.plan import Recipe
 
 RECIPES = {
@@ -52,10 +52,9 @@ def find(name: str) -> Recipe:
     if name.endswith(".py"):
         return from_file(Path(name))
     if name not in RECIPES:
-        close = difflib.get_close_matches(name, RECIPES, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(RECIPES)};"
+        hint = nearest(name, RECIPES)
         raise ValueError(
-            f"recipe={name!r} is not in the catalog; {hint} your own file is named by a path ending in .py"
+            f"recipe={name!r} is not in the catalog; {hint} (your own file is named by a path ending in .py)"
         )
     module, attribute = RECIPES[name].split(":")
     return getattr(importlib.import_module(module), attribute)

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from research.command import command
+from research.engine.fields import bare
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     from research.report import collect, figures, paper, searched, tables
-    from research.report.folder import SEARCH
+    from research.report.folder import SEARCH, varied
 
     chosen = tyro.cli(Arguments, args=arguments, description=__doc__)
     if not chosen.folders:
@@ -45,10 +46,12 @@ def main(arguments: list[str]) -> int:
         console.print(str(chosen.out / "report.html"), soft_wrap=True)
         return 0
     rows = collect.entries(chosen.folders)
-    fields = list(dict.fromkeys(collect.field_name(rows, name) for name in chosen.by)) or collect.varied(rows)
+    fields = list(dict.fromkeys(collect.field_name(rows, name) for name in chosen.by)) or varied(
+        [row.settings for row in rows]
+    )
     groups = collect.group(rows, fields)
     names = collect.chosen_figures(rows, chosen.figure)
-    title = chosen.title or f"{rows[0].recipe} by {', '.join(field.split('.')[1] for field in fields) or 'seed'}"
+    title = chosen.title or f"{rows[0].recipe} by {', '.join(map(bare, fields)) or 'seed'}"
     paper.write(chosen.out, title, groups, names, figures.draw(groups, names))
     console.print(tables.comparison(groups, names))
     for text in paper.warnings(rows):

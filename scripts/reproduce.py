@@ -13,8 +13,10 @@ from rich.table import Table
 
 from research.command import BAD_INPUT, MACHINE, command, say
 from research.engine.placement import configure
-from research.studies import STUDIES, find
+from research.report import collect
+from research.studies import STUDIES, find, page
 from research.studies.study import BEFORE
+from research.sweep import lanes
 
 
 @dataclass(frozen=True)
@@ -44,29 +46,26 @@ def main(arguments: list[str]) -> int:
         return 0 if chosen.list else BAD_INPUT
     study = find(chosen.study)
     folder = chosen.out / f"{study.name}{'-quick' if chosen.quick else ''}"
-    sweeps = [(block.name, sweep) for block in study.blocks for _, sweep in study.sweeps(block, chosen.quick, folder)]
-    if first := study.first(chosen.quick):
-        sweeps.insert(0, (BEFORE, first))
-    light = all(sweep.recipe.light for _, sweep in sweeps)
+    work = study.work(chosen.quick, folder)
+    light = all(one.sweep.recipe.light for one in work)
     configure(
         min(len(study.arms) * study.seeds_of(chosen.quick), study.width), light=light, device_count=chosen.device_count
     )
-    from research.sweep import lanes
-
     failed: list[tuple[str, str]] = []
     how = {"other_machine": chosen.other_machine, "device_count": chosen.device_count}
-    for block, sweep in sweeps:
+    for block, _, sweep in work:
         console.print(f"[bold]{study.name}: {block}, {sweep.recipe.name}[/bold]")
-        failed += [(f.plan.name, repr(f.error)) for f in lanes.go(sweep, folder / block, console, **how)]
-        failed += [(block, f"diverged: {row}") for row in lanes.diverged(folder / block / sweep.name, sweep)]
-        if failed and sweep is first:
+        stopped = lanes.run_lanes(sweep, folder / block, console, **how)
+        failed += [(f.plan.name, repr(f.error)) for f in stopped]
+        if len(stopped) < len(sweep.lanes):
+            rows = collect.entries([folder / block / sweep.name])
+            failed += [(block, f"diverged: {row}") for row in lanes.diverged(sweep, rows)]
+        if failed and block == BEFORE:
             break  # the arms begin from it
     for name, what in failed:
         say("failed", f"{name}: {what}", "red")
-    if failed and sweep is first:
+    if failed and block == BEFORE:
         return MACHINE
-    from research.studies import page
-
     for part in page.write(study, folder, chosen.quick):
         console.print(part)
     console.print(str(folder / "report.html"), soft_wrap=True)

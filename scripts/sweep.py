@@ -20,8 +20,14 @@ from rich.table import Table
 
 from research.catalog import find
 from research.command import BAD_INPUT, MACHINE, budget, command, options, say, seeds
+from research.engine.fields import bare
+from research.engine.files import METRICS
 from research.engine.placement import configure
+from research.engine.plan import Recipe
 from research.engine.progress import clock
+from research.report import collect, summary, tables
+from research.sweep import grid, lanes, launch
+from research.sweep.lanes import Sweep
 
 FEW_CHUNKS = 20  # one of so many, timed for the plan, is 5 % of the work
 Texts = tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -77,8 +83,6 @@ def main(arguments: list[str]) -> int:
         raise ValueError(f"lanes={most} must be at least 1; usual: 64, or auto")
     if chosen.search:
         return search(recipe, chosen, tuple(named), most)
-    from research.sweep import grid
-
     factors = [
         *grid.grid(recipe, chosen.grid),
         *grid.listed(recipe, chosen.list),
@@ -91,9 +95,7 @@ def main(arguments: list[str]) -> int:
     configure(
         min(len(cells) * len(named), most), light=recipe.light, device_count=chosen.device_count, fast=chosen.fast
     )
-    from research.sweep import lanes
-
-    sweep = lanes.Sweep(recipe, cells, tuple(named), budget(recipe, chosen), most)
+    sweep = Sweep(recipe, cells, tuple(named), budget(recipe, chosen), most)
     if chosen.lanes == "auto":
         kinds = {plan.setup: plan for plan in sweep.lanes}.values()
         fitting = lambda: min(lanes.fitting_width(plan, chosen.device_count) for plan in kinds)
@@ -107,27 +109,25 @@ def main(arguments: list[str]) -> int:
     return run(sweep, chosen, console, arguments)
 
 
-def overview(sweep: Any, chosen: Any) -> Table:
-    """What the sweep will do, and how long the lanes that are left should take by one chunk of each program."""
-    from research.sweep import lanes
+def duration(sweep: Sweep, chosen: Any) -> str:
+    """How long the lanes that are left should take."""
+    if chosen.launch == "slurm":
+        return "not known here: jobs run on other machines"
+    try:
+        waiting = sweep.lanes if chosen.fresh else lanes.unfinished(sweep, chosen.out / sweep.name)
+        chunks = sum(plan.ticks // plan.budget.chunk for plan in waiting)
+        few = chunks < FEW_CHUNKS * len({plan.setup for plan in waiting})
+        if chosen.launch == "here" and not chosen.plan_only and few:
+            why = f"to time one of {chunks} chunks beforehand would take too long (--plan-only does)"
+            return f"shown with the progress; {why}"
+        seconds = lanes.remaining_seconds(waiting, chosen.device_count)
+    except Exception as error:  # it will stop its own lane, and no other
+        return f"not known: {error!r}"
+    return f"about {clock(seconds)} by one chunk's time, one lane after another, without evaluations"
 
-    duration = "not known here: jobs run on other machines"
-    if chosen.launch != "slurm":
-        try:
-            waiting = sweep.lanes if chosen.fresh else lanes.unfinished(sweep, chosen.out / sweep.name)
-            first = {plan.setup: plan for plan in waiting}
-            chunks = sum(plan.ticks // plan.budget.chunk for plan in waiting)
-            if chosen.launch == "here" and not chosen.plan_only and chunks < FEW_CHUNKS * len(first):
-                duration = (
-                    f"shown with the progress; to time one of {chunks} chunks beforehand would take too long "
-                    "(--plan-only does)"
-                )
-            else:
-                chunk = {setup: lanes.seconds_per_chunk(plan, chosen.device_count) for setup, plan in first.items()}
-                seconds = sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in waiting)
-                duration = f"about {clock(seconds)} by one chunk's time, one lane after another, without evaluations"
-        except Exception as error:  # it will stop its own lane, and no other
-            duration = f"not known: {error!r}"
+
+def overview(sweep: Sweep, chosen: Any) -> Table:
+    """What the sweep will do."""
     table = Table(title=f"{sweep.name}: the plan", box=None, show_header=False, title_justify="left")
     rows = len(sweep.cells) * len(sweep.seeds)
     for name, value in (
@@ -136,13 +136,13 @@ def overview(sweep: Any, chosen: Any) -> Table:
         ("runs", f"{rows} of {sweep.budget.steps:,} {sweep.recipe.unit}"),
         ("programs to compile", f"{sweep.programs}"),
         ("lanes", f"{len(sweep.lanes)} of {', '.join(map(str, sorted({p.lane_width for p in sweep.lanes})))} rows"),
-        ("training time", duration),
+        ("training time", duration(sweep, chosen)),
     ):
         table.add_row(name, value)
     return table
 
 
-def search(recipe: Any, chosen: Any, seeds: tuple[int, ...], most: int) -> int:
+def search(recipe: Recipe, chosen: Any, seeds: tuple[int, ...], most: int) -> int:
     if chosen.grid or chosen.list or chosen.ablate:
         raise ValueError("a search proposes its settings from --draw; leave out --grid, --list and --ablate")
     unused = ("plan_only", "fresh", "other_machine", "jobs", "slurm", "lane")
@@ -172,10 +172,10 @@ def search(recipe: Any, chosen: Any, seeds: tuple[int, ...], most: int) -> int:
     )
     console = Console()
     console.print(f"{found.name}: {found.trials} settings x {len(seeds)} seeds, {found.batch} settings at a time")
-    result = searching.go(found, chosen.out, lambda text: console.print(text, highlight=False), chosen.device_count)
-    table = Table(
-        *[name.split(".")[1] for name in space], found.figure.removeprefix("-"), title="the ten best settings"
+    result = searching.run_search(
+        found, chosen.out, lambda text: console.print(text, highlight=False), chosen.device_count
     )
+    table = Table(*map(bare, space), found.figure.removeprefix("-"), title="the ten best settings")
     for outcome in [x for x in result.outcomes if x.complete][:10]:
         table.add_row(*[f"{x:.4g}" for x in outcome.params.values()], f"{outcome.scores[-1]:.5g}")
     console.print(table)
@@ -195,19 +195,17 @@ def how(chosen: Any) -> dict[str, Any]:
     return {name: getattr(chosen, name) for name in ("fresh", "other_machine", "device_count", "save_seconds")}
 
 
-def one_lane(sweep: Any, chosen: Any, console: Console) -> int:
-    from research.sweep import lanes, launch
-
+def one_lane(sweep: Sweep, chosen: Any, console: Console) -> int:
     launch.stop_with_launcher()
     if not 0 <= chosen.lane < len(sweep.lanes):
         raise ValueError(f"lane={chosen.lane} must be at least 0 and below the {len(sweep.lanes)} lanes of this sweep")
-    return MACHINE if lanes.go(sweep, chosen.out, console, lambda lane: lane == chosen.lane, **how(chosen)) else 0
+    return (
+        MACHINE if lanes.run_lanes(sweep, chosen.out, console, lambda lane: lane == chosen.lane, **how(chosen)) else 0
+    )
 
 
-def launched(sweep: Any, chosen: Any, console: Console, arguments: list[str]) -> list[tuple[str, str]]:
+def launched(sweep: Sweep, chosen: Any, console: Console, arguments: list[str]) -> list[tuple[str, str]]:
     """Runs the lanes as jobs -> (lane's name, what is known) of those that failed."""
-    from research.sweep import lanes, launch
-
     if chosen.fresh:
         raise ValueError(
             "--fresh would start a job over each time it is queued again; use --launch here, or another --out"
@@ -224,12 +222,9 @@ def launched(sweep: Any, chosen: Any, console: Console, arguments: list[str]) ->
     return [(plan.name, f"exit code {code}; see {logs}") for plan, code in zip(sweep.lanes, codes, strict=True) if code]
 
 
-def run(sweep: Any, chosen: Any, console: Console, arguments: list[str]) -> int:
-    from research.report import collect, summary, tables
-    from research.sweep import lanes
-
+def run(sweep: Sweep, chosen: Any, console: Console, arguments: list[str]) -> int:
     if chosen.launch == "here":
-        failures = [(f.plan.name, str(f.error)) for f in lanes.go(sweep, chosen.out, console, **how(chosen))]
+        failures = [(f.plan.name, str(f.error)) for f in lanes.run_lanes(sweep, chosen.out, console, **how(chosen))]
     else:
         failures = launched(sweep, chosen, console, arguments)
     folder: Path = chosen.out / sweep.name
@@ -240,13 +235,13 @@ def run(sweep: Any, chosen: Any, console: Console, arguments: list[str]) -> int:
     if len(failures) == len(sweep.lanes):
         return MACHINE
     for plan in sweep.lanes:
-        if (folder / plan.name / "metrics.jsonl").exists():
+        if (folder / plan.name / METRICS).exists():
             summary.summarize(folder / plan.name)
-    fields = sweep.manifest()["fields"]
-    console.print(tables.comparison(collect.group(collect.entries([folder]), fields)))
-    lost = list(lanes.diverged(folder, sweep))
+    rows = collect.entries([folder])
+    console.print(tables.comparison(collect.group(rows, sweep.fields)))
+    lost = "; ".join(lanes.diverged(sweep, rows))
     if lost:
-        say("diverged", "; ".join(lost), "red")
+        say("diverged", lost, "red")
     console.print(str(folder), soft_wrap=True)
     return MACHINE if lost or failures else 0
 

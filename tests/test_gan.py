@@ -391,11 +391,10 @@ def test_a_picture_shows_samples_where_they_are():
 
 
 def test_each_arm_that_shows_a_picture_has_a_lane_of_its_own(tmp_path):
-    for block in CPU.blocks:
-        for quick in (True, False):
-            for arms, sweep in CPU.sweeps(block, quick):
-                assert len(arms) == len(sweep.lanes) == 8
-                assert all(len({row.hyper for row in lane.rows}) == 1 for lane in sweep.lanes)
+    for quick in (True, False):
+        for _, arms, sweep in CPU.work(quick):
+            assert len(arms) == len(sweep.lanes) == 8
+            assert all(len({row.hyper for row in lane.rows}) == 1 for lane in sweep.lanes)
     Image.fromarray(np.full((20, 40, 3), 7, np.uint8)).save(tmp_path / "a.png")
     figure = figures.strips("samples", {"one": tmp_path / "a.png", "other": None})
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["one", "other: no picture"]

@@ -13,7 +13,7 @@ from research import Budget, Experiment, Inputs, Recipe
 from research.engine.fields import Positive
 from research.engine.files import claim
 from research.sweep import search as searching
-from research.sweep.search import Search, confirmed, distributions, go, keeps
+from research.sweep.search import Search, confirmed, distributions, keeps, run_search
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,10 @@ def quiet(text: str) -> None:
 
 @pytest.mark.parametrize("pruner", ["median", "halving"])
 def test_a_pruned_search_finds_what_the_whole_one_finds_with_fewer_ticks(pruner, tmp_path):
-    whole, pruned = go(search(pruner="none"), tmp_path, quiet, 1), go(search(pruner=pruner), tmp_path, quiet, 1)
+    whole, pruned = (
+        run_search(search(pruner="none"), tmp_path, quiet, 1),
+        run_search(search(pruner=pruner), tmp_path, quiet, 1),
+    )
     assert whole.ticks == whole.ticks_unpruned == 32 * 2 * 16
     assert pruned.ticks < 0.7 * whole.ticks
     assert whole.outcomes[0].params == pruned.outcomes[0].params
@@ -67,7 +70,7 @@ def test_a_pruned_search_finds_what_the_whole_one_finds_with_fewer_ticks(pruner,
 
 
 def test_smaller_may_be_better(tmp_path):
-    found = go(search(pruner="none", figure="-height"), tmp_path, quiet, 1)
+    found = run_search(search(pruner="none", figure="-height"), tmp_path, quiet, 1)
     scores = [x.scores[-1] for x in found.outcomes if x.complete]
     assert scores == sorted(scores) and scores[0] < 0
 
@@ -75,7 +78,7 @@ def test_smaller_may_be_better(tmp_path):
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_a_search_that_was_cut_off_equals_one_that_was_not(sampler, tmp_path, monkeypatch):
     """Cut off while a batch runs, at every batch, the first included."""
-    whole = go(search(sampler=sampler), tmp_path / "whole", quiet, 1)
+    whole = run_search(search(sampler=sampler), tmp_path / "whole", quiet, 1)
     run_batch, cuts = searching.run_batch, set()
 
     def cut_once(search, settings, before, *rest):
@@ -87,8 +90,8 @@ def test_a_search_that_was_cut_off_equals_one_that_was_not(sampler, tmp_path, mo
     monkeypatch.setattr(searching, "run_batch", cut_once)
     for _ in range(4):
         with pytest.raises(KeyboardInterrupt):
-            go(search(sampler=sampler), tmp_path / "cut", quiet, 1)
-    resumed = go(search(sampler=sampler), tmp_path / "cut", quiet, 1)
+            run_search(search(sampler=sampler), tmp_path / "cut", quiet, 1)
+    resumed = run_search(search(sampler=sampler), tmp_path / "cut", quiet, 1)
     assert cuts == {0, 8, 16, 24} and resumed == whole
     settings = [tuple(x.params.values()) for x in whole.outcomes]
     assert len(set(settings)) == len(settings) == 32, "no setting is proposed twice"
@@ -110,12 +113,12 @@ def test_one_process_searches_a_folder_at_a_time(tmp_path):
     folder.mkdir()
     held = claim(folder)
     with pytest.raises(ValueError, match="is in use: one process at a time"):
-        go(search(), tmp_path, quiet, 1)
+        run_search(search(), tmp_path, quiet, 1)
     os.close(held)
 
 
 def test_the_winner_is_confirmed_on_seeds_that_did_not_choose_it(tmp_path):
-    found = go(search(8), tmp_path, quiet, 1)
+    found = run_search(search(8), tmp_path, quiet, 1)
     assert "--first-seed 2 --seeds 10" in confirmed(search(8), found.outcomes[0])
 
 
@@ -147,7 +150,7 @@ def test_a_search_that_does_not_fit_is_refused(make, message):
 def test_a_finished_search_is_reported_with_every_setting(tmp_path):
     two = distributions(RECIPE, ["rate=log:1e-2:1e2", "noise=uniform:0:1"])
     asked = Search(RECIPE, two, 16, (0, 1), RECIPE.budget, "height", width=16)
-    found = go(asked, tmp_path, quiet, 1)
+    found = run_search(asked, tmp_path, quiet, 1)
     out = tmp_path / "report"
     done = report(tmp_path / asked.name, "--out", out)
     assert done.returncode == 0, done.stderr
@@ -170,7 +173,7 @@ def test_a_finished_search_is_reported_with_every_setting(tmp_path):
 
 def test_an_unknown_figure_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'hight' names no figure of an evaluation; there are height"):
-        go(search(figure="hight"), tmp_path / "out", quiet, 1)
+        run_search(search(figure="hight"), tmp_path / "out", quiet, 1)
     assert not (tmp_path / "out").exists()
 
 

@@ -60,11 +60,11 @@ def test_what_does_not_compare_gets_no_verdict():
     assert verdict([500.0] * 5, published(490.0)).startswith("not comparable: our seeds show no spread")
 
 
-SMALL = Budget(40, chunk=10, record_every=10, evaluate_every=10)
+SHORT = replace(linear.recipe, budget=Budget(40, chunk=10, record_every=10, evaluate_every=10))
 STUDY = Study(
     name="small",
     question="Does the batch matter?",
-    blocks=(Block("a line", Preset(linear.recipe, SMALL, replace(SMALL, steps=20))),),
+    blocks=(Block("a line", Preset(SHORT, {"steps": 20})),),
     arms=(Arm("32 points"), Arm("8 points", {"batch_size": 8}), Arm("slow", {}, {"learning_rate": 0.001})),
     seeds=4,
     figure="error",
@@ -75,10 +75,10 @@ STUDY = Study(
 @pytest.mark.parametrize("quick", [False, True])
 def test_a_study_ends_in_a_page_with_its_arms_differences_and_published_figures(quick, tmp_path):
     (block,) = STUDY.blocks
-    ((arms, sweep),) = STUDY.sweeps(block, quick)
+    ((_, arms, sweep),) = STUDY.work(quick)
     assert arms == STUDY.arms
     assert sweep.programs == 2 and sum(len(plan.rows) for plan in sweep.lanes) == 3 * (2 if quick else 4)
-    assert lanes.go(sweep, tmp_path / block.name, Console(quiet=True), device_count=1) == []
+    assert lanes.run_lanes(sweep, tmp_path / block.name, Console(quiet=True), device_count=1) == []
     tables = page.write(STUDY, tmp_path, quick)
     assert len(tables) == (4 if quick else 5), "a look has no verdict"
     text = (tmp_path / "table.md").read_text()
@@ -101,7 +101,7 @@ def test_an_arm_costs_its_share_of_its_lanes(tmp_path):
 
 def test_differences_are_paired_by_seed_and_missing_seeds_are_named():
     def group(name: str, scores: list[float | None]) -> Group:
-        entries = (Entry(Path("x"), i, "small", {}, i, x is not None, True, {"error": x}) for i, x in enumerate(scores))
+        entries = (Entry(None, i, {}, i, x is not None, {"error": x}) for i, x in enumerate(scores))
         return Group({"study.on": "a line", "study.arm": name}, tuple(entries))
 
     # Differences 1, 1, 2: mean 4/3, p = 0.0572 (tests/test_stats.py); the other arm's 0 p is 1; two p values: doubled.
@@ -118,7 +118,7 @@ def test_differences_are_paired_by_seed_and_missing_seeds_are_named():
 
 def test_arms_are_put_together_over_blocks_that_name_their_full_score():
     def group(scores: list[float | None]) -> Group:
-        entries = (Entry(Path("x"), i, "small", {}, i, x is not None, True, {"error": x}) for i, x in enumerate(scores))
+        entries = (Entry(None, i, {}, i, x is not None, {"error": x}) for i, x in enumerate(scores))
         return Group({}, tuple(entries))
 
     (block,) = STUDY.blocks
@@ -147,16 +147,16 @@ def test_arms_are_put_together_over_blocks_that_name_their_full_score():
 
 def test_arms_may_be_different_recipes(tmp_path):
     """Each recipe's arms are a sweep of their own, and the page has all of them in the study's order."""
-    other = replace(linear.recipe, name="linear-again")
-    own = Preset(other, SMALL, SMALL)
-    block = Block("a line", Preset(linear.recipe, SMALL, SMALL), {"batch_size": 16})
+    other = replace(SHORT, name="linear-again")
+    own = Preset(other, {})
+    block = Block("a line", Preset(SHORT, {}), {"batch_size": 16})
     arms = (Arm("first"), Arm("other", preset=own), Arm("slow", {"batch_size": 8}, {"learning_rate": 0.001}))
     study = replace(STUDY, blocks=(block,), arms=arms, published=())
-    (ours, first), (theirs, second) = study.sweeps(block)
+    (_, ours, first), (_, theirs, second) = study.work()
     assert [arm.name for arm in ours] == ["first", "slow"] and [arm.name for arm in theirs] == ["other"]
     assert [cell.setup.batch_size for cell in (*first.cells, *second.cells)] == [16, 8, 16]
     for sweep in (first, second):
-        lanes.go(sweep, tmp_path / block.name, Console(quiet=True), device_count=1)
+        lanes.run_lanes(sweep, tmp_path / block.name, Console(quiet=True), device_count=1)
     page.write(study, tmp_path)
     lines = (tmp_path / "table.csv").read_text().splitlines()[1:]
     assert [line.split(",")[1] for line in lines] == ["first", "other", "slow"]
@@ -177,16 +177,15 @@ def test_arms_begin_from_a_run_that_is_made_before_them(tmp_path):
         seen.append(setup.begins and read_manifest(Path(setup.begins))["recipe"])
         return linear.load(setup)
 
-    following = replace(linear.recipe, name="following", setup=Following(), load=load)
-    first = Preset(replace(linear.recipe, name="leading"), SMALL, replace(SMALL, steps=20))
-    block = Block("a line", Preset(following, SMALL, SMALL))
+    following = replace(SHORT, name="following", setup=Following(), load=load)
+    first = Preset(replace(SHORT, name="leading"), {"steps": 20})
+    block = Block("a line", Preset(following, {}))
     arms = (Arm("on"), Arm("new", {"begins": ""}))
     study = replace(STUDY, blocks=(block,), arms=arms, published=(), before=Before(first, "begins"))
-    made = study.first(quick=True)
+    (_, _, made), (_, _, sweep) = study.work(True, tmp_path)
     assert made is not None and made.budget.steps == 20 and made.seeds == (0,)
-    ((_, sweep),) = study.sweeps(block, True, tmp_path)
     for folder, one in ((BEFORE, made), (block.name, sweep)):
-        assert lanes.go(one, tmp_path / folder, Console(quiet=True), device_count=1) == []
+        assert lanes.run_lanes(one, tmp_path / folder, Console(quiet=True), device_count=1) == []
     assert sorted(seen) == ["", "leading"]
     page.write(study, tmp_path, quick=True)
     assert [line.split(",")[1] for line in (tmp_path / "table.csv").read_text().splitlines()[1:]] == ["on", "new"]
@@ -196,9 +195,10 @@ def test_arms_begin_from_a_run_that_is_made_before_them(tmp_path):
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_is_valid_in_both_sizes(name):
     study = find(name)
-    for block in study.blocks:
-        for quick in (False, True):
-            sweeps = study.sweeps(block, quick)
+    for quick in (False, True):
+        work = study.work(quick)
+        for block in study.blocks:
+            sweeps = [(arms, sweep) for on, arms, sweep in work if on == block.name]
             assert sum(len(sweep.cells) for _, sweep in sweeps) == len(study.arms)
             assert all(len(arms) == len(sweep.cells) and sweep.lanes for arms, sweep in sweeps)
     arms = {(block.name, arm.name) for block in study.blocks for arm in study.arms}

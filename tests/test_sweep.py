@@ -55,7 +55,7 @@ def test_lanes_are_even(rows, most, width):
 
 def test_a_sweeps_rows_are_the_runs_they_stand_for(tmp_path):
     whole = sweep("learning_rate=0.1,0.01", seeds=2)
-    assert lanes.go(whole, tmp_path, QUIET, device_count=1) == []
+    assert lanes.run_lanes(whole, tmp_path, QUIET, device_count=1) == []
     entries = collect.entries([tmp_path / whole.name])
     assert [(e.settings["hyper.learning_rate"], e.seed) for e in entries] == [(0.1, 0), (0.1, 1), (0.01, 0), (0.01, 1)]
     for entry in entries:
@@ -72,13 +72,13 @@ def test_all_lanes_of_a_sweep_compile_one_program_and_finished_ones_run_no_more(
         lambda event, seconds, **_: compiled.append(event) if event.endswith("backend_compile_duration") else None
     )
     first, *others = whole.lanes
-    lanes.go(whole, tmp_path, QUIET, only=lambda lane: lane == 0, device_count=1)
+    lanes.run_lanes(whole, tmp_path, QUIET, only=lambda lane: lane == 0, device_count=1)
     after_first = len(compiled)
-    lanes.go(whole, tmp_path, QUIET, device_count=1)
+    lanes.run_lanes(whole, tmp_path, QUIET, device_count=1)
     assert after_first > 0 and len(compiled) == after_first
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
     assert len(stamps) == 3
-    lanes.go(whole, tmp_path, QUIET, device_count=1)
+    lanes.run_lanes(whole, tmp_path, QUIET, device_count=1)
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
 
 
@@ -89,22 +89,22 @@ def test_a_lane_that_fails_stops_no_other(tmp_path):
         return linear.load(setup)
 
     whole = sweep("batch_size=8,16", recipe=replace(RECIPE, load=load))
-    (failure,) = lanes.go(whole, tmp_path, QUIET, device_count=1)
+    (failure,) = lanes.run_lanes(whole, tmp_path, QUIET, device_count=1)
     assert "the disk of this data set is gone" in str(failure.error) and failure.plan.setup.batch_size == 8
     assert [entry.settings["setup.batch_size"] for entry in collect.entries([tmp_path])] == [16] * 3
 
 
 def test_a_row_that_diverges_is_named_and_stops_nothing(tmp_path):
     whole = sweep("learning_rate=0.1,1e30", seeds=2)
-    assert lanes.go(whole, tmp_path, QUIET, device_count=1) == []
-    assert list(lanes.diverged(tmp_path / whole.name, whole)) == [
+    assert lanes.run_lanes(whole, tmp_path, QUIET, device_count=1) == []
+    assert list(lanes.diverged(whole, collect.entries([tmp_path / whole.name]))) == [
         f"learning_rate=1e+30, seed {seed}" for seed in (0, 1)
     ]
     good, bad = collect.group(collect.entries([tmp_path]), ["hyper.learning_rate"])
     assert good.estimate("error") is not None and bad.estimate("error") is None
     # A sweep whose every row diverges is a result too, and is complete.
     lost = sweep("learning_rate=1e29,1e30", seeds=1)
-    assert lanes.go(lost, tmp_path, QUIET, device_count=1) == []
+    assert lanes.run_lanes(lost, tmp_path, QUIET, device_count=1) == []
     assert all(entry.complete and not entry.finite for entry in collect.entries([tmp_path / lost.name]))
 
 
@@ -274,14 +274,14 @@ def test_a_sweep_that_does_not_fit_exits_with_2(arguments, message, tmp_path):
 
 def test_a_report_that_does_not_fit_exits_with_2(tmp_path):
     whole = sweep("learning_rate=0.1,0.01", seeds=2)
-    lanes.go(whole, tmp_path / "linear", QUIET, device_count=1)
+    lanes.run_lanes(whole, tmp_path / "linear", QUIET, device_count=1)
     other = replace(RECIPE, name="other")
-    lanes.go(sweep("learning_rate=0.1", recipe=other), tmp_path / "other", QUIET, device_count=1)
+    lanes.run_lanes(sweep("learning_rate=0.1", recipe=other), tmp_path / "other", QUIET, device_count=1)
     (tmp_path / "empty").mkdir()
     linear_runs, longer, copied = (tmp_path / name for name in ("linear", "longer", "copied"))
     shutil.copytree(linear_runs, copied)
     cells = tuple(grid.combine(RECIPE, grid.grid(RECIPE, ["learning_rate=0.1"])))
-    lanes.go(Sweep(RECIPE, cells, (7,), replace(RECIPE.budget, steps=80)), longer, QUIET, device_count=1)
+    lanes.run_lanes(Sweep(RECIPE, cells, (7,), replace(RECIPE.budget, steps=80)), longer, QUIET, device_count=1)
     for arguments, message in [
         ([], "no folder given"),
         ([tmp_path / "empty"], "holds no run folder"),

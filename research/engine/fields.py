@@ -1,11 +1,14 @@
-"""What values a field of Setup or Hyper may take: written beside its type, checked when a plan is built.
+"""Fields of Setup and Hyper: what values they may take, written beside the type and checked when a plan is built, and how
+names and values are put into words. Loads no JAX.
 
 class Hyper(NamedTuple):
     learning_rate: Positive = 3e-4
     discount: Fraction = 0.99
 """
 
+import difflib
 import math
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 
@@ -56,17 +59,43 @@ def check(values: Any, default: Any) -> None:
                 continue
             hint = kinds[0] if len(kinds) == 1 else hint
         intervals = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Interval)]
-        bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        if get_origin(bare) is Literal:
-            if value not in get_args(bare):
+        plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        if get_origin(plain) is Literal:
+            if value not in get_args(plain):
                 raise ValueError(
-                    f"{name}={value!r} must be one of {', '.join(map(repr, get_args(bare)))}; usual: {usual!r}"
+                    f"{name}={value!r} must be one of {', '.join(map(repr, get_args(plain)))}; usual: {usual!r}"
                 )
-        elif bare in (int, float, bool, str):
-            accepted = (int, float) if bare is float else bare
+        elif plain in (int, float, bool, str):
+            accepted = (int, float) if plain is float else plain
             # bool is an int to Python, but not to a reader.
-            if not isinstance(value, accepted) or (isinstance(value, bool) and bare is not bool):
-                raise ValueError(f"{name}={value!r} must be of type {bare.__name__}; usual: {usual!r}")
+            if not isinstance(value, accepted) or (isinstance(value, bool) and plain is not bool):
+                raise ValueError(f"{name}={value!r} must be of type {plain.__name__}; usual: {usual!r}")
         for interval in intervals:
             if not interval.holds(value):
                 raise ValueError(f"{name}={value!r} must be {interval}; usual: {usual!r}")
+
+
+def written(value: Any) -> str:
+    """A setting as the command line writes it: 0.001, true, 64x64."""
+    if isinstance(value, list | tuple):
+        return "x".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def bare(name: str) -> str:
+    """'hyper.clip' -> 'clip'"""
+    return name.rpartition(".")[2]
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """{'hyper.clip': 0.1, 'setup.widths': (64, 64)} -> 'clip=0.1, widths=64x64'; empty where nothing is set."""
+    return ", ".join(f"{bare(name)}={written(value)}" for name, value in settings.items())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to offer for a name that is not `known`."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

@@ -11,11 +11,11 @@ from research.engine.best import saved_tree
 from research.engine.checkpoint import Checkpoints
 from research.engine.chunk import alive
 from research.engine.experiment import Inputs
+from research.engine.fields import described
 from research.engine.files import read_manifest
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
-from research.engine.session import describe
 
 
 class Saved(NamedTuple):
@@ -87,7 +87,7 @@ def row_of(plan: Plan, seed: int | None, row: int | None) -> int:
             f"seed={seed} is not one of this run's; use one of {', '.join(map(str, dict.fromkeys(seeds)))}"
         )
     if seed is not None and len(found) > 1:
-        told = "; ".join(f"{i}: {describe(plan.rows[i].hyper)}" for i in found)
+        told = "; ".join(f"{i}: {described(plan.rows[i].hyper._asdict())}" for i in found)
         raise ValueError(f"seed={seed} stands in several rows of this run, choose one with --row ({told})")
     return found[0]
 

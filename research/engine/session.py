@@ -15,6 +15,7 @@ from research.engine.best import Best, best_figure, no_best, saved_tree
 from research.engine.checkpoint import Checkpoints
 from research.engine.chunk import FINITE
 from research.engine.experiment import Ratio
+from research.engine.fields import described
 from research.engine.files import EVALUATIONS, MANIFEST, METRICS, TIMINGS, write_json
 from research.engine.lane import Lane
 from research.engine.plan import Plan
@@ -122,7 +123,8 @@ class Session(NamedTuple):
             raise Diverged(
                 f"{', '.join(bad) or 'a metric'} not finite in {'any row' if rows > 1 else 'the run'} "
                 f"by tick {tick - chunk + (window + 1) * every} "
-                f"(row 0: seed {row.seed}, {describe(row.hyper)}); find the operation with --debug, or lower the step size"
+                f"(row 0: seed {row.seed}, {described(row.hyper._asdict())}); "
+                "find the operation with --debug, or lower the step size"
             )
 
     def evaluate(self, state: Any, tick: int, best: Best | None) -> Best | None:
@@ -181,8 +183,3 @@ def pooled(metric: Any, rows: int) -> float:
         count = metric.count[:rows].sum()
         return float(metric.total[:rows].sum() / count) if count else float("nan")
     return float(metric[:rows, -1].mean())
-
-
-def describe(hyper: Any) -> str:
-    """'learning_rate=0.001, clip=0.2'."""
-    return ", ".join(f"{name}={value:g}" for name, value in hyper._asdict().items())

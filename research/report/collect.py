@@ -1,30 +1,40 @@
 """Rows of many run folders beside each other: one entry for each row, grouped by the fields that a question is about."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from research.engine.fields import bare, nearest
 from research.engine.files import MANIFEST
-from research.report import folder as run_folder
+from research.report.folder import Run, read, varied
 from research.report.stats import Estimate, mean_interval
 from research.report.summary import last_lines
 
 
 class Entry(NamedTuple):
-    """One row: where it stands, its settings by full name ('hyper.clip'; the budget's steps and the source code that ran
-    are settings like any other), its seed, and its last figures by name."""
+    """One row of a run, read once: its settings by full name ('hyper.clip'; the budget's steps and the source code that
+    ran are settings like any other), its seed, and its last figures by name."""
 
-    folder: Path
+    run: Run
     row: int
-    recipe: str
     settings: dict[str, Any]
     seed: int
     finite: bool
-    complete: bool
     figures: dict[str, float | None]
+
+    @property
+    def folder(self) -> Path:
+        return self.run.folder
+
+    @property
+    def recipe(self) -> str:
+        return self.run.manifest["recipe"]
+
+    @property
+    def complete(self) -> bool:
+        return self.run.complete
 
 
 class Group(NamedTuple):
@@ -59,15 +69,12 @@ def entries(paths: Iterable[Path]) -> list[Entry]:
     """All rows of all run folders at or below the paths. Raises ValueError where they are of several recipes."""
     rows: list[Entry] = []
     for path in folders(paths):
-        run = run_folder.read(path)
+        run = read(path)
         setup = {f"setup.{name}": value for name, value in run.manifest["setup"].items()}
         setup |= {"budget.steps": run.manifest["budget"]["steps"], "code.source": run.manifest.get("source")}
         for index, (row, last) in enumerate(zip(run.rows, last_lines(run), strict=True)):
             settings = setup | {f"hyper.{name}": value for name, value in row["hyper"].items()}
-            recipe = run.manifest["recipe"]
-            rows.append(
-                Entry(path, index, recipe, settings, row["seed"], last["finite"], run.complete, last["figures"])
-            )
+            rows.append(Entry(run, index, settings, row["seed"], last["finite"], last["figures"]))
     recipes = sorted({entry.recipe for entry in rows})
     if len(recipes) > 1:
         raise ValueError(
@@ -77,19 +84,12 @@ def entries(paths: Iterable[Path]) -> list[Entry]:
     return rows
 
 
-def varied(rows: Sequence[Entry]) -> list[str]:
-    """The settings in which rows differ, by full name."""
-    names = dict.fromkeys(name for entry in rows for name in entry.settings)
-    return [name for name in names if len({repr(entry.settings.get(name)) for entry in rows}) > 1]
-
-
 def field_name(rows: Sequence[Entry], name: str) -> str:
     """'clip' or 'hyper.clip' -> 'hyper.clip'. Raises ValueError for a field that the runs do not have."""
     known = list(rows[0].settings)
-    matches = [full for full in known if name.replace("-", "_") in (full, full.split(".")[1])]
+    matches = [full for full in known if name.replace("-", "_") in (full, bare(full))]
     if len(matches) != 1:
-        close = difflib.get_close_matches(name, [full.split(".")[1] for full in known], n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+        hint = nearest(name, map(bare, known))
         raise ValueError(f"by={name!r} is {'ambiguous' if matches else 'no field of these runs'}; {hint}")
     return matches[0]
 
@@ -103,7 +103,7 @@ def group(rows: Sequence[Entry], fields: Sequence[str]) -> list[Group]:
     for entry in rows:
         groups.setdefault(repr([entry.settings.get(name) for name in fields]), []).append(entry)
     for members in groups.values():
-        if others := varied(members):
+        if others := varied([entry.settings for entry in members]):
             raise ValueError(
                 f"one mean would mix several settings: beside {', '.join(fields) or 'their seeds'} the runs also differ in "
                 f"{', '.join(others)}; add --by for each, or give fewer folders"
@@ -115,13 +115,18 @@ def group(rows: Sequence[Entry], fields: Sequence[str]) -> list[Group]:
     ]
 
 
+def runs(rows: Iterable[Entry]) -> dict[Path, Run]:
+    """The run folders that rows stand in."""
+    return {entry.folder: entry.run for entry in rows}
+
+
 def members(groups: Sequence[Group]) -> list[Entry]:
     return [entry for group in groups for entry in group.entries]
 
 
 def headings(groups: Sequence[Group]) -> list[str]:
     """The names of the fields that tell the groups apart."""
-    return [field.split(".")[1] for field in groups[0].values]
+    return [bare(field) for field in groups[0].values]
 
 
 def figures_of(rows: Sequence[Entry]) -> list[str]:

@@ -137,7 +137,8 @@ def arrange(series: list[Series], watch: tuple[str, ...], strict: bool = False) 
 
 def draw_panel(axis: Axes, run: Run, name: str, series: list[Series]) -> bool:
     """One quantity -> whether its start was cropped. Colour tells kinds apart, in a sweep the cells."""
-    cells, names = run_folder.cells(run.rows), run_folder.varied(run.rows)
+    cells = run_folder.cells(run.rows)
+    labels = run_folder.labels([run.rows[cell[0]] for cell in cells])
     spans: list[np.ndarray] = []
     for s in series:
         steps = s.ticks * (run.steps_per_tick or 1)
@@ -147,7 +148,7 @@ def draw_panel(axis: Axes, run: Run, name: str, series: list[Series]) -> bool:
                 text = f"{FINAL}: {s.values.mean():.4g}"
             if len(cells) > 1:
                 # A cell's test set shares its colour, and its entry in the legend.
-                text = "" if s.kind == FINAL else run_folder.label(run.rows[cell[0]], names)
+                text = "" if s.kind == FINAL else labels[number]
                 colour = colour_of(number, len(cells))
             quiet = len(cells) > len(PALETTE)
             spans += [draw_curve(axis, s, s.values[cell], steps, colour, text, quiet)]

@@ -5,7 +5,6 @@ Dimensions: N rows (seeds), T times, G groups.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,28 +12,20 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from research.report import folder as run_folder
-from research.report.collect import Group, members
+from research.engine.fields import bare, described, written
+from research.report.collect import Group, members, runs
 from research.report.curves import BAND_FROM, EVALUATION, LEGEND, METRIC, PALETTE, Series, colour_of, read_series, short
-from research.report.folder import written
 from research.report.stats import FEW, LEVEL, Scores, mean_band, performance_profile
 
 FACTORS = 2
 MOST_CURVES = 24
 
 
-class Recorded(NamedTuple):
-    """A run folder, read once for all figures."""
-
-    run: run_folder.Run
-    series: list[Series]
-
-
 def label(group: Group) -> str:
     """'clip=0.1, environments=8'; of a study the arm's own name."""
     if "study.arm" in group.values:
         return str(group.values["study.arm"])
-    return run_folder.described(group.values) or "all runs"
+    return described(group.values) or "all runs"
 
 
 def panel(title: str, height: float = 3.4) -> tuple[Figure, Axes]:
@@ -47,7 +38,7 @@ def panel(title: str, height: float = 3.4) -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def curves(groups: Sequence[Group], name: str, recorded: dict[Path, Recorded]) -> Figure | None:
+def curves(groups: Sequence[Group], name: str, recorded: dict[Path, list[Series]]) -> Figure | None:
     """Mean of a figure over steps with its interval over seeds, a line for each group; None where nothing recurs.
 
     Evaluations where there are several, else the training metric of that name.
@@ -75,18 +66,18 @@ def curves(groups: Sequence[Group], name: str, recorded: dict[Path, Recorded]) -
     return figure
 
 
-def series(group: Group, name: str, recorded: dict[Path, Recorded]) -> tuple[np.ndarray, np.ndarray, str] | None:
+def series(group: Group, name: str, recorded: dict[Path, list[Series]]) -> tuple[np.ndarray, np.ndarray, str] | None:
     """A group's values of a figure over time -> steps [T], values f64[N,T], the unit of steps."""
     for kind in (EVALUATION, METRIC):
         lines = []
         for entry in group.entries:
-            found = next((s for s in recorded[entry.folder].series if s.name == name and s.kind == kind), None)
+            found = next((s for s in recorded[entry.folder] if s.name == name and s.kind == kind), None)
             if found is None or len(found.ticks) < 2:
                 break
-            lines.append((found.ticks * (recorded[entry.folder].run.steps_per_tick or 1), found.values[entry.row]))
+            lines.append((found.ticks * (entry.run.steps_per_tick or 1), found.values[entry.row]))
         else:
             length = min(len(steps) for steps, _ in lines)  # of runs that were stopped
-            unit = recorded[group.entries[0].folder].run.manifest.get("unit", "ticks")
+            unit = group.entries[0].run.manifest.get("unit", "ticks")
             return lines[0][0][:length], np.stack([values[:length] for _, values in lines]), unit
     return None
 
@@ -157,8 +148,8 @@ def heat_map(groups: Sequence[Group], name: str) -> Figure | None:
         axis.text(x, y, "–" if np.isnan(value) else f"{value:.4g}", ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), rows)
-    axis.set_xlabel(fields[1].split(".")[1])
-    axis.set_ylabel(fields[0].split(".")[1])
+    axis.set_xlabel(bare(fields[1]))
+    axis.set_ylabel(bare(fields[0]))
     figure.colorbar(picture)
     return figure
 
@@ -196,7 +187,7 @@ def coordinates(
             axis.text(
                 x, y + (0.03 if place == "bottom" else -0.03), written(value), ha="center", va=place, fontsize=7.5
             )
-    axis.set_xticks(range(len(fields)), [field.split(".")[1] for field in fields])
+    axis.set_xticks(range(len(fields)), [bare(field) for field in fields])
     axis.set_yticks([])
     axis.set_ylim(-0.12, 1.12)
     from matplotlib.cm import ScalarMappable
@@ -220,8 +211,7 @@ def places(column: Sequence[object]) -> np.ndarray:
 
 def draw(groups: Sequence[Group], names: Sequence[str]) -> dict[str, Figure]:
     """All figures that fit the comparison, {file name: figure}; the first of `names` is the one that it turns on."""
-    runs = {folder: run_folder.read(folder) for folder in {entry.folder for entry in members(groups)}}
-    recorded = {folder: Recorded(run, read_series(run)) for folder, run in runs.items()}
+    recorded = {folder: read_series(run) for folder, run in runs(members(groups)).items()}
     made: dict[str, Figure | None] = {f"curve-{name}": curves(groups, name, recorded) for name in names}
     first = names[0]
     made |= {f"bars-{name}": bars(groups, name) for name in names if len(groups) <= MOST_CURVES}

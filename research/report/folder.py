@@ -7,9 +7,11 @@ timings.jsonl      {tick, seconds} for each chunk
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from research.engine.fields import described
 from research.engine.files import (
     COUNT,
     EVALUATIONS,
@@ -92,26 +94,14 @@ def cells(rows: list[dict[str, Any]]) -> list[list[int]]:
     return list(groups.values())
 
 
-def varied(rows: list[dict[str, Any]]) -> list[str]:
-    """The hyper-parameters in which rows differ."""
-    names = dict.fromkeys(name for row in rows for name in row["hyper"])
-    return [name for name in names if len({row["hyper"].get(name) for row in rows}) > 1]
+def varied(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names under which settings differ."""
+    names = dict.fromkeys(name for one in settings for name in one)
+    return [name for name in names if len({repr(one.get(name)) for one in settings}) > 1]
 
 
-def written(value: Any) -> str:
-    """A setting as the command line writes it: 0.001, true, 64x64."""
-    if isinstance(value, list | tuple):
-        return "x".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def described(settings: dict[str, Any]) -> str:
-    """{'hyper.clip': 0.1, 'setup.widths': (64, 64)} -> 'clip=0.1, widths=64x64'; empty where nothing is set."""
-    return ", ".join(f"{name.split('.')[1]}={written(value)}" for name, value in settings.items())
-
-
-def label(row: dict[str, Any], names: list[str]) -> str:
-    """'learning_rate=0.001, clip=0.2': what tells a row's cell from the others."""
-    return ", ".join(f"{name}={row['hyper'][name]:g}" for name in names)
+def labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """'learning_rate=0.001, clip=0.2' for each row: what tells its cell from the others, empty where there is one."""
+    hypers = [row["hyper"] for row in rows]
+    names = varied(hypers)
+    return [described({name: hyper[name] for name in names}) for hyper in hypers]

@@ -11,11 +11,10 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
+from research.engine.fields import written
 from research.engine.files import write_text
-from research.report import folder as run_folder
-from research.report.collect import Entry, Group, headings, members
+from research.report.collect import Entry, Group, headings, members, runs
 from research.report.figures import save
-from research.report.folder import written
 from research.report.stats import LEVEL
 from research.report.tables import MISSING, alike
 
@@ -152,12 +151,8 @@ def comma_separated(groups: Sequence[Group], figures: Sequence[str]) -> str:
         numbers = [
             "" if line.cells[name][part] is None else line.cells[name][part] for name in figures for part in parts
         ]
-        writer.writerow([*line.settings, *numbers, " ".join(folder.name for folder in folders(line.group))])
+        writer.writerow([*line.settings, *numbers, " ".join(folder.name for folder in runs(line.group.entries))])
     return out.getvalue()
-
-
-def folders(group: Group) -> list[Path]:
-    return list(dict.fromkeys(entry.folder for entry in group.entries))
 
 
 STYLE = """
@@ -231,8 +226,7 @@ def sortable(groups: Sequence[Group], figures: Sequence[str], home: Path) -> str
         heads += f"<th><button>{html.escape(name)}</button></th><th>interval</th><th><button>min</button></th>"
     rows = []
     for line in lines(groups, figures):
-        where = folders(line.group)
-        links = [quote(relpath(folder, home)) for folder in where]
+        links = [quote(relpath(folder, home)) for folder in runs(line.group.entries)]
         cells = "".join(
             f'<td class="setting" data-value="{html.escape(text)}">{html.escape(text)}</td>' for text in line.settings
         )
@@ -264,11 +258,11 @@ def plain(section: Section) -> str:
 
 def provenance(rows: Sequence[Entry]) -> str:
     """What was run, how much of it, on what, by which code."""
-    runs = [run_folder.read(folder) for folder in dict.fromkeys(entry.folder for entry in rows)]
-    manifests = [run.manifest for run in runs]
+    found = runs(rows).values()
+    manifests = [run.manifest for run in found]
     machines, versions, code = ([*sorted(set(told))] for told in zip(*map(origin, manifests), strict=True))
     steps = sorted({f"{m['budget']['steps']:,} {m.get('unit', 'steps')}" for m in manifests})
-    seconds = sum(line["seconds"] for run in runs for line in run.timings)
+    seconds = sum(line["seconds"] for run in found for line in run.timings)
     notes = sorted({m["note"] for m in manifests if m.get("note")})
     return " · ".join(
         [

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from research.engine.fields import bare
 from research.engine.files import Damaged, read_json
 from research.report import figures
 from research.report.folder import SEARCH
@@ -57,7 +58,7 @@ def comma_separated(found: dict[str, Any]) -> str:
     out, fields = io.StringIO(), list(found["outcomes"][0]["params"])
     writer = csv.writer(out, lineterminator="\n")
     name = found["figure"].removeprefix("-")
-    writer.writerow(["rank", *(field.split(".")[1] for field in fields), name, "ticks", "complete"])
+    writer.writerow(["rank", *map(bare, fields), name, "ticks", "complete"])
     for rank, x in enumerate(found["outcomes"], 1):
         ticks = found["stops"][len(x["scores"]) - 1] if x["scores"] else 0
         score = x["scores"][-1] if x["scores"] else ""
@@ -68,7 +69,7 @@ def comma_separated(found: dict[str, Any]) -> str:
 def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Every setting, to be read -> heads and rows."""
     fields = list(found["outcomes"][0]["params"])
-    heads = ["rank", *(field.split(".")[1] for field in fields), found["figure"].removeprefix("-"), "ticks reached"]
+    heads = ["rank", *map(bare, fields), found["figure"].removeprefix("-"), "ticks reached"]
     rows = []
     for rank, outcome in enumerate(found["outcomes"], 1):
         score = f"{outcome['scores'][-1]:.6g}" if outcome["scores"] else MISSING
@@ -86,14 +87,14 @@ def draw(found: dict[str, Any]) -> dict[str, Figure]:
     last = np.array([x["scores"][-1] if x["scores"] else np.nan for x in outcomes])
     made = {"parallel": figures.coordinates(columns, values, name, found["figure"].startswith("-"))}
     for field, column in columns.items():
-        figure, axis = figures.panel(f"{name} over {field.split('.')[1]}; grey: dropped, its last value")
+        figure, axis = figures.panel(f"{name} over {bare(field)}; grey: dropped, its last value")
         axis.plot(column, np.where(np.isnan(values), last, np.nan), "o", color="0.75", markersize=3)
         axis.plot(column, values, "o", color=figures.PALETTE[0], markersize=4)
         if found["log"][field]:
             axis.set_xscale("log")
-        axis.set_xlabel(field.split(".")[1].replace("_", " "))
+        axis.set_xlabel(bare(field).replace("_", " "))
         axis.set_ylabel(name.replace("_", " "))
-        made[f"over-{field.split('.')[1]}"] = figure
+        made[f"over-{bare(field)}"] = figure
     return {key: figure for key, figure in made.items() if figure is not None}
 
 

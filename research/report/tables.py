@@ -6,8 +6,9 @@ from typing import Any
 
 from rich.table import Table
 
+from research.engine.fields import written
 from research.report.collect import Group, figures_of, headings, members
-from research.report.folder import label, varied, written
+from research.report.folder import labels
 from research.report.stats import LEVEL, unseen_share
 
 MISSING = "–"
@@ -20,21 +21,21 @@ def table(summary: dict[str, Any]) -> Table:
     a value.
     """
     cells = summary.get("cells") or [summary]
-    names = varied(summary["rows"])
+    texts = labels(cells)
     built = Table(title=title(summary), caption="\n".join(notes(summary)), title_justify="left", caption_justify="left")
-    if names:
+    if any(texts):
         built.add_column("cell", overflow="fold")
     built.add_column("figure", overflow="fold")
     for heading in ("mean", f"{100 * summary['level']:g} % interval", "min", "max", "n"):
         built.add_column(heading, justify="right", no_wrap=True)
-    for cell in cells:
+    for text, cell in zip(texts, cells, strict=True):
         figures = list(cell["interval"])
         for name in figures:
             mean, *between, low, high = alike(
                 [cell[name], *(cell["interval"][name] or []), cell["min"][name], cell["max"][name]]
             )
             built.add_row(
-                *([label(cell, names) if name == figures[0] else ""] if names else []),
+                *([text if name == figures[0] else ""] if any(texts) else []),
                 name,
                 mean,
                 f"[{between[0]}, {between[1]}]" if between else MISSING,

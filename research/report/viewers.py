@@ -199,12 +199,12 @@ def at_most(most: int, rows: int, viewer: str, option: str) -> None:
 
 def row_names(rows: list[dict[str, Any]]) -> list[str]:
     """'seed-3', in a sweep '012-seed-3-learning_rate=0.001': one name for each row."""
-    varied = run_folder.varied(rows)
-    if not varied and len({row["seed"] for row in rows}) == len(rows):
+    labels = run_folder.labels(rows)
+    if not any(labels) and len({row["seed"] for row in rows}) == len(rows):
         return [f"seed-{row['seed']}" for row in rows]
     return [
-        f"{index:03}-seed-{row['seed']}-{run_folder.label(row, varied).replace(', ', '-')}".rstrip("-")
-        for index, row in enumerate(rows)
+        f"{index:03}-seed-{row['seed']}-{label.replace(', ', '-')}".rstrip("-")
+        for index, (row, label) in enumerate(zip(rows, labels, strict=True))
     ]
 
 

@@ -1,8 +1,8 @@
 """Studies by name. An explicit dictionary, so that grep finds everything; modules are imported when asked for."""
 
-import difflib
 import importlib
 
+from research.engine.fields import nearest
 from research.studies.study import Study
 
 STUDIES = {
@@ -25,8 +25,6 @@ STUDIES = {
 def find(name: str) -> Study:
     """The study of that name. Raises ValueError with the nearest name."""
     if name not in STUDIES:
-        close = difflib.get_close_matches(name, STUDIES, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(STUDIES)}"
-        raise ValueError(f"study={name!r} is not one of ours; {hint}")
+        raise ValueError(f"study={name!r} is not one of ours; {nearest(name, STUDIES)}")
     module, attribute = STUDIES[name].split(":")
     return getattr(importlib.import_module(module), attribute)

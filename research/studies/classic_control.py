@@ -15,8 +15,8 @@ from research.studies.study import Arm, Block, Preset, Published, Study
 
 def arm(name: str, recipe: Recipe, steps: int, quick: int, **budget: int) -> Arm:
     """A method with its recipe's own settings, for so many environment steps, or `quick` ones."""
-    whole = replace(recipe.budget, steps=steps, **budget)
-    return Arm(name, preset=Preset(recipe, whole, replace(whole, steps=quick)))
+    whole = replace(recipe, budget=replace(recipe.budget, steps=steps, **budget))
+    return Arm(name, preset=Preset(whole, {"steps": quick}))
 
 
 PROTOCOL = "theirs is the mean return of training episodes, exploration included; ours of episodes of the final policy"

@@ -17,14 +17,16 @@ from research.studies.study import Arm, Before, Block, Preset, Study
 
 # The net of `finetune`, with its vocabulary; a tenth of the sentences say when it has read enough.
 READER = replace(
-    LM, setup=replace(LM.setup, text="sst2", byte_pairs=FINETUNE.setup.byte_pairs, dropout=0.1, batch_size=24)
+    LM,
+    setup=replace(LM.setup, text="sst2", byte_pairs=FINETUNE.setup.byte_pairs, dropout=0.1, batch_size=24),
+    budget=Budget(2000, chunk=50, record_every=50, evaluate_every=250),
 )
-READING = Budget(2000, chunk=50, record_every=50, evaluate_every=250)
+QUICK = {"steps": 100, "evaluate_every": 50}
 
 STUDY = Study(
     name="finetune",
     question="What is reading SST-2's sentences without their labels worth, before they are classified?",
-    blocks=(Block("SST-2", Preset(FINETUNE, FINETUNE.budget, replace(FINETUNE.budget, steps=100, evaluate_every=50))),),
+    blocks=(Block("SST-2", Preset(FINETUNE, QUICK)),),
     arms=(
         Arm("from nothing", {"pretrained": ""}, {"learning_rate": 3e-4}),
         Arm("head only", {"mode": "head"}, {"learning_rate": 3e-2}),
@@ -35,5 +37,5 @@ STUDY = Study(
     seeds=5,
     figure="test_accuracy",
     beside=("test_loss", "test_calibration_error", "test_trained_share"),
-    before=Before(Preset(READER, READING, replace(READING, steps=100, evaluate_every=50)), "pretrained"),
+    before=Before(Preset(READER, QUICK), "pretrained"),
 )

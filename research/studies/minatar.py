@@ -73,8 +73,8 @@ YOUNG = {"minatar-asterix": 17.0, "minatar-breakout": 10.0, "minatar-freeway": 5
 def arm(name: str, recipe: Recipe, ticks: int, quick: int, chunk: int) -> Arm:
     """A method for so many ticks, or `quick` ones; ten evaluations."""
     tick = recipe.steps_per_tick(recipe.setup)
-    whole = Budget(ticks * tick, chunk=chunk, record_every=chunk, evaluate_every=ticks // 10)
-    return Arm(name, preset=Preset(recipe, whole, replace(whole, steps=quick * tick, evaluate_every=quick)))
+    budget = Budget(ticks * tick, chunk=chunk, record_every=chunk, evaluate_every=ticks // 10)
+    return Arm(name, preset=Preset(replace(recipe, budget=budget), {"steps": quick * tick, "evaluate_every": quick}))
 
 
 def published(cut: str) -> tuple[Published, ...]:

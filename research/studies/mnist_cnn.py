@@ -13,7 +13,7 @@ MNIST = replace(CLASSIFY, setup=replace(CLASSIFY.setup, data="mnist"))
 STUDY = Study(
     name="mnist-cnn",
     question="What do augmentation, label smoothing and the cosine schedule each add to a small CNN on MNIST?",
-    blocks=(Block("MNIST", Preset(MNIST, MNIST.budget, replace(MNIST.budget, steps=100, evaluate_every=50))),),
+    blocks=(Block("MNIST", Preset(MNIST, {"steps": 100, "evaluate_every": 50})),),
     arms=tuple(
         Arm(
             ", ".join(

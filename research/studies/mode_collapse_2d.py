@@ -52,11 +52,11 @@ def published(cut: str) -> tuple[Published, ...]:
 
 
 def study(name: str, recipes: tuple[Recipe, Recipe], budget: Budget, seeds: int, told: str, cut: str) -> Study:
-    quick = replace(budget, steps=4 * budget.chunk, evaluate_every=4 * budget.chunk)
+    quick = {"steps": 4 * budget.chunk, "evaluate_every": 4 * budget.chunk}
     return Study(
         name=name,
         question=f"What helps against mode collapse, on 8 Gaussians on a ring and 25 on a grid? {told}",
-        blocks=tuple(Block(recipe.setup.data, Preset(recipe, budget, quick)) for recipe in recipes),
+        blocks=tuple(Block(recipe.setup.data, Preset(replace(recipe, budget=budget), quick)) for recipe in recipes),
         arms=arms(recipes[0].hyper, 0.1),
         seeds=seeds,
         figure="modes",

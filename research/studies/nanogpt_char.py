@@ -3,17 +3,13 @@
 python scripts/reproduce.py nanogpt-char
 """
 
-from dataclasses import replace
-
 from research.recipes.lm import NANOGPT_CPU
 from research.studies.study import Arm, Block, Preset, Published, Study
-
-QUICK = replace(NANOGPT_CPU.budget, steps=250)
 
 STUDY = Study(
     name="nanogpt-char",
     question="Does our language model reach nanoGPT's loss in nanoGPT's setting?",
-    blocks=(Block("tiny Shakespeare", Preset(NANOGPT_CPU, NANOGPT_CPU.budget, QUICK)),),
+    blocks=(Block("tiny Shakespeare", Preset(NANOGPT_CPU, {"steps": 250})),),
     arms=(Arm("Transformer"),),
     seeds=5,
     figure="best_noisy_validation_loss",

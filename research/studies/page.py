@@ -9,7 +9,6 @@ import numpy as np
 from rich.table import Table
 
 from research.report import collect, figures, paper, summary, tables
-from research.report import folder as run_folder
 from research.report.collect import Group
 from research.report.paper import Section
 from research.report.stats import (
@@ -25,12 +24,13 @@ from research.report.stats import (
     paired,
 )
 from research.report.tables import MISSING, alike
-from research.studies.study import BEFORE, Block, Study, verdict
+from research.studies.study import BEFORE, Study, verdict
 
 
 def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
     """Writes report.html, table.md, table.tex, table.csv and figures into the study's folder -> tables to print."""
-    blocks = {block.name: groups(study, block, folder, quick) for block in study.blocks}
+    found = groups(study, folder, quick)
+    blocks = {block.name: [found[block.name][arm.name] for arm in study.arms] for block in study.blocks}
     everything = [group for members in blocks.values() for group in members]
     names = [study.figure, *study.beside]
     pictures: dict[str, Any] = {}
@@ -51,9 +51,8 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
     if len(study.arms) > 1:
         apart = differences(list(blocks.values()), study.figure)
         further.append(Section("Each arm against the first, seed by seed", DIFFERENCE, apart))
-    further.append(
-        Section("What it cost", COST, [cost(group) for group in [*made_first(study, folder, quick), *everything]])
-    )
+    first = found.get(BEFORE, {}).values()
+    further.append(Section("What it cost", COST, [cost(group) for group in [*first, *everything]]))
     if not quick and study.published:
         further.append(Section("Beside published figures", PUBLISHED, published(study, blocks)))
     title = f"{study.name}{' (quick: a look, no result)' if quick else ''}: {study.question}"
@@ -62,40 +61,23 @@ def write(study: Study, folder: Path, quick: bool = False) -> list[Any]:
     return [tables.comparison(everything, names), *told, *map(as_table, further)]
 
 
-def groups(study: Study, block: Block, folder: Path, quick: bool) -> list[Group]:
-    """The block's rows by arm, from its run folders. Raises ValueError where an arm has none."""
-    found: dict[str, Group] = {}
-    for arms, sweep in study.sweeps(block, quick, folder):
-        home = folder / block.name / sweep.name
-        plans = {plan.name: plan for plan in sweep.lanes}
-        for name in plans:
-            summary.summarize(home / name)
+def groups(study: Study, folder: Path, quick: bool) -> dict[str, dict[str, Group]]:
+    """The rows of each block's arms, from their run folders. Raises ValueError where an arm has none."""
+    found: dict[str, dict[str, Group]] = {}
+    for block, arms, sweep in study.work(quick, folder):
+        home = folder / block / sweep.name
+        for plan in sweep.lanes:
+            summary.summarize(home / plan.name)
         entries = collect.entries([home])
         for arm, cell in zip(arms, sweep.cells, strict=True):
-            members = tuple(
-                entry
-                for entry in entries
-                for plan in [plans[entry.folder.name]]
-                if (plan.setup, plan.rows[entry.row].hyper) == (cell.setup, cell.hyper)
-            )
-            if not members:
-                raise ValueError(f"arm {arm.name!r} of {study.name} has no finished run in {home}; run the study again")
-            found[arm.name] = Group({"study.on": block.name, "study.arm": arm.name}, members)
-    return [found[arm.name] for arm in study.arms]
+            mine = tuple(entry for entry in entries if sweep.cells_of[entry.folder.name][entry.row][1:] == cell[1:])
+            found.setdefault(block, {})[arm.name] = Group({"study.on": block, "study.arm": arm.name}, mine)
+    return found
 
 
 def newest_picture(group: Group, name: str) -> Path | None:
     """The last picture of that name in the run folder of an arm's first seed."""
     return max((group.entries[0].folder / "pictures").glob(f"{name}-*.png"), default=None)
-
-
-def made_first(study: Study, folder: Path, quick: bool) -> list[Group]:
-    """The run that the arms begin from, where there is one."""
-    first = study.first(quick)
-    if first is None:
-        return []
-    members = tuple(collect.entries([folder / BEFORE / first.name]))
-    return [Group({"study.on": BEFORE, "study.arm": first.recipe.name}, members)]
 
 
 def arms_only(group: Group) -> Group:
@@ -174,14 +156,10 @@ COST = ("on", "arm", "seconds a run", "steps a second", "n")
 
 def cost(group: Group) -> list[str]:
     """Training time of a group's runs: each one's equal share of the chunks of the lane that it ran in."""
-    shares = []
-    for folder in dict.fromkeys(entry.folder for entry in group.entries):
-        run = run_folder.read(folder)
-        seconds = sum(line["seconds"] for line in run.timings) / len(run.rows)
-        mine = [entry for entry in group.entries if entry.folder == folder]
-        shares += [(seconds, run.tick * (run.steps_per_tick or 1))] * len(mine)
-    seconds, steps = (sum(x) for x in zip(*shares, strict=True))
-    return [*group.values.values(), f"{seconds / len(shares):.3g}", f"{steps / seconds:,.0f}", str(len(shares))]
+    mine = [entry.run for entry in group.entries]
+    seconds = sum(line["seconds"] / len(run.rows) for run in mine for line in run.timings)
+    steps = sum(run.tick * (run.steps_per_tick or 1) for run in mine)
+    return [*group.values.values(), f"{seconds / len(mine):.3g}", f"{steps / seconds:,.0f}", str(len(mine))]
 
 
 PUBLISHED = ("on", "arm", "ours", "published", "n", "source", "selected", "verdict")

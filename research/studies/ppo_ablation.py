@@ -3,8 +3,6 @@
 python scripts/reproduce.py ppo-ablation
 """
 
-from dataclasses import replace
-
 from research.recipes.ppo import BREAKOUT, CARTPOLE
 from research.studies.study import Arm, Block, Preset, Published, Study
 
@@ -14,12 +12,12 @@ STUDY = Study(
     blocks=(
         Block(
             "CartPole-v1",
-            Preset(CARTPOLE, CARTPOLE.budget, replace(CARTPOLE.budget, steps=50_000)),
+            Preset(CARTPOLE, {"steps": 50_000}),
             full_score=500.0,
         ),
         Block(
             "Breakout-MinAtar",
-            Preset(BREAKOUT, BREAKOUT.budget, replace(BREAKOUT.budget, steps=163_840)),
+            Preset(BREAKOUT, {"steps": 163_840}),
             full_score=28.0,  # gymnax's published PPO
         ),
     ),

@@ -8,8 +8,6 @@ the GRU and the minGRU.
 python scripts/reproduce.py recurrent-rivals
 """
 
-from dataclasses import replace
-
 from research.recipes.lm import NANOGPT_CPU
 from research.studies.study import Arm, Block, Preset, Study
 
@@ -35,12 +33,7 @@ def hidden(mixer: str) -> int:
 STUDY = Study(
     name="recurrent-rivals",
     question="Do recurrent layers keep up with attention, at equal numbers of weights and updates?",
-    blocks=(
-        Block(
-            "tiny Shakespeare",
-            Preset(NANOGPT_CPU, NANOGPT_CPU.budget, replace(NANOGPT_CPU.budget, steps=250)),
-        ),
-    ),
+    blocks=(Block("tiny Shakespeare", Preset(NANOGPT_CPU, {"steps": 250})),),
     arms=tuple(
         Arm(NAMES[mixer], {"mixer": mixer, "hidden": hidden(mixer)}, {"learning_rate": 4e-3}) for mixer in WEIGHTS
     ),

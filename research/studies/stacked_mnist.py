@@ -19,13 +19,13 @@ PUBLISHED: tuple[tuple[str, float, float | None, Literal["SE", "none"]], ...] = 
 DEEPER = "their nets have four layers of 5 x 5 where ours have two of 4 x 4 and a dense one"
 
 
-def study(name: str, recipe: Recipe, budget: Budget, packs: tuple[int, ...], seeds: int, told: str, cut: str) -> Study:
-    quick = replace(budget, steps=2 * budget.chunk, evaluate_every=2 * budget.chunk)
+def study(name: str, recipe: Recipe, packs: tuple[int, ...], seeds: int, told: str, cut: str) -> Study:
+    quick = {"steps": 2 * recipe.budget.chunk, "evaluate_every": 2 * recipe.budget.chunk}
     names = {1: "DCGAN"} | {m: f"PacDCGAN{m}" for m in packs if m > 1}
     return Study(
         name=name,
         question=f"How many of the 1000 modes of stacked MNIST does a GAN have, with packing and without? {told}",
-        blocks=(Block("stacked MNIST", Preset(recipe, budget, quick)),),
+        blocks=(Block("stacked MNIST", Preset(recipe, quick)),),
         arms=tuple(Arm(names[m], {"packing": m}) for m in packs),
         seeds=seeds,
         figure="modes",
@@ -38,17 +38,15 @@ def study(name: str, recipe: Recipe, budget: Budget, packs: tuple[int, ...], see
     )
 
 
-STUDY = study(
-    "stacked-mnist", STACKED_MNIST, STACKED_MNIST.budget, (1, 2, 3, 4), 10, "50 epochs of 128,000 stacks.", ""
-)
+STUDY = study("stacked-mnist", STACKED_MNIST, (1, 2, 3, 4), 10, "50 epochs of 128,000 stacks.", "")
 CPU = study(
     "stacked-mnist-cpu",
     replace(
         STACKED_MNIST,
         setup=replace(STACKED_MNIST.setup, generator=(64, 32), discriminator=(16, 32), hidden=256),
         hyper=DCGAN_MNIST.hyper,
+        budget=Budget(steps=3_000, chunk=100, record_every=100, evaluate_every=1_000),
     ),
-    Budget(steps=3_000, chunk=100, record_every=100, evaluate_every=1_000),
     (1, 2),
     8,
     "Cut for CPUs: 64 and 32 features in place of 128 and 64 in the generator, 16 and 32 in place of 64 and 128 in the "

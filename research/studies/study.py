@@ -1,7 +1,7 @@
 """A study: arms side by side over seeds, and what others published of them, with a verdict by a stated rule."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,11 +18,13 @@ QUICK_SEEDS = 2  # the fewest that have an interval; one row on each of two core
 
 
 class Preset(NamedTuple):
-    """What is run: a recipe, its budget, and the budget of `--quick`."""
+    """What is run: a recipe with its own budget, of which `--quick` changes the fields `quick`."""
 
     recipe: Recipe
-    budget: Budget
-    quick: Budget
+    quick: dict[str, int]
+
+    def budget(self, quick: bool) -> Budget:
+        return replace(self.recipe.budget, **self.quick) if quick else self.recipe.budget
 
 
 class Arm(NamedTuple):
@@ -77,6 +79,14 @@ class Published(NamedTuple):
     why: str = ""
 
 
+class Work(NamedTuple):
+    """Arms on a block, or what is run BEFORE all of them, as one sweep whose cells are those arms."""
+
+    block: str
+    arms: tuple[Arm, ...]
+    sweep: Sweep
+
+
 @dataclass(frozen=True)
 class Study:
     """A question, the runs that answer it, the figure that it turns on, and figures that stand `beside` it.
@@ -104,19 +114,22 @@ class Study:
     def seeds_of(self, quick: bool) -> int:
         return QUICK_SEEDS if quick else self.seeds
 
-    def first(self, quick: bool = False) -> Sweep | None:
-        """What is run before the arms."""
-        if self.before is None:
-            return None
-        recipe, *budgets = self.before.preset
-        return Sweep(recipe, (make_cell(recipe, {}),), (0,), budgets[quick], 1)
+    def work(self, quick: bool = False, folder: Path = Path()) -> list[Work]:
+        """All sweeps of the study, in the order in which they are run; `folder` is the study's."""
+        found: list[Work] = []
+        given: dict[str, Any] = {}
+        if self.before is not None:
+            preset = self.before.preset
+            first = Sweep(preset.recipe, (make_cell(preset.recipe, {}),), (0,), preset.budget(quick), 1)
+            found.append(Work(BEFORE, (Arm(preset.recipe.name),), first))
+            given[self.before.field] = str(folder / BEFORE / first.name / first.lanes[0].name)
+        for block in self.blocks:
+            found += self.on(block._replace(setup=given | block.setup), quick)
+        return found
 
-    def sweeps(self, block: Block, quick: bool = False, folder: Path = Path()) -> list[tuple[tuple[Arm, ...], Sweep]]:
-        """A block's arms, those of one recipe as one sweep whose cells are those arms; `folder` is the study's."""
+    def on(self, block: Block, quick: bool) -> Iterator[Work]:
+        """A block's arms, those of one recipe as one sweep."""
         seeds = tuple(range(self.seeds_of(quick)))
-        if self.before is not None and (first := self.first(quick)):
-            made = folder / BEFORE / first.name / first.lanes[0].name
-            block = block._replace(setup={self.before.field: str(made)} | block.setup)
         presets: dict[str, tuple[Preset, list[Arm]]] = {}
         for arm in self.arms:
             preset = arm.preset or block.preset
@@ -124,13 +137,10 @@ class Study:
             known, arms = presets.setdefault(preset.recipe.name, (preset, []))
             assert known == preset, f"{self.name}: {preset.recipe.name} stands in two presets; give one another name"
             arms.append(arm)
-        found = []
         for preset, arms in presets.values():
             cells = tuple(make_cell(preset.recipe, changes(block, arm)) for arm in arms)
-            budget = preset.quick if quick else preset.budget
             width = len(seeds) if self.picture else self.width
-            found.append((tuple(arms), Sweep(preset.recipe, cells, seeds, budget, width)))
-        return found
+            yield Work(block.name, tuple(arms), Sweep(preset.recipe, cells, seeds, preset.budget(quick), width))
 
 
 def changes(block: Block, arm: Arm) -> dict[str, Any]:

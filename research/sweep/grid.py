@@ -4,7 +4,6 @@ A factor is a tuple of alternatives, an alternative the fields that it changes. 
 combinations of one alternative from each factor.
 """
 
-import difflib
 import itertools
 import math
 import types
@@ -15,8 +14,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import numpy as np
 
+from research.engine.fields import bare, described, nearest
 from research.engine.plan import Recipe
-from research.report.folder import described
 
 Alternative = dict[str, Any]
 Factor = tuple[Alternative, ...]
@@ -56,40 +55,53 @@ def drawn(recipe: Recipe, texts: Sequence[str], count: int, seed: int) -> list[F
         return []
     if count < 1:
         raise ValueError(f"draws={count} must be at least 1; usual: 20 to 200")
-    columns = {}
-    for text in texts:
-        name, right = split(text, "--draw", "FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH")
-        name, kind = resolve(recipe, name)
-        if name in columns:
-            raise ValueError(f"--draw {text!r} names {name.split('.')[1]} a second time; give it one range")
-        columns[name] = draw(text, right, kind, count, np.random.default_rng([seed, *name.encode()]))
+    columns = {
+        name: draw(law, count, np.random.default_rng([seed, *name.encode()]))
+        for name, law in ranges(recipe, texts).items()
+    }
     # Integers may be drawn twice; a setting is run once.
     settings = dict.fromkeys(zip(*columns.values(), strict=True))
     return [tuple(dict(zip(columns, values, strict=True)) for values in settings)]
 
 
-def draw(text: str, right: str, kind: Any, count: int, rng: np.random.Generator) -> list[Any]:
-    """`count` numbers of a declared distribution; of a field of integers they are rounded."""
-    law, low, high = bounds(text, right, kind)
-    numbers = np.exp(rng.uniform(np.log(low), np.log(high), count)) if law == "log" else rng.uniform(low, high, count)
-    return [kind(round(x)) if kind is int else float(f"{x:.6g}") for x in numbers]
+class Range(NamedTuple):
+    """A declared distribution: uniform between its ends, or uniform in the logarithm; `kind` is int or float."""
+
+    log: bool
+    low: float
+    high: float
+    kind: type
 
 
-def bounds(text: str, right: str, kind: Any) -> tuple[str, float, float]:
-    """'log:1e-5:1e-2' -> ('log', 1e-5, 1e-2). Raises ValueError for another form, or a field that is no number."""
-    law, *ends = right.split(":")
-    try:
-        low, high = map(float, ends)
-    except ValueError:
-        low = high = math.nan
-    if law not in ("log", "uniform") or not -math.inf < low < high < math.inf or (law == "log" and low <= 0):
-        raise ValueError(
-            f"--draw {text!r} must be FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH with LOW < HIGH, and 0 < LOW for log; "
-            "for example learning_rate=log:1e-5:1e-2"
-        )
-    if kind not in (int, float):
-        raise ValueError(f"--draw {text!r} needs a field of numbers; use --grid for {kind}")
-    return law, low, high
+def ranges(recipe: Recipe, texts: Sequence[str]) -> dict[str, Range]:
+    """'learning_rate=log:1e-5:1e-2' texts -> full name and range. Raises ValueError for a field that is no number."""
+    found: dict[str, Range] = {}
+    for text in texts:
+        field, right = split(text, "--draw", "FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH")
+        name, kind = resolve(recipe, field)
+        if name in found:
+            raise ValueError(f"--draw {text!r} names {bare(name)} a second time; give it one range")
+        law, *ends = right.split(":")
+        try:
+            low, high = map(float, ends)
+        except ValueError:
+            low = high = math.nan
+        if law not in ("log", "uniform") or not -math.inf < low < high < math.inf or (law == "log" and low <= 0):
+            raise ValueError(
+                f"--draw {text!r} must be FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH with LOW < HIGH, and 0 < LOW for "
+                "log; for example learning_rate=log:1e-5:1e-2"
+            )
+        if kind not in (int, float):
+            raise ValueError(f"--draw {text!r} needs a field of numbers; use --grid for {kind}")
+        found[name] = Range(law == "log", low, high, kind)
+    return found
+
+
+def draw(law: Range, count: int, rng: np.random.Generator) -> list[Any]:
+    """`count` numbers of a range; integers are rounded."""
+    low, high = (np.log(law.low), np.log(law.high)) if law.log else (law.low, law.high)
+    numbers = rng.uniform(low, high, count)
+    return [round(x) if law.kind is int else float(f"{x:.6g}") for x in (np.exp(numbers) if law.log else numbers)]
 
 
 def ablated(recipe: Recipe, texts: Sequence[str]) -> list[Factor]:
@@ -106,7 +118,7 @@ def ablated(recipe: Recipe, texts: Sequence[str]) -> list[Factor]:
         name, kind = resolve(recipe, text)
         if kind is not bool:
             raise ValueError(f"--ablate {text!r} is no switch; say what it becomes: --ablate {text}=VALUE")
-        alternatives.append({name: not getattr(recipe.setup, name.split(".")[1])})
+        alternatives.append({name: not getattr(recipe.setup, bare(name))})
     return [tuple(alternatives)]
 
 
@@ -168,11 +180,10 @@ def resolve(recipe: Recipe, name: str) -> tuple[str, Any]:
         **{f"hyper.{field}": (type(recipe.hyper), field) for field in recipe.hyper._fields},
     }
     name = name.replace("-", "_")
-    matches = [full for full in hints if name in (full, full.split(".")[1])]
+    matches = [full for full in hints if name in (full, bare(full))]
     if not matches:
-        close = difflib.get_close_matches(name, [*hints, *(full.split(".")[1] for full in hints)], n=1)
-        known = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(full.split(".")[1] for full in hints)
-        raise ValueError(f"field={name!r} is in neither Setup nor Hyper of {recipe.name}; {known}")
+        hint = nearest(bare(name), map(bare, hints))
+        raise ValueError(f"field={name!r} is in neither Setup nor Hyper of {recipe.name}; {hint}")
     if len(matches) > 1:
         raise ValueError(f"field={name!r} is in both Setup and Hyper of {recipe.name}; write {' or '.join(matches)}")
     owner, field = hints[matches[0]]
@@ -184,7 +195,7 @@ def parse(text: str, kind: Any, where: str) -> Any:
     """A value of a field's type; items of a tuple are joined by 'x': widths=64x64."""
     try:
         return convert(text.strip(), kind)
-    except ValueError:
+    except (ValueError, KeyError):
         told = (
             " or ".join(map(repr, get_args(kind))) if get_origin(kind) is Literal else getattr(kind, "__name__", kind)
         )
@@ -199,20 +210,14 @@ def convert(text: str, kind: Any) -> Any:
     if get_origin(kind) is Annotated:
         return convert(text, get_args(kind)[0])
     if get_origin(kind) is Literal:
-        return next_or_raise(x for x in get_args(kind) if str(x) == text)
+        return {str(x): x for x in get_args(kind)}[text]
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
         return tuple(convert(item, inner) for item in text.split("x")) if text else ()
     if kind is bool:
-        return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else next_or_raise(())
+        return {"true": True, "false": False}[text.lower()]
     if kind in (int, float, str):
         if not text:
             raise ValueError(text)
         return kind(text)
     raise ValueError(text)
-
-
-def next_or_raise(found: Any) -> Any:
-    for x in found:
-        return x
-    raise ValueError

@@ -6,7 +6,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row, pack
 from research.engine.run import run
 from research.engine.signals import Interrupted
+from research.report.collect import Entry
 from research.sweep.grid import Cell, describe
 
 SWEEP = "sweep.json"
@@ -47,30 +48,42 @@ class Sweep:
 
     @functools.cached_property
     def lanes(self) -> tuple[Plan, ...]:
-        """Cells that share a Setup are rows of one program, cell by cell and seed by seed."""
-        groups: dict[Any, list[Row]] = {}
-        for cell in self.cells:
-            groups.setdefault(cell.setup, []).extend(self.rows(cell))
         # One load for all lanes of a Setup: a data set is read once.
         recipe = replace(self.recipe, load=functools.lru_cache(maxsize=1)(self.recipe.load))
         return tuple(
             Plan(recipe, setup, rows, self.budget, width)
-            for setup, whole in groups.items()
+            for setup, whole in self.groups.items()
             for width in [even(len(whole), self.width)]
             for rows in pack(whole, width)
         )
 
-    def rows(self, cell: Cell) -> tuple[Row, ...]:
-        return tuple(Row(seed, cell.hyper) for seed in self.seeds)
+    @functools.cached_property
+    def groups(self) -> dict[Any, list[Row]]:
+        """Setup -> rows: cells that share a Setup are rows of one program, cell by cell and seed by seed."""
+        found: dict[Any, list[Row]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.setup, []).extend(Row(seed, cell.hyper) for seed in self.seeds)
+        return found
 
     @property
     def programs(self) -> int:
-        return len({plan.setup for plan in self.lanes})
+        return len(self.groups)
+
+    @functools.cached_property
+    def cells_of(self) -> dict[str, list[Cell]]:
+        """The cell of each row, by the name of its lane, which is that of the run folder."""
+        known = {(cell.setup, cell.hyper): cell for cell in self.cells}
+        return {plan.name: [known[plan.setup, row.hyper] for row in plan.rows] for plan in self.lanes}
+
+    @property
+    def fields(self) -> list[str]:
+        """What the cells change, by full name."""
+        return sorted({name for cell in self.cells for name in cell.changes})
 
     @functools.cached_property
     def name(self) -> str:
         """Names what is run, and not how wide: the width may follow the memory that is free."""
-        plans = [Plan(self.recipe, cell.setup, self.rows(cell), self.budget) for cell in self.cells]
+        plans = [Plan(self.recipe, setup, tuple(rows), self.budget) for setup, rows in self.groups.items()]
         text = json.dumps([plan.identity() for plan in plans], sort_keys=True)
         return f"{self.recipe.name}-sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -78,7 +91,7 @@ class Sweep:
         """What the sweep is, and which run folder holds which of its rows; JSON."""
         return {
             "recipe": self.recipe.name,
-            "fields": sorted({name for cell in self.cells for name in cell.changes}),
+            "fields": self.fields,
             "cells": [describe(cell.changes) for cell in self.cells],
             "seeds": list(self.seeds),
             "width": self.width,
@@ -98,7 +111,7 @@ class Failure(NamedTuple):
     error: BaseException
 
 
-def go(
+def run_lanes(
     sweep: Sweep,
     out: Path,
     console: Console,
@@ -124,6 +137,14 @@ def go(
             (folder / f"lane-{number + 1}-failed.txt").write_text(traceback.format_exc())
             failures.append(Failure(plan, error))
     return failures
+
+
+def remaining_seconds(plans: Sequence[Plan], device_count: int | None = None) -> float:
+    """How long lanes take one after another, without evaluations, by one chunk of each program."""
+    chunk = {
+        setup: seconds_per_chunk(plan, device_count) for setup, plan in {plan.setup: plan for plan in plans}.items()
+    }
+    return sum(chunk[plan.setup] * plan.ticks / plan.budget.chunk for plan in plans)
 
 
 def unfinished(sweep: Sweep, folder: Path) -> list[Plan]:
@@ -189,15 +210,9 @@ def free_memory() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def diverged(folder: Path, sweep: Sweep) -> Iterator[str]:
-    """'learning_rate=10, seed 3' for each row whose last metrics are not finite."""
-    from research.report import folder as run_folder
-    from research.report.summary import last_lines
-
-    told = {(cell.setup, cell.hyper): describe(cell.changes) for cell in sweep.cells}
-    for plan in sweep.lanes:
-        if (folder / plan.name / MANIFEST).exists():
-            found = run_folder.read(folder / plan.name)
-            for row, last in zip(plan.rows, last_lines(found), strict=True):
-                if not last["finite"]:
-                    yield f"{told[plan.setup, row.hyper]}, seed {row.seed}"
+def diverged(sweep: Sweep, rows: Iterable[Entry]) -> Iterator[str]:
+    """'learning_rate=10, seed 3' for each of the sweep's rows whose last metrics are not finite."""
+    for entry in rows:
+        if not entry.finite:
+            cell = sweep.cells_of[entry.folder.name][entry.row]
+            yield f"{describe(cell.changes)}, seed {entry.seed}"

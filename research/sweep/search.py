@@ -8,6 +8,7 @@ The journal has a line for each setting whose batch has ended. What is proposed 
 search's seed, so a batch that was cut off is proposed again, and a resumed search equals one never stopped.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -21,13 +22,14 @@ import numpy as np
 import optuna
 
 from research.engine.best import best_figure
-from research.engine.files import claim, each_line, write_json
+from research.engine.fields import bare
+from research.engine.files import claim, read_lines, write_json
 from research.engine.lane import Lane
 from research.engine.manifest import machine, revision
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
 from research.report.folder import SEARCH
-from research.sweep.grid import bounds, resolve, split
+from research.sweep.grid import make_cell, ranges
 
 JOURNAL = "journal.jsonl"
 Sampler = Literal["random", "tpe"]
@@ -73,16 +75,21 @@ class Search:
                 )
             for end in (law.low, law.high):
                 self.plan([{name: end}])  # a range outside the field's own is refused here
-        chunks = self.plan([{}]).ticks // self.budget.chunk
+        chunks = self.whole.ticks // self.budget.chunk
         if not 1 <= self.rungs <= chunks:
             raise ValueError(
                 f"rungs={self.rungs} must be at least 1 and at most the {chunks} chunks of a run; usual: 4"
             )
 
-    @property
+    @functools.cached_property
+    def whole(self) -> Plan:
+        """A setting that is never dropped."""
+        return self.plan([{}])
+
+    @functools.cached_property
     def stops(self) -> tuple[int, ...]:
         """The ticks at which settings are compared: multiples of a chunk, the last is the run's end."""
-        chunks = self.plan([{}]).ticks // self.budget.chunk
+        chunks = self.whole.ticks // self.budget.chunk
         return tuple(round(chunks * (i + 1) / self.rungs) * self.budget.chunk for i in range(self.rungs))
 
     @property
@@ -97,26 +104,21 @@ class Search:
     @property
     def name(self) -> str:
         rest = [{k: str(v) for k, v in self.space.items()}, self.figure, self.sampler, self.pruner, self.trials]
-        text = json.dumps([self.plan([{}]).identity(), rest, self.width, self.rungs, self.seed], sort_keys=True)
+        text = json.dumps([self.whole.identity(), rest, self.width, self.rungs, self.seed], sort_keys=True)
         return f"{self.recipe.name}-search-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def plan(self, settings: Sequence[dict[str, float]], width: int | None = None) -> Plan:
-        hypers = [self.recipe.hyper._replace(**{k.split(".")[1]: v for k, v in params.items()}) for params in settings]
+        hypers = [make_cell(self.recipe, params).hyper for params in settings]
         rows = tuple(Row(seed, hyper) for hyper in hypers for seed in self.seeds)
         return Plan(self.recipe, self.recipe.setup, rows, self.budget, width)
 
 
 def distributions(recipe: Recipe, texts: Sequence[str]) -> dict[str, Any]:
     """'learning_rate=log:1e-5:1e-2' texts -> {'hyper.learning_rate': Optuna's distribution}."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        field, right = split(text, "--draw", "FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH")
-        name, kind = resolve(recipe, field)
-        law, low, high = bounds(text, right, kind)
-        if name in found:
-            raise ValueError(f"--draw {text!r} names {field} a second time; give it one range")
-        found[name] = optuna.distributions.FloatDistribution(low, high, log=law == "log")
-    return found
+    return {
+        name: optuna.distributions.FloatDistribution(law.low, law.high, log=law.log)
+        for name, law in ranges(recipe, texts).items()
+    }
 
 
 class Outcome(NamedTuple):
@@ -138,7 +140,7 @@ class Result(NamedTuple):
     ticks_unpruned: float
 
 
-def go(search: Search, out: Path, say: Callable[[str], None], device_count: int | None = None) -> Result:
+def run_search(search: Search, out: Path, say: Callable[[str], None], device_count: int | None = None) -> Result:
     """Runs a search to its end in its folder under `out`, or goes on after its last finished batch."""
     inputs = search.recipe.load(search.recipe.setup)
     first = lane_of(search, [{}], inputs, device_count)
@@ -162,7 +164,7 @@ def go(search: Search, out: Path, say: Callable[[str], None], device_count: int 
         lane_of(search, [{}] * min(search.batch, search.trials - i), inputs, device_count).placement
         for i in range(0, search.trials, search.batch)
     ]
-    unpruned = sum(placement.width for placement in placements) * search.plan([{}]).ticks
+    unpruned = sum(placement.width for placement in placements) * search.whole.ticks
     result = Result(ranked(search, outcomes), sum(x.ticks for x in outcomes), float(unpruned))
     write_json(folder / SEARCH, content(search, result) | {"machine": machine(placements[0])} | revision())
     return result
@@ -184,9 +186,10 @@ def content(search: Search, result: Result) -> dict[str, Any]:
 
 def read(search: Search, journal: Path) -> list[Outcome]:
     """The settings of all batches that have ended: a batch is written whole or not at all."""
-    lines = [line for line, _ in each_line(journal)]
     return [
-        Outcome(x["params"], tuple(x["scores"]), x["complete"], x["ticks"]) for line in lines for x in line["batch"]
+        Outcome(x["params"], tuple(x["scores"]), x["complete"], x["ticks"])
+        for line in read_lines(journal)
+        for x in line["batch"]
     ]
 
 
@@ -284,5 +287,5 @@ def ranked(search: Search, outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def confirmed(search: Search, outcome: Outcome) -> str:
     """What to add to a command of train.py so that it runs a setting on seeds that did not choose it."""
-    words = [f"--hyper.{name.split('.')[1].replace('_', '-')} {value!r}" for name, value in outcome.params.items()]
+    words = [f"--hyper.{bare(name).replace('_', '-')} {value!r}" for name, value in outcome.params.items()]
     return f"{' '.join(words)} --first-seed {max(search.seeds) + 1} --seeds 10"
