@@ -34,13 +34,14 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
+from research.command import command, terminal
+from research.engine.fields import Count, Natural, check
 from research.engine.record import processor
 
 ROOT = Path(__file__).resolve().parent.parent
-console = Console()
+console = terminal()
 
 
 class Contestant(NamedTuple):
@@ -159,11 +160,11 @@ BENCHES: dict[str, dict[str, Contestant]] = {
 class Arguments:
     bench: Annotated[str, tyro.conf.Positional]
     """Which comparison to run: a name in BENCHES."""
-    cores: int = 1
+    cores: Count = 1
     """How many cores every contestant may use."""
-    first_core: int = 0
+    first_core: Natural = 0
     """The first of these cores."""
-    repetitions: int = 5
+    repetitions: Count = 5
     """Measured rounds; the median is reported."""
     only: tuple[str, ...] = field(default=())
     """Contestants to run, by name; all where empty."""
@@ -209,13 +210,13 @@ def start(contestant: Contestant, cores: range) -> subprocess.Popen[str]:
 
 
 def ask(name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
-    """One repetition of a contestant. Raises RuntimeError where it died."""
+    """One repetition of a contestant. Raises ChildProcessError where it died."""
     assert process.stdin and process.stdout
     process.stdin.write("go\n")
     process.stdin.flush()
     line = process.stdout.readline()
     if not line:
-        raise RuntimeError(f"contestant {name!r} ended with status {process.wait()}; its own message stands above")
+        raise ChildProcessError(f"contestant {name!r} ended with status {process.wait()}; its own message stands above")
     return json.loads(line)
 
 
@@ -307,17 +308,25 @@ def write(bench: str, cores: int, found: dict[str, dict[str, Any]]) -> Path:
     return path.relative_to(ROOT)
 
 
-def main(arguments: Arguments) -> None:
+def main(words: list[str]) -> int:
+    arguments = tyro.cli(Arguments, args=words, prog="bench.py", description=__doc__)
+    check(arguments, Arguments(arguments.bench))
     if arguments.bench not in BENCHES:
-        sys.exit(f"bench={arguments.bench!r} must be one of {', '.join(BENCHES)}")
+        raise ValueError(f"bench={arguments.bench!r} must be one of {', '.join(BENCHES)}")
     cores = range(arguments.first_core, arguments.first_core + arguments.cores)
-    if arguments.repetitions < 1 or not set(cores) or not set(cores) <= os.sched_getaffinity(0):
-        free = sorted(os.sched_getaffinity(0))
-        sys.exit(f"repetitions={arguments.repetitions} must be at least 1 and cores {list(cores)} among {free}")
-    contestants = {name: each for name, each in BENCHES[arguments.bench].items() if arguments.cores in each.cores}
-    unknown = set(arguments.only) - set(contestants)
+    free = sorted(os.sched_getaffinity(0))
+    if any(core not in free for core in (cores[0], cores[-1])) or not {*cores} <= {*free}:
+        raise ValueError(
+            f"first_core={cores[0]} and cores={arguments.cores} name cores {cores[0]} to {cores[-1]}; there are {free}"
+        )
+    every = BENCHES[arguments.bench]
+    contestants = {name: each for name, each in every.items() if arguments.cores in each.cores}
+    if not contestants:
+        known = sorted({count for each in every.values() for count in each.cores})
+        raise ValueError(f"cores={arguments.cores} is none that {arguments.bench} compares at; use one of {known}")
+    unknown = [name for name in arguments.only if name not in contestants]
     if unknown:
-        sys.exit(f"only={unknown.pop()!r} must be one of {', '.join(contestants)}")
+        raise ValueError(f"only={unknown[0]!r} must be one of {', '.join(contestants)}")
     if arguments.only:
         contestants = {name: contestants[name] for name in arguments.only}
     with alone():
@@ -332,7 +341,8 @@ def main(arguments: Arguments) -> None:
             console.print(f"{name}: {told} of the FLOP rate of a large matrix product on the same machine")
     if arguments.write:
         console.print(f"written to {write(arguments.bench, arguments.cores, found)}")
+    return 0
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    command(main)

@@ -15,9 +15,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import tyro
-from rich.console import Console
 
-from research.command import Learned, OfRun, command, given_lines, inputs_of, learned
+from research.command import Learned, OfRun, command, given_lines, inputs_of, learned, terminal
 from research.data.vocabulary import Vocabulary, from_json
 from research.engine.fields import Count, check
 from research.engine.files import write_text
@@ -51,7 +50,7 @@ def main(arguments: list[str]) -> int:
         raise ValueError(f"{chosen.folder} holds no {CLASSES}, so it is no run of finetune; give the folder of one")
     classes = json.loads(file.read_text(encoding="utf-8"))
     vocabulary = from_json((chosen.folder / VOCABULARY).read_text(encoding="utf-8"))
-    told = Console(stderr=True, highlight=False)
+    told = terminal(stderr=True, highlight=False)
     given = [] if sys.stdin.isatty() else list(sentences(vocabulary))
     run = learned(chosen, told)
     data = inputs_of(run, chosen.folder).final

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import jax
 import tyro
-from rich.console import Console
 
-from research.command import OfRun, command, learned
+from research.command import OfRun, command, learned, terminal
 from research.data.vocabulary import Stream, from_json
 from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, check
 from research.language import generation, lm
@@ -41,7 +40,7 @@ def main(arguments: list[str]) -> int:
         )
     vocabulary = from_json(file.read_text(encoding="utf-8"))
     prompt = vocabulary.encode(chosen.prompt)  # what cannot be read is refused before anything is loaded
-    run = learned(chosen, Console(stderr=True, highlight=False))
+    run = learned(chosen, terminal(stderr=True, highlight=False))
     model = lm.model_of(run.plan.setup, len(vocabulary))
     sampling = generation.Sampling(chosen.temperature, min(chosen.top_k, len(vocabulary)), chosen.top_p)
     key, stream = jax.random.key(chosen.draw), Stream(vocabulary)

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from recipes import plan_of, tiny
 from research.catalog import RECIPES, find
 from research.command import options
 from research.data import fetch, images
-from research.engine import debug, files, placement, processes, run
+from research.engine import debug, files, processes, run
 from research.engine.checkpoint import Checkpoints
 from research.engine.lane import Lane
 from research.engine.placement import Placement
@@ -111,7 +110,7 @@ class Process(subprocess.Popen):
     """None is started; one that is not there is refused as ever."""
 
     def __init__(self, words: Any, *_: object, **__: object) -> None:
-        if not isinstance(words, str) and shutil.which(words[0]) is None:
+        if not isinstance(words, str) and words[0] != "gnugo" and shutil.which(words[0]) is None:
             raise FileNotFoundError(2, "No such file or directory", words[0])
         raise Planned
 
@@ -277,10 +276,53 @@ NUMBERS = ("0", "-1", "1", "2", "7", "-0.0", "0.5", "1e-400", "1e400", "nan", "i
 NUMBERS += ("4294967295", "4294967296", "9223372036854775808", "1" + "0" * 30, "-" + "9" * 5000, "1000000")
 TEXTS = ("", " ", "-", "--", "=", "None", "true", "[]", "{}", "é", "狐🦊", "\udcff", "\x1b[31m", "[bold]", "[/]", "%s")
 TEXTS += ("a" * 300, "a,b", "1,2", "x" * 5000, "*", "$HOME", "\n", "..\t", "--help", "-h", "random", "auto")
-PLACES = (".", "..", "/", "~", "nowhere", "no/where", "empty", "notes.txt", "notes[bold].txt", "notes.txt/x", "broken", "runs")
-PLACES += ("bytes.bin", "opinions.tsv", "games.sgf", "phrases.en", "phrases.de", "new.gif", "new.png", "new.sgf", "folder.py")
-PLACES += ("new[/]", "\udcff.gif", "runs/\udcff", "狐/🦊", "n" * 300, "/dev/null", "/proc/self/mem", *OWN_GOOD, *OWN_BAD, *OWN_BUGS)
-GIVEN = (b"", b"\n", b"a good film .\n", b"a\nb\nc", b"\xff\xfe\n", b"\xef\xbb\xbfx\n", b"genmove b\nquit\n", b"play b a1\n\x00")
+PLACES = (
+    ".",
+    "..",
+    "/",
+    "~",
+    "nowhere",
+    "no/where",
+    "empty",
+    "notes.txt",
+    "notes[bold].txt",
+    "notes.txt/x",
+    "broken",
+    "runs",
+)
+PLACES += (
+    "bytes.bin",
+    "opinions.tsv",
+    "games.sgf",
+    "phrases.en",
+    "phrases.de",
+    "new.gif",
+    "new.png",
+    "new.sgf",
+    "folder.py",
+)
+PLACES += (
+    "new[/]",
+    "\udcff.gif",
+    "runs/\udcff",
+    "狐/🦊",
+    "n" * 300,
+    "/dev/null",
+    "/proc/self/mem",
+    *OWN_GOOD,
+    *OWN_BAD,
+    *OWN_BUGS,
+)
+GIVEN = (
+    b"",
+    b"\n",
+    b"a good film .\n",
+    b"a\nb\nc",
+    b"\xff\xfe\n",
+    b"\xef\xbb\xbfx\n",
+    b"genmove b\nquit\n",
+    b"play b a1\n\x00",
+)
 GIVEN += (b"x" * 5000 + b"\n", "狐\n".encode(), b"1\n2\n3\nresign\n", b"boardsize 3\nclear_board\nundo\nnonsense\n")
 
 
@@ -322,7 +364,9 @@ def good(hint: Any, default: Any) -> st.SearchStrategy[list[str]]:
     if get_origin(hint) is tuple:
         inner = bare(get_args(hint)[0])
         some = default[0] if default else None
-        return st.lists(good(inner, some), min_size=0, max_size=3).map(lambda found: [x for words in found for x in words])
+        return st.lists(good(inner, some), min_size=0, max_size=3).map(
+            lambda found: [x for words in found for x in words]
+        )
     kinds = [bare(kind) for kind in get_args(hint) if kind is not type(None)]
     if kinds:
         return st.one_of(*[good(kind, default) for kind in kinds])
@@ -334,30 +378,44 @@ def good(hint: Any, default: Any) -> st.SearchStrategy[list[str]]:
     return st.sampled_from([*usual, *PLACES]).map(lambda x: [x])
 
 
-ANY = st.one_of(st.sampled_from(NUMBERS), st.sampled_from(TEXTS), st.sampled_from(PLACES), st.text("ab1.-=:/", max_size=5))
+ANY = st.one_of(
+    st.sampled_from(NUMBERS), st.sampled_from(TEXTS), st.sampled_from(PLACES), st.text("ab1.-=:/", max_size=5)
+)
 
 
 @st.composite
-def assignment(draw: Any, recipe: Recipe) -> str:
+def assignment(draw: Any, recipe: Recipe, option: str, careful: bool) -> str:
     """What --grid, --list, --draw and --ablate are given: FIELD=VALUES."""
     known = declared(type(recipe.setup), recipe.setup) + declared(type(recipe.hyper), recipe.hyper)
+    if careful and option == "--draw":
+        known = [field for field in known if bare(field.hint) in (int, float)]
     field = draw(st.sampled_from(known))
+    if careful:
+        values = ["log:1e-4:1e-2", "uniform:0.1:0.5", "uniform:2:8"]
+        if option != "--draw":
+            values = draw(st.lists(good(field.hint, field.default).map("x".join), min_size=1, max_size=3, unique=True))
+            values = [",".join(values)]
+        return f"{field.name.removeprefix('--')}={draw(st.sampled_from(values))}"
     name = draw(st.sampled_from([field.name.removeprefix("--"), field.name.removeprefix("--"), "hyper.x", "", "é"]))
-    law = st.sampled_from(["log:1e-4:1e-2", "uniform:0.1:0.5", "log:0:1", "uniform:1:0", "log:nan:1", "uniform:-1e400:1", "log:1"])
+    law = st.sampled_from(
+        ["log:1e-4:1e-2", "uniform:0.1:0.5", "log:0:1", "uniform:1:0", "log:nan:1", "uniform:-1e400:1", "log:1"]
+    )
     law |= st.sampled_from(["uniform:1e308:1.5e308", "uniform:-1e308:1e308", "log:1:1e30", "uniform:1:3"])
     values = st.lists(good(field.hint, field.default).map("x".join) | ANY, min_size=0, max_size=3).map(",".join)
-    return draw(st.sampled_from(["=", "=", "=", "==", ""]).flatmap(lambda sign: (values | law).map(lambda x: name + sign + x)))
+    return draw(
+        st.sampled_from(["=", "=", "=", "==", ""]).flatmap(lambda sign: (values | law).map(lambda x: name + sign + x))
+    )
 
 
 @st.composite
-def given_option(draw: Any, option: Option, recipe: Recipe | None) -> list[str]:
+def given_option(draw: Any, option: Option, recipe: Recipe | None, careful: bool) -> list[str]:
     """Words that give an option a value: one of its type, any other, or none."""
-    how = draw(st.sampled_from(["good"] * 5 + ["any"] * 4 + ["missing"]))
+    how = "good" if careful else draw(st.sampled_from(["good"] * 5 + ["any"] * 4 + ["missing"]))
     if bare(option.hint) is bool:
         words = [option.name] if not option.default else [option.name.replace("--", "--no-", 1)]
         return words + (draw(ANY.map(lambda x: [x])) if how == "missing" else [])
     if recipe and option.name in ("--grid", "--list", "--draw", "--ablate") and how != "missing":
-        return [option.name, draw(assignment(recipe))]
+        return [option.name, draw(assignment(recipe, option.name, careful))]
     value = {"good": good(option.hint, option.default), "any": ANY.map(lambda x: [x]), "missing": st.just([])}[how]
     words = draw(value)
     if option.positional:
@@ -385,31 +443,41 @@ def lines(draw: Any, home: Home) -> Line:
     name = draw(st.sampled_from([*SCRIPTS, *["train.py", "sweep.py"] * 4]))
     if draw(st.integers(0, 40)) == 0:
         return Line(name, draw(st.lists(ANY, max_size=4)))
+    careful = draw(st.booleans())
     first: list[str] = []
     if name in ("train.py", "sweep.py"):
-        called = draw(st.sampled_from(["known"] * 6 + ["own", "own", "any"]))
+        called = draw(st.sampled_from(["known"] * 6 + ([] if careful else ["own", "own", "any"])))
         if called == "any":
             first = [draw(ANY | st.sampled_from(["ppo-cartpol", "./nowhere.py", "PPO", "nowhere.py/"]))]
             found, recipe = own_options(name, "ppo")
         else:
             recipe_name = draw(st.sampled_from([*RECIPES] if called == "known" else ["mine.py"]))
-            first = [recipe_name if called == "known" else draw(st.sampled_from(["mine.py", *OWN_BAD, *OWN_BUGS, "folder.py"]))]
+            first = [
+                recipe_name
+                if called == "known"
+                else draw(st.sampled_from(["mine.py", *OWN_BAD, *OWN_BUGS, "folder.py"]))
+            ]
             found, recipe = own_options(name, recipe_name if called == "known" else str(home.folder / "mine.py"))
-        if name == "sweep.py" and draw(st.booleans()):
-            first += ["--grid", draw(assignment(recipe))]
+        if name == "sweep.py" and draw(st.integers(0, 3)):
+            first += ["--grid", draw(assignment(recipe, "--grid", careful))]
         if called == "known" and draw(st.booleans()):
             first += tiny_words(recipe_name)
     else:
         found, recipe = own_options(name)
         if name in ("bench.py", "reproduce.py", "prepare_data.py"):
-            known = {"reproduce.py": [*STUDIES], "bench.py": ["ppo", "start", "sweep"], "prepare_data.py": [*fetch.REGISTRY]}
-            first = [draw(st.sampled_from(known[name]) | ANY)]
+            known = {
+                "reproduce.py": [*STUDIES],
+                "bench.py": ["ppo", "start", "sweep"],
+                "prepare_data.py": [*fetch.REGISTRY],
+            }
+            first = [draw(st.sampled_from(known[name]) if careful else ANY)]
         elif name != "record_games.py":
-            first = [draw(st.sampled_from([home.runs[fitting(name)], *home.runs.values()]) | ANY)]
+            right = home.runs[fitting(name)]
+            first = [right if careful else draw(st.sampled_from([right, *home.runs.values()]) | ANY)]
         found = tuple(option for option in found if not option.positional)
     chosen = draw(st.lists(st.sampled_from(found), max_size=4))
-    words = [word for option in chosen for word in draw(given_option(option, recipe))]
-    words += draw(st.sampled_from([[]] * 12 + [["--help"], ["--nonsense", "1"], ["more"]]))
+    words = [word for option in chosen for word in draw(given_option(option, recipe, careful))]
+    words += [] if careful else draw(st.sampled_from([[]] * 12 + [["--help"], ["--nonsense", "1"], ["more"]]))
     return Line(name, first + words, draw(st.sampled_from(GIVEN)))
 
 

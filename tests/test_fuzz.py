@@ -6,9 +6,7 @@ The share that `make test` runs is the same in every run; `make test-slow` runs 
 """
 
 import pytest
-from fuzz import OWN_BUGS, Home, Line, lines, nothing_runs, script
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from fuzz import OWN_BUGS, Home, Line, nothing_runs, script
 
 LINES, ALL_LINES = 400, 2000
 FOLDERS, ALL_FOLDERS = 100, 500
@@ -38,7 +36,9 @@ def check(line: Line, home: Home) -> None:
         import traceback
 
         told = "".join(traceback.format_exception(said.error))
-        assert any(name in told.splitlines()[-4] or name in told for name in OWN_BUGS if name in line.words), f"{line}\n{told}"
+        assert any(name in told.splitlines()[-4] or name in told for name in OWN_BUGS if name in line.words), (
+            f"{line}\n{told}"
+        )
         return
     assert said.code in (None, 0, 1, 2), f"{line} ended with {said.code}"
     assert "Traceback" not in said.err, f"{line}\n{said.err}"
@@ -46,5 +46,3 @@ def check(line: Line, home: Home) -> None:
         assert len(said.message.split()) >= 4, f"{line} says {said.message!r}"
         if said.code == 2 and said.err:
             assert "╭" in said.err, f"{line}\n{said.err}"
-
-

@@ -8,8 +8,9 @@ import functools
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from research.engine.fields import check
 from research.engine.keys import SEEDS
 
 TICKS = 2**31
+NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,31 @@ class Recipe:
     file: Path | None = None
     about: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a recipe that is none, where its author can see it."""
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise ValueError(
+                f"name={self.name!r} names a folder: use letters, digits, '.', '_' and '-', as in 'my-idea'"
+            )
+        for name, kind, fits in (
+            ("setup", "an object of a frozen dataclass", frozen(self.setup)),
+            ("hyper", "an object of a NamedTuple", isinstance(self.hyper, tuple) and hasattr(self.hyper, "_asdict")),
+            ("make", "a function of a setup", callable(self.make)),
+            ("load", "a function of a setup", callable(self.load)),
+            ("budget", "a Budget", isinstance(self.budget, Budget)),
+        ):
+            if not fits:
+                raise ValueError(f"{name}={getattr(self, name)!r} of recipe {self.name!r} must be {kind}")
+
+
+def frozen(setup: Any) -> bool:
+    """Whether it can be the key of a compiled program."""
+    try:
+        hash(setup)
+    except TypeError:
+        return False
+    return is_dataclass(setup) and not isinstance(setup, type)
+
 
 class Row(NamedTuple):
     """One run of a lane: a seed and one value of every hyper-parameter."""
@@ -120,13 +147,14 @@ class Plan:
         if not self.rows:
             raise ValueError("seeds=0 must be at least 1; try seeds=1")
         check(self.setup, self.recipe.setup)
-        for row in self.rows:
-            check(row.hyper, self.recipe.hyper)
-            for name, value in row.hyper._asdict().items():
+        for hyper in {id(row.hyper): row.hyper for row in self.rows}.values():  # seeds share theirs
+            check(hyper, self.recipe.hyper)
+            for name, value in hyper._asdict().items():
                 with np.errstate(over="ignore"):
                     held = float(np.float32(value))
                 if not np.isfinite(held) or (held == 0) != (value == 0):
                     raise ValueError(f"{name}={value!r} becomes {held:g} as a float32; use 1e-38 to 3e38, or 0")
+        for row in self.rows:
             if not 0 <= row.seed < SEEDS:
                 raise ValueError(f"seed={row.seed} must be at least 0 and below {SEEDS}; usual: 0")
         self.recipe.make(self.setup)  # fields that do not fit each other are refused here

@@ -27,7 +27,7 @@ from research.engine.plan import Budget, Plan, Recipe, Row
 from research.engine.record import machine, revision
 from research.engine.session import best_figure
 from research.report.folder import SEARCH
-from research.sweep.grid import bounds, resolve, split
+from research.sweep.grid import bounds, check_seed, resolve, split
 
 JOURNAL = "journal.jsonl"
 Sampler = Literal["random", "tpe"]
@@ -62,6 +62,7 @@ class Search:
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise ValueError(f"search={self.trials} must be at least 1; usual: 50 to 200")
+        check_seed(self.seed)
         if self.width < len(self.seeds):
             raise ValueError(f"lanes={self.width} holds not even one setting's {len(self.seeds)} seeds; use more lanes")
         if not self.space:
