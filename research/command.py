@@ -2,6 +2,7 @@
 fault it was."""
 
 import codecs
+import io
 import linecache
 import signal
 import sys
@@ -27,6 +28,7 @@ from research.engine.plan import Budget, Plan, Recipe
 from research.engine.source import source_hash
 
 BAD_INPUT, MACHINE = 2, 1
+ROWS = 100_000  # seeds of a run at most: each is a row with a state of its own
 
 
 def command(main: Callable[[list[str]], Any]) -> None:
@@ -39,6 +41,8 @@ def command(main: Callable[[list[str]], Any]) -> None:
     from research.engine.session import Diverged
     from research.engine.signals import Interrupted
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path that cannot be shown is no reason to stop
     code = 0
     try:
         code = main(sys.argv[1:])
@@ -52,7 +56,7 @@ def command(main: Callable[[list[str]], Any]) -> None:
         code = 128 + signal.SIGINT
     except Exception as error:
         refused = isinstance(error, ValueError | FileNotFoundError) and raised_on_purpose(error)
-        gone = "" if refused else processes.lost(error)
+        gone = "" if refused else processes.lost(error) or short_of_memory(error)
         if gone or refused or isinstance(error, (OSError, Damaged, Diverged)):
             say("bad input" if refused else "failed", gone or str(error), "red")
         elif processes.several():
@@ -65,6 +69,14 @@ def command(main: Callable[[list[str]], Any]) -> None:
     sys.exit(code)
 
 
+def short_of_memory(error: BaseException) -> str:
+    """What to tell where the host's or a device's memory does not hold what was asked for; '' for any other error."""
+    if not isinstance(error, MemoryError) and not str(error).startswith("RESOURCE_EXHAUSTED"):
+        return ""
+    told = str(error).partition("\n")[0]
+    return f"not enough memory ({told or 'no more is free'}); use fewer seeds, fewer --lanes or a smaller setup"
+
+
 def raised_on_purpose(error: BaseException) -> bool:
     """True where a `raise` of ours, or of a user's own file, made the error; what NumPy or JAX raise inside is a bug."""
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
@@ -75,7 +87,12 @@ def raised_on_purpose(error: BaseException) -> bool:
 
 def say(title: str, message: str, colour: str) -> None:
     """One box on standard error."""
-    Console(stderr=True).print(Panel(Text(message), title=title, title_align="left", border_style=colour))
+    terminal(stderr=True).print(Panel(Text(message), title=title, title_align="left", border_style=colour))
+
+
+def terminal(**how: Any) -> Console:
+    """A console that prints what it is given as it stands: paths and names may hold brackets and colons of their own."""
+    return Console(markup=False, emoji=False, **how)
 
 
 def options(recipe: Recipe, own: dict[str, tuple[Any, Any, str]]) -> Any:
@@ -114,9 +131,9 @@ def budget(recipe: Recipe, chosen: Any) -> Budget:
 
 
 def seeds(chosen: Any) -> range:
-    """The seeds that the options name. Raises ValueError for none."""
-    if chosen.seeds < 1:
-        raise ValueError(f"seeds={chosen.seeds} must be at least 1; usual: 5 to 16")
+    """The seeds that the options name. Raises ValueError for none, and for more than anyone waits for."""
+    if not 1 <= chosen.seeds <= ROWS:
+        raise ValueError(f"seeds={chosen.seeds} must be at least 1 and at most {ROWS}; usual: 5 to 16")
     return range(chosen.first_seed, chosen.first_seed + chosen.seeds)
 
 

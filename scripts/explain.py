@@ -15,9 +15,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import tyro
-from rich.console import Console
 
-from research.command import Learned, OfRun, command, given_lines, inputs_of, learned, of_kind
+from research.command import Learned, OfRun, command, given_lines, inputs_of, learned, of_kind, terminal
 from research.data.vocabulary import Vocabulary, of_run
 from research.engine.fields import Count, check
 from research.engine.files import write_text
@@ -48,7 +47,7 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="explain.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
     vocabulary = of_run(chosen.folder, KIND)
-    told = Console(stderr=True, highlight=False)
+    told = terminal(stderr=True, highlight=False)
     given = [] if sys.stdin.isatty() else list(sentences(vocabulary))
     run = learned(chosen, told, of_kind(finetune.Setup, KIND))
     classes = json.loads((chosen.folder / CLASSES).read_text(encoding="utf-8"))

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import jax
 import tyro
-from rich.console import Console
 
-from research.command import OfRun, command, learned, of_kind
+from research.command import OfRun, command, learned, of_kind, terminal
 from research.data.vocabulary import Stream, of_run
 from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, check
 from research.language import generation, lm
@@ -37,7 +36,7 @@ def main(arguments: list[str]) -> int:
     check(chosen, Arguments(chosen.folder))
     vocabulary = of_run(chosen.folder, KIND)
     prompt = vocabulary.encode(chosen.prompt)  # what cannot be read is refused before anything is loaded
-    run = learned(chosen, Console(stderr=True, highlight=False), of_kind(lm.Setup, KIND))
+    run = learned(chosen, terminal(stderr=True, highlight=False), of_kind(lm.Setup, KIND))
     model = lm.model_of(run.plan.setup, len(vocabulary))
     sampling = generation.Sampling(chosen.temperature, min(chosen.top_k, len(vocabulary)), chosen.top_p)
     key, stream = jax.random.key(chosen.draw), Stream(vocabulary)

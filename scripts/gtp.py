@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from rich.console import Console
 
-from research.command import Learned, OfRun, command, learned
+from research.command import Learned, OfRun, command, learned, terminal
 from research.engine.fields import Fraction, Natural, check
 from research.engine.plan import Plan
 from research.games import boards, go
@@ -33,7 +32,7 @@ class Arguments(OfRun):
 def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, prog="gtp.py", description=__doc__)
     check(chosen, Arguments(chosen.folder))
-    run = learned(chosen, Console(stderr=True, highlight=False), plays_go)
+    run = learned(chosen, terminal(stderr=True, highlight=False), plays_go)
     size = plays_go(run.plan).board.shape[0]
     choose = chooser(run, chosen.simulations, chosen.resign)
     engine = Engine(run.plan.recipe.name, version("research"), size, boards.KOMI, choose)

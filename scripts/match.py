@@ -21,7 +21,7 @@ import tyro
 from jax import Array
 from rich.console import Console
 
-from research.command import Learned, OfRun, check_ending, command, learned
+from research.command import Learned, OfRun, check_ending, command, learned, terminal
 from research.engine.fields import Count, Interval, Natural, check
 from research.games import boards, contest, go, match, sgf
 from research.games.boards import Board
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
         raise ValueError("against= names nobody; give random, a run folder, alpha-beta-6 or a command line")
     out = chosen.out or chosen.folder / "match.sgf"
     check_ending(out, "match.sgf")
-    console = Console(highlight=False)
+    console = terminal(highlight=False)
     run = learned(chosen, console, player_of)
     judged = player_of(run.plan)
     board = boards.full_length(judged.board.name)

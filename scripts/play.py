@@ -16,7 +16,7 @@ from jax import Array
 from PIL.Image import Image
 from rich.console import Console
 
-from research.command import Learned, OfRun, check_ending, command, given_lines, learned
+from research.command import Learned, OfRun, check_ending, command, given_lines, learned, terminal
 from research.data.pictures import save_gif
 from research.engine.fields import Interval, Natural, check
 from research.engine.keys import at_tick, stream
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     check(chosen, Arguments(chosen.folder))
     out = chosen.out or chosen.folder / "play.gif"
     check_ending(out, "play.gif")
-    console = Console(highlight=False)
+    console = terminal(highlight=False)
     run = learned(chosen, console, lambda plan: fits(plan, chosen))
     if on_board(run.plan):
         sit_down(run, chosen, console)

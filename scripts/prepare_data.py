@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
-from research.command import command
+from research.command import command, terminal
 from research.data.fetch import fetch, known
 from research.data.image_files import FACTS, prepare
 from research.data.images import load_images
@@ -29,7 +28,7 @@ class Options:
 def main(arguments: list[str]) -> int:
     options = tyro.cli(Options, args=arguments, prog="prepare_data.py", description=__doc__)
     known(*options.names)
-    console = Console(soft_wrap=True)
+    console = terminal(soft_wrap=True)
     for name in options.names:
         if name in FACTS:
             folder = prepare(name, options.root)

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
         pass  # one that cannot be asked is refused before anything is written
     done = whole(chosen.out, chosen.size)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns) as progress, ThreadPoolExecutor(chosen.workers) as pool, chosen.out.open("a") as file:
         task = progress.add_task(str(chosen.out), total=chosen.games, completed=done)
         for record in pool.map(lambda number: played(chosen, number), range(done, chosen.games)):

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
-from research.command import command
+from research.command import command, terminal
 from research.engine.fields import bare
 
 
@@ -36,7 +35,7 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, description=__doc__)
     if not chosen.folders:
         raise ValueError("no folder given; name run folders, or a folder of them: report.py runs/")
-    console = Console()
+    console = terminal()
     if any((folder / SEARCH).exists() for folder in chosen.folders):
         (search, *others) = chosen.folders
         if others or chosen.by or chosen.figure:

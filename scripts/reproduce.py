@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
-from research.command import BAD_INPUT, MACHINE, command, say
+from research.command import BAD_INPUT, MACHINE, command, say, terminal
 from research.engine.placement import configure
 from research.report import collect
 from research.studies import STUDIES, find, page
@@ -37,7 +36,7 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
-    console = Console()
+    console = terminal()
     if chosen.list or not chosen.study:
         table = Table("study", "question", title="python scripts/reproduce.py STUDY [--quick]", box=None)
         for name in STUDIES:
@@ -54,7 +53,7 @@ def main(arguments: list[str]) -> int:
     failed: list[tuple[str, str]] = []
     how = {"other_machine": chosen.other_machine, "device_count": chosen.device_count}
     for block, _, sweep in work:
-        console.print(f"[bold]{study.name}: {block}, {sweep.recipe.name}[/bold]")
+        console.print(f"{study.name}: {block}, {sweep.recipe.name}", style="bold")
         stopped = lanes.run_lanes(sweep, folder / block, console, **how)
         failed += [(f.plan.name, repr(f.error)) for f in stopped]
         if len(stopped) < len(sweep.lanes):

@@ -16,9 +16,8 @@ import numpy as np
 import tyro
 from jax import Array
 from PIL import Image
-from rich.console import Console
 
-from research.command import Learned, OfRun, check_ending, command, learned
+from research.command import Learned, OfRun, check_ending, command, learned, terminal
 from research.data.image_files import FACTS
 from research.data.pictures import save_gif, tiled
 from research.engine.fields import Count, Interval, check
@@ -49,7 +48,7 @@ def main(arguments: list[str]) -> int:
     usual = "training.gif" if chosen.training else "samples.png"
     out = chosen.out or chosen.folder / usual
     check_ending(out, usual)
-    console = Console(highlight=False)
+    console = terminal(highlight=False)
     if chosen.training:
         plain = Arguments(chosen.folder, training=True, out=chosen.out)
         if chosen != plain:

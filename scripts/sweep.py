@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from research.catalog import find
-from research.command import BAD_INPUT, MACHINE, budget, command, options, say, seeds
+from research.command import BAD_INPUT, MACHINE, budget, command, options, say, seeds, terminal
 from research.engine.fields import bare
 from research.engine.files import METRICS
 from research.engine.placement import configure
@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> int:
         kinds = {plan.setup: plan for plan in sweep.lanes}.values()
         fitting = lambda: min(lanes.fitting_width(plan, chosen.device_count) for plan in kinds)
         sweep = replace(sweep, width=lanes.begun_width(sweep, chosen.out) or fitting())
-    console = Console()
+    console = terminal()
     if chosen.lane is not None:
         return one_lane(sweep, chosen, console)
     console.print(overview(sweep, chosen))
@@ -170,7 +170,7 @@ def search(recipe: Recipe, chosen: Any, seeds: tuple[int, ...], most: int) -> in
         chosen.rungs,
         chosen.draw_seed,
     )
-    console = Console()
+    console = terminal()
     console.print(f"{found.name}: {found.trials} settings x {len(seeds)} seeds, {found.batch} settings at a time")
     result = searching.run_search(
         found, chosen.out, lambda text: console.print(text, highlight=False), chosen.device_count

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from research.catalog import RECIPES, find
-from research.command import budget, command, options, seeds
+from research.command import budget, command, options, seeds, terminal
 from research.engine import processes
 from research.engine.placement import configure
 from research.engine.plan import Plan, Row
@@ -46,11 +46,11 @@ def main(arguments: list[str]) -> int:
     named = seeds(chosen)
     configure(len(named), light=recipe.light, device_count=chosen.device_count, fast=chosen.fast)
     if chosen.coordinator:
-        Console(stderr=True).print(f"waiting for the run's other processes at {chosen.coordinator}", style="dim")
+        terminal(stderr=True).print(f"waiting for the run's other processes at {chosen.coordinator}", style="dim")
     processes.join(chosen.coordinator, chosen.processes, chosen.process)
     rows = tuple(Row(seed, chosen.hyper) for seed in named)
     plan = Plan(recipe, chosen.setup, rows, budget(recipe, chosen))
-    console = Console()
+    console = terminal()
     if chosen.debug:
         from research.engine.debug import debug
 
@@ -93,7 +93,7 @@ def list_recipes() -> None:
     for name in RECIPES:
         table.add_row(name, find(name).about.strip().splitlines()[0])
     table.add_row("./my_idea.py", "Your own file: anything that defines `recipe`.")
-    Console().print(table)
+    terminal().print(table)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from research.command import Learned, OfRun, command, given_lines, inputs_of, learned, of_kind
+from research.command import Learned, OfRun, command, given_lines, inputs_of, learned, of_kind, terminal
 from research.data.pairs import padded
 from research.data.vocabulary import Vocabulary, of_run, spelling_table, spelt_out
 from research.engine.fields import Count, NonNegative, check
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     check(Search(**asked), Search())
     folders = [chosen.folder, *([chosen.against] if chosen.against else [])]
     vocabularies = [of_run(folder, KIND) for folder in folders]
-    told = Console(stderr=True, highlight=False)
+    told = terminal(stderr=True, highlight=False)
     scored = chosen.score or chosen.against is not None
     systems = []
     for folder, vocabulary in zip(folders, vocabularies, strict=True):
@@ -154,7 +154,7 @@ def compare(systems: Sequence[System], batch: int) -> None:
         found = all_translated(translator(system), data.held_out.source, batch)
         for kind in bleu.KINDS:
             counts[kind].append(bleu.counts(kind, found, references, translate.of_multi30k(system.run.plan.setup)))
-    console = Console(highlight=False)
+    console = terminal(highlight=False)
     console.print(f"{len(references)} test sentences")
     for kind in bleu.KINDS:
         for (run, _, _, search), found in zip(systems, counts[kind], strict=True):

@@ -154,7 +154,7 @@ def decode(name: str, source: Any, part: str) -> Split:
 
 def _progress(steps: Sequence[int], what: str) -> Iterable[int]:
     """The steps, with a bar on a terminal and one line elsewhere."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     if not console.is_terminal:
         console.print(what)
         return steps

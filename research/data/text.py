@@ -77,7 +77,7 @@ def stream_text(
     name = hashlib.sha256(f"1 {content} {size} {validation}".encode()).hexdigest()[:16]  # raise 1 when a format changes
     folder = pooch.os_cache("research") / "tokens" / f"{path.stem}-{name}"
     if not folder.exists():
-        Console(stderr=True, soft_wrap=True).print(f"writing the tokens of {path} to {folder}")
+        Console(stderr=True, soft_wrap=True, markup=False).print(f"writing the tokens of {path} to {folder}")
         vocabulary, (train, held_out) = _tokens(path, size, validation)
         write_tokens(folder, vocabulary, train, held_out)
     return open_tokens(folder)._replace(digest=name)

@@ -26,6 +26,7 @@ import numpy as np
 PADDING, BEGIN, END = 0, 1, 2
 SPECIALS = 3
 BYTES = 256
+MOST = 2**24  # tokens of a vocabulary
 CODE_POINTS = 0x110000
 FILE = "vocabulary.json"  # of a run folder
 
@@ -170,6 +171,8 @@ def byte_pairs(pieces: Iterable[str], size: int, special: bool = False) -> ByteP
         raise ValueError(
             f"byte_pairs={size} is less than {least}, the bytes{' and specials' * special}; give at least {least}"
         )
+    if size > MOST:  # the library ends the process where it cannot have the memory for so many
+        raise ValueError(f"byte_pairs={size} is more than {MOST}; usual: 2048 to 32768")
     tokenizer = Tokenizer(models.BPE())
     lines = pre_tokenizers.Split("\n", "merged_with_previous")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([lines, pre_tokenizers.ByteLevel(add_prefix_space=False)])

@@ -6,8 +6,9 @@ Everything a user can get wrong is checked here, before anything is compiled or 
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from research.engine.keys import SEEDS
 from research.engine.source import source_hash
 
 TICKS = 2**31
+NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,31 @@ class Recipe:
     light: bool = False
     file: Path | None = None
     about: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a recipe that is none, where its author can see it."""
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise ValueError(
+                f"name={self.name!r} names a folder: use letters, digits, '.', '_' and '-', as in 'my-idea'"
+            )
+        for name, kind, fits in (
+            ("setup", "an object of a frozen dataclass", frozen(self.setup)),
+            ("hyper", "an object of a NamedTuple", isinstance(self.hyper, tuple) and hasattr(self.hyper, "_asdict")),
+            ("make", "a function of a setup", callable(self.make)),
+            ("load", "a function of a setup", callable(self.load)),
+            ("budget", "a Budget", isinstance(self.budget, Budget)),
+        ):
+            if not fits:
+                raise ValueError(f"{name}={getattr(self, name)!r} of recipe {self.name!r} must be {kind}")
+
+
+def frozen(setup: Any) -> bool:
+    """Whether it can be the key of a compiled program."""
+    try:
+        hash(setup)
+    except TypeError:
+        return False
+    return is_dataclass(setup) and not isinstance(setup, type)
 
 
 class Row(NamedTuple):

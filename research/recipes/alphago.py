@@ -19,6 +19,8 @@ def load_records(setup: supervised.Setup) -> Inputs:
     board = boards.make(setup.board)
     path = Path(setup.records) if setup.records else GAMES
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file; give an SGF file of games")
         games = sgf.read(path.read_text(errors="replace"))
         other = next((game.size for game in games if game.size != board.shape[0]), None)
         if not boards.is_go(board) or other is not None:

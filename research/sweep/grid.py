@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import numpy as np
 
 from research.engine.fields import bare, described, nearest
+from research.engine.keys import SEEDS
 from research.engine.plan import Recipe
 
+CELLS = 10_000  # of a sweep at most
 Alternative = dict[str, Any]
 Factor = tuple[Alternative, ...]
 
@@ -53,8 +55,9 @@ def drawn(recipe: Recipe, texts: Sequence[str], count: int, seed: int) -> list[F
     """
     if not texts:
         return []
-    if count < 1:
-        raise ValueError(f"draws={count} must be at least 1; usual: 20 to 200")
+    if not 1 <= count <= CELLS:
+        raise ValueError(f"draws={count} must be at least 1 and at most {CELLS}; usual: 20 to 200")
+    check_seed(seed)
     columns = {
         name: draw(law, count, np.random.default_rng([seed, *name.encode()]))
         for name, law in ranges(recipe, texts).items()
@@ -62,6 +65,12 @@ def drawn(recipe: Recipe, texts: Sequence[str], count: int, seed: int) -> list[F
     # Integers may be drawn twice; a setting is run once.
     settings = dict.fromkeys(zip(*columns.values(), strict=True))
     return [tuple(dict(zip(columns, values, strict=True)) for values in settings)]
+
+
+def check_seed(seed: int) -> None:
+    """Raises ValueError for a seed of --draw that is none."""
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"draw_seed={seed} must be at least 0 and below {SEEDS}; usual: 0")
 
 
 class Range(NamedTuple):
@@ -86,7 +95,7 @@ def ranges(recipe: Recipe, texts: Sequence[str]) -> dict[str, Range]:
             low, high = map(float, ends)
         except ValueError:
             low = high = math.nan
-        if law not in ("log", "uniform") or not -math.inf < low < high < math.inf or (law == "log" and low <= 0):
+        if law not in ("log", "uniform") or not low < high or not high - low < math.inf or (law == "log" and low <= 0):
             raise ValueError(
                 f"--draw {text!r} must be FIELD=log:LOW:HIGH or FIELD=uniform:LOW:HIGH with LOW < HIGH, and 0 < LOW for "
                 "log; for example learning_rate=log:1e-5:1e-2"
@@ -128,14 +137,20 @@ def combine(recipe: Recipe, factors: Sequence[Factor]) -> list[Cell]:
         shared = {name for x in one for name in x} & {name for x in other for name in x}
         if shared:
             raise ValueError(f"{', '.join(sorted(shared))} is varied twice; name each field in one place")
+    count = math.prod(map(len, factors))
+    if count > CELLS:
+        raise ValueError(
+            f"{count} cells are more than the {CELLS} of a sweep; vary fewer fields at once, or --draw from them"
+        )
     cells = []
     for chosen in itertools.product(*factors):
         changes = {name: value for alternative in chosen for name, value in alternative.items()}
         cells.append(make_cell(recipe, changes))
-    settings = [(cell.setup, cell.hyper) for cell in cells]
-    for index, setting in enumerate(settings):
-        if setting in settings[:index]:
-            raise ValueError(f"two cells are the same setting: {describe(cells[index].changes)}; leave one out")
+    seen = set()
+    for cell in cells:
+        if (cell.setup, cell.hyper) in seen:
+            raise ValueError(f"two cells are the same setting: {describe(cell.changes)}; leave one out")
+        seen.add((cell.setup, cell.hyper))
     return cells
 
 
@@ -196,9 +211,9 @@ def parse(text: str, kind: Any, where: str) -> Any:
     try:
         return convert(text.strip(), kind)
     except (ValueError, KeyError):
-        told = (
-            " or ".join(map(repr, get_args(kind))) if get_origin(kind) is Literal else getattr(kind, "__name__", kind)
-        )
+        told = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+        if get_origin(kind) is Literal:
+            told = " or ".join(map(repr, get_args(kind)))
         raise ValueError(f"{where}: {text!r} must be {told}; a tuple is written 64x64") from None
 
 

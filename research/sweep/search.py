@@ -29,7 +29,7 @@ from research.engine.manifest import machine, revision
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
 from research.report.folder import SEARCH
-from research.sweep.grid import make_cell, ranges
+from research.sweep.grid import check_seed, make_cell, ranges
 
 JOURNAL = "journal.jsonl"
 Sampler = Literal["random", "tpe"]
@@ -64,6 +64,7 @@ class Search:
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise ValueError(f"search={self.trials} must be at least 1; usual: 50 to 200")
+        check_seed(self.seed)
         if self.width < len(self.seeds):
             raise ValueError(f"lanes={self.width} holds not even one setting's {len(self.seeds)} seeds; use more lanes")
         if not self.space:
