@@ -49,8 +49,8 @@ def main(arguments: list[str]) -> int:
     several = chosen.bench in ("all", "growth")
     out = chosen.out or (RESULTS if several or chosen.bench == "table" else None)
     if chosen.bench == "table":
-        if not any(out.glob("bench-*.json")):
-            raise ValueError(f"{str(out)!r} holds no bench-*.json; give the folder that a bench was written to: --out")
+        if not any(out.glob("*.json")):
+            raise ValueError(f"{str(out)!r} holds no results; give the folder that a bench was written to: --out")
         console.print(tell(out), markup=False, highlight=False, soft_wrap=True)
         return 0
     names = [name for name in BENCHES if several and name.startswith("growth" if chosen.bench == "growth" else "")]
@@ -110,7 +110,7 @@ def check(chosen: Arguments, turns: list[tuple[str, range]], out: Path | None) -
             f"repetitions={chosen.repetitions} is too few for {RESULTS.name}, where figures have {ROUNDS} rounds or more; "
             "write them elsewhere: --out FOLDER"
         )
-    known = {contestant for name, cores in turns for contestant in BENCHES[name].at(len(cores))}
+    known = dict.fromkeys(contestant for name, cores in turns for contestant in BENCHES[name].at(len(cores)))
     for name in chosen.only:
         if name not in known:
             raise ValueError(f"only={name!r} must be one of {', '.join(known)}")
@@ -147,15 +147,18 @@ def compared(title: str, found: Found) -> Table:
 
 
 def tell(out: Path) -> str:
-    """Makes a folder's tables and pictures anew from what it holds -> the table of ratios."""
+    """Makes a folder's tables and pictures anew from what it holds -> the tables."""
     from benches import growth
 
-    text = table(out)
-    (out / "bench.md").write_text(text)
-    if any(out.glob("growth-*.json")):
-        (out / "growth.md").write_text(growth.report(out))
-        growth.pictures(out)
-    return text
+    texts = {
+        kind: make(out)
+        for kind, make in {"bench": table, "growth": growth.report}.items()
+        if any(out.glob(f"{kind}-*.json"))
+    }
+    for kind, text in texts.items():
+        (out / f"{kind}.md").write_text(text)
+    growth.pictures(out)
+    return "\n".join(texts.values())
 
 
 if __name__ == "__main__":

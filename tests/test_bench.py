@@ -140,7 +140,7 @@ def test_all_goes_on_where_one_fails_writes_the_rest_and_says_so(fake, monkeypat
     # Four rows make 4 and 8 things/s, one row 1 and 2: four of them take as long as one.
     assert "| 4 | a step | 750,000 (500,000 to 1,000,000) | 1.00 (1.00 to 1.00) |" in (out / "growth.md").read_text()
     code, again, _ = run(monkeypatch, capsys, "table", "--out", str(out))
-    assert code == 0 and again.strip() == written.strip()
+    assert code == 0 and again.startswith(written) and (out / "growth.md").read_text() in again
 
 
 REFUSED = {
@@ -151,7 +151,7 @@ REFUSED = {
     "too few rounds to publish": (["all", "--repetitions", "4"], "repetitions=4 is too few for results, where"),
     "unknown contestant": (["ppo", "--only", "torch"], "only='torch' must be one of ours, rejax"),
     "a part, written": (["ppo", "--only", "ours", "--out", "x"], "only=ours is for a look at one bench"),
-    "a table of nothing": (["table", "--out", "nowhere"], "'nowhere' holds no bench-*.json; give the folder"),
+    "a table of nothing": (["table", "--out", "nowhere"], "'nowhere' holds no results; give the folder"),
     "cores it is not for": (["sweep", "--cores", "1"], "sweep is meant for cores=2, and is asked for 1"),
 }
 

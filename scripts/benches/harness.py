@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 
 from benches.registry import Contestant
@@ -71,7 +71,13 @@ def end(process: subprocess.Popen[str]) -> None:
 def ask(name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
     """One repetition of a contestant. Raises ChildProcessError where it died or took longer than PATIENCE."""
     assert process.stdin and process.stdout
-    limit = Timer(PATIENCE, end, (process,))
+    late = Event()
+
+    def give_up() -> None:
+        late.set()
+        end(process)
+
+    limit = Timer(PATIENCE, give_up)
     limit.start()
     try:
         with suppress(BrokenPipeError):
@@ -79,11 +85,14 @@ def ask(name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
             process.stdin.flush()
         line = process.stdout.readline()
     finally:
-        late = not limit.is_alive()
         limit.cancel()
     if line:
         return json.loads(line)
-    why = f"gave no answer in {PATIENCE} s" if late else f"ended with status {process.wait()}; its message stands above"
+    why = (
+        f"gave no answer in {PATIENCE} s"
+        if late.is_set()
+        else f"ended with status {process.wait()}; its message stands above"
+    )
     raise ChildProcessError(f"contestant {name!r} {why}")
 
 

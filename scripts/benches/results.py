@@ -9,12 +9,14 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from research.engine.record import processor, revision
+from research.engine.record import processor
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 Found = dict[str, dict[str, Any]]
 UNKNOWN = "not recorded"
 HEAD = ("bench", "cores", "ours", "its rate", "beside", "ours / beside: median (min to max)", "rounds", "date")
@@ -23,7 +25,6 @@ HEAD += ("versions", "revision", "machine")
 
 def circumstances(cores: range) -> dict[str, Any]:
     """All but the contestants of an entry; asked for before anything is measured or written."""
-    source = revision()
     return {
         "machine": {
             "processor": processor(),
@@ -34,10 +35,22 @@ def circumstances(cores: range) -> dict[str, Any]:
             "jax": version("jax"),
         },
         "date": datetime.date.today().isoformat(),
-        "revision": source.get("revision", UNKNOWN)[:12] + (" with changes" if source.get("dirty") else ""),
+        "revision": revision(),
         "pinned_to": list(cores),
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def revision() -> str:
+    """The git revision of this checkout, and whether the package or the scripts differ from it."""
+    try:
+        commit, changes = (
+            subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "--short=10", "HEAD"], ["status", "--porcelain", "research", "scripts"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return UNKNOWN
+    return commit + (" with changes" if changes else "")
 
 
 def store(path: Path, entry: dict[str, Any]) -> None:
