@@ -96,11 +96,18 @@ def test_growth_is_the_cost_of_all_and_compared_round_by_round():
     # One row makes 4 steps/s, a step in 0.25 s. Four rows make 8, 4 and 2 steps/s together, so that a step of each
     # takes 4/8, 4/4 and 4/2 s: 2, 4 and 8 times as long.
     shape = series("", "rows", "a step", (1, 4), {"PPO": lambda rows: Contestant("")}, together=True).growth
-    found = {"PPO: 1": {"rates": [4.0, 4.0, 4.0], "megabytes": 1}, "PPO: 4": {"rates": [8.0, 4.0, 2.0], "megabytes": 2}}
-    assert growth.costs(shape, 4, found["PPO: 4"]) == [0.5, 1, 2]
-    first, second = growth.table_rows(shape, found)
-    assert first == ("1", "PPO", "250,000 (250,000 to 250,000)", "1.00 (1.00 to 1.00)", "1", "")
-    assert second == ("4", "PPO", "1,000,000 (500,000 to 2,000,000)", "4.00 (2.00 to 8.00)", "2", "")
+    assert growth.costs(shape, 4, [8.0, 4.0, 2.0]) == [0.5, 1, 2]
+    # They had half of the processor's time, and so took half as much of it.
+    found = {
+        "PPO: 1": {"rates": [4.0, 4.0, 4.0], "busy": [1.0, 1.0, 1.0], "megabytes": 1.0},
+        "PPO: 4": {"rates": [8.0, 4.0, 2.0], "busy": [0.5, 0.5, 0.5], "megabytes": 2.0, "state_megabytes": 3.0},
+    }
+    one = "250,000 (250,000 to 250,000)"
+    four, processor = "1,000,000 (500,000 to 2,000,000)", "500,000 (250,000 to 1,000,000)"
+    assert growth.table_rows(shape, found) == [
+        ("1", "PPO", one, one, "1.00 (1.00 to 1.00)", "1", ""),
+        ("4", "PPO", four, processor, "2.00 (1.00 to 4.00)", "2", "3"),
+    ]
 
 
 def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
@@ -136,9 +143,9 @@ def test_all_goes_on_where_one_fails_writes_the_rest_and_says_so(fake, monkeypat
     assert entry["machine"]["memory_gib"] > 0 and entry["pinned_to"] == [CORE] and entry["date"] and entry["revision"]
     assert entry["contestants"]["theirs"]["ratio"] == {"median": 2, "min": 2, "max": 2}
     written = (out / "bench.md").read_text()
-    assert "| good | 1 | ours | 15 things/s | theirs | 2.00 (2.00 to 2.00) | 2 |" in written and written in told
+    assert "| good | 1 | ours | 15 things/s | theirs | 2.00 (2.00 to 2.00) | " in written and written in told
     # Four rows make 4 and 8 things/s, one row 1 and 2: four of them take as long as one.
-    assert "| 4 | a step | 750,000 (500,000 to 1,000,000) | 1.00 (1.00 to 1.00) |" in (out / "growth.md").read_text()
+    assert "| 4 | a step | 750,000 (500,000 to 1,000,000) | " in (out / "growth.md").read_text()
     code, again, _ = run(monkeypatch, capsys, "table", "--out", str(out))
     assert code == 0 and again.startswith(written) and (out / "growth.md").read_text() in again
 
@@ -190,11 +197,10 @@ def test_what_old_results_lack_is_said_and_not_made_up(tmp_path):
     machine = {"processor": "AMD EPYC", "cores": 2, "system": "Linux"}
     (tmp_path / "bench-x.json").write_text(json.dumps({"1 core": {"machine": machine, "contestants": found}}))
     text = results.table(tmp_path)
-    unknown = "not recorded"
+    unknown, even = "not recorded", "1.00 (1.00 to 1.00)"
     assert f"AMD EPYC, 2 cores, memory {unknown}, Linux, Python {unknown}, JAX {unknown}" in text
     assert (
-        f"| x | 1 | ours | 1 things/s | theirs | 1.00 (1.00 to 1.00) | 1 | {unknown} | {unknown} | {unknown} | 1 |"
-        in text
+        f"| x | 1 | ours | 1 things/s | theirs | {even} | {even} | 1 | {unknown} | {unknown} | {unknown} | 1 |" in text
     )
 
 

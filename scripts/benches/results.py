@@ -19,8 +19,8 @@ from research.engine.record import processor
 ROOT = Path(__file__).resolve().parent.parent.parent
 Found = dict[str, dict[str, Any]]
 UNKNOWN = "not recorded"
-HEAD = ("bench", "cores", "ours", "its rate", "beside", "ours / beside: median (min to max)", "rounds", "date")
-HEAD += ("versions", "revision", "machine")
+HEAD = ("bench", "cores", "ours", "its rate", "beside", "ours / beside: median (min to max)")
+HEAD += ("by processor time", "rounds", "date", "versions", "revision", "machine")
 
 
 def circumstances(cores: range) -> dict[str, Any]:
@@ -112,7 +112,8 @@ def table(folder: Path) -> str:
         "# Speed beside what a user would pick instead",
         "",
         "Made by `scripts/bench.py table` from the bench-*.json of this folder; `scripts/bench.py` lists what is compared.",
-        "A ratio is that of two rates measured in turn in one round, and above 1 where ours is faster.",
+        "A ratio is that of two rates measured in turn in one round, and above 1 where ours is faster; by processor time it",
+        "is that of the rates per second that the processes really got, whatever else the machine did.",
         "",
         *[f"- Machine {number}: {text}" for number, text in enumerate(machines, 1)],
         "",
@@ -127,8 +128,8 @@ def table_rows(name: str, cores: int, entry: dict[str, Any], machines: list[str]
     date, revision = entry.get("date", UNKNOWN), entry.get("revision", UNKNOWN)
     machine = str(machines.index(described(entry["machine"])) + 1)
     return [
-        (name, str(cores), first, rate, other, show(result["ratio"]), str(len(result["rates"])), date)
-        + (versions(ours, result), revision, machine)
+        (name, str(cores), first, rate, other, show(result["ratio"]), show(result["ratio_by_processor"]))
+        + (str(len(result["rates"])), date, versions(ours, result), revision, machine)
         for other, result in others
     ]
 
