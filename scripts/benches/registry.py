@@ -317,10 +317,10 @@ BENCHES: dict[str, Bench] = {
         (1, 4, 16, 64, 256),
         {
             "PPO, an environment step": lambda rows: recipe(
-                "ppo-cartpole", "--rows", str(rows), setup=PPO, budget=one_chunk(max(4, 800 // rows), 512)
+                "ppo-cartpole", "--rows", str(rows), setup=PPO, budget=one_chunk(max(4, 400 // rows), 512)
             ),
             "GAN on a ring, an update": lambda rows: recipe(
-                "gan-ring", "--rows", str(rows), budget=one_chunk(max(8, 2000 // rows))
+                "gan-ring", "--rows", str(rows), budget=one_chunk(max(4, 1000 // rows))
             ),
         },
         together=True,
