@@ -7,7 +7,7 @@ from benches.registry import BENCHES, Growth, point
 from benches.results import by_processor, described, markdown, ratios, show, stored, summary
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from research.report.curves import PALETTE
 
@@ -30,14 +30,17 @@ def report(folder: Path) -> str:
         "not; `times the first` compares the latter round by round. Memory is the most that a process held, the compiler's",
         "included; a state is what a run saves.",
     ]
-    for name, cores, entry in stored(folder, "growth"):
+    for name, _, entry in stored(folder, "growth"):
         bench = BENCHES[f"growth-{name}"]
         rounds = len(next(iter(entry["contestants"].values()))["rates"])
         lines += ["", f"## {name.capitalize()}", "", f"{bench.compared[0].upper()}{bench.compared[1:]}.", ""]
         lines += [f"![{bench.growth.cost}, by {bench.growth.axis}](growth-{name}.png)", ""]
         head = (bench.growth.axis, "", f"{bench.growth.cost}, μs", "μs of processor time", "times the first", *MEMORY)
         lines += markdown(head, table_rows(bench.growth, entry["contestants"]))
-        lines += ["", f"{rounds} rounds on {entry['date']}, pinned to {cores} of {described(entry['machine'])}; "]
+        lines += [
+            "",
+            f"{rounds} rounds on {entry['date']}, pinned to cores {entry['pinned_to']} of {described(entry['machine'])}; ",
+        ]
         lines[-1] += f"revision {entry['revision']}; load before it began {entry['load']}."
     return "\n".join(lines) + "\n"
 
@@ -84,12 +87,16 @@ def draw(path: Path, growth: Growth, found: dict[str, Any]) -> None:
     dress(clock, growth, f"seconds for {growth.cost}")
     dress(processor, growth, f"processor seconds for {growth.cost}")
     dress(memory, growth, "most memory of the process (MB)")
+    memory.set_ylim(100, 2 * max(1000, memory.get_ylim()[1]))
+    memory.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     figure.savefig(path, metadata={"Software": None})
 
 
 def dress(axes: Axes, growth: Growth, label: str) -> None:
-    axes.set(xscale="log", yscale="log", xlabel=growth.axis, ylabel=label)
+    axes.set(xscale="log", yscale="log")
+    axes.set_xlabel(growth.axis, fontsize=9)
+    axes.set_ylabel(label, fontsize=9)
     axes.set_xticks(growth.values, [f"{value:,}" for value in growth.values])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(True, which="major", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -16,4 +16,4 @@ def serve_positions(chosen: Namespace, play: Callable[[int], None], packages: tu
     """Answers with positions/s; `play` makes every game's moves, and ends when they are made. It hears the repetition's
     number."""
     numbers = itertools.count()
-    serve_rate("positions", chosen.games * chosen.moves, lambda: play(next(numbers)), packages, settings=vars(chosen))
+    serve_rate("positions/s", chosen.games * chosen.moves, lambda: play(next(numbers)), packages, settings=vars(chosen))
