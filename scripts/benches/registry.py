@@ -377,7 +377,7 @@ BENCHES: dict[str, Bench] = {
                 "ppo-cartpole", "--rows", "8", setup=PPO, budget=one_chunk(100, 512), devices=devices, cores=(2,)
             ),
             "a batch over devices, an image": lambda devices: simulated(
-                devices, Contestant("classify_ours.py", ("--rows", "1"), cores=(2,))
+                devices, Contestant("classify_ours.py", ("--rows", "1", "--steps", "10"), cores=(2,))
             ),
         },
     ),
