@@ -8,6 +8,7 @@ once, pinned to the same cores, warmed up, and then all are asked in turn, round
 """
 
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -66,6 +67,10 @@ def main(arguments: list[str]) -> int:
         except ChildProcessError as error:
             failed.append(f"{name}, cores {list(cores)}: {error}")
             console.print(failed[-1], style="red", highlight=False, soft_wrap=True)
+        except KeyboardInterrupt:
+            kept = f"; of what is measured, `bench.py table --out {out}` makes the tables" if out else ""
+            say("stopped", f"stopped by Ctrl-C in {name}, which is not kept{kept}", "yellow")
+            return 128 + signal.SIGINT
     if out:
         text = tell(out)
         console.print(text if several else f"written to {out}", markup=False, highlight=False, soft_wrap=True)

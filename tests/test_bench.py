@@ -179,6 +179,7 @@ def test_without_a_name_all_benches_are_listed(monkeypatch, capsys):
 
 def test_the_tables_are_those_of_the_stored_results():
     assert (RESULTS / "bench.md").read_text() == results.table(RESULTS)
+    assert (RESULTS / "growth.md").read_text() == growth.report(RESULTS)
 
 
 def test_every_stored_result_is_of_a_bench_has_five_rounds_and_its_picture():
@@ -202,6 +203,17 @@ def test_what_old_results_lack_is_said_and_not_made_up(tmp_path):
     assert (
         f"| x | 1 | ours | 1 things/s | theirs | {even} | {even} | 1 | {unknown} | {unknown} | {unknown} | 1 |" in text
     )
+
+
+def test_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on(fake, monkeypatch, capsys, tmp_path):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "BENCHES", {"good": Bench("", {"ours": fake(10)})})
+    monkeypatch.setattr(harness, "compare", stopped)
+    where = ["--cores", "1", "--first-core", str(CORE), "--out", str(tmp_path / "out")]
+    code, _, error = run(monkeypatch, capsys, "all", *where)
+    assert code == 130 and "stopped by Ctrl-C in good, which is not kept; of what is measured, `bench.py table" in error
 
 
 EVERY = {f"{name}: {each}": c for name, bench in registry.BENCHES.items() for each, c in bench.contestants.items()}
