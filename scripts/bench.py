@@ -1,338 +1,170 @@
-"""Measures our speed beside what a user would pick instead: `python scripts/bench.py classify --cores 1 --write`.
+"""Measures our speed beside what a user would pick instead: `python scripts/bench.py classify --cores 1`.
+
+Without a name it lists the benches. `all` runs every one of them and writes docs/results/bench.md, `growth` those that
+show how cost grows, and `table` makes tables and pictures anew from what is stored.
 
 Only ratios of alternating runs mean anything on a shared machine. So every contestant is a process of its own, started
 once, pinned to the same cores, warmed up, and then all are asked in turn, round after round; a round gives one ratio.
-
-A contestant is one file in `scripts/benches/`, registered in BENCHES below:
-- It says what it needs in a script header (PEP 723). The harness makes `.bench/<environment>` from it, so that peers
-  with clashing needs live apart. Without such a header it runs in the interpreter that runs this script.
-
-      # /// script
-      # dependencies = ["torch==2.13.0"]
-      # ///
-
-- It is started as `python FILE ARGUMENTS... --cores N` and ends with `serve(measure)` (benches/serve.py), where
-  `measure() -> {"rate": float, "unit": str, ...}` runs one repetition, 2 to 10 seconds long. The first call is the
-  warm-up and is thrown away, but for keys other than `rate`, which are kept as notes (versions, settings). `share`, where
-  given, is the share of the machine's peak FLOP rate, round by round.
-- Ratios are the first contestant's rate (ours) / each one's rate: by the clock, and by the processor time that each
-  really got (`busy`), which on one core tells how much of a ratio is only other people's work on this machine.
 """
 
-import fcntl
-import json
 import os
-import platform
-import statistics
-import subprocess
-import sys
-import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import signal
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import tyro
-from rich.console import Console
+from benches.harness import compare, console
+from benches.registry import BENCHES
+from benches.results import Found, circumstances, show, store, summarize, summary, table
 from rich.table import Table
 
-from research.engine.manifest import processor
+from research.command import MACHINE, command, say
 
-ROOT = Path(__file__).resolve().parent.parent
-console = Console()
-
-
-class Contestant(NamedTuple):
-    """One process of a bench.
-
-    file         name in scripts/benches/
-    arguments    command line of that file, before `--cores N`
-    environment  variables set for the process, where they must stand before a library is imported
-    cores        core counts at which it takes part
-    venv         folder under .bench/ for its requirements; by default the part of `file` after the last underscore
-    """
-
-    file: str
-    arguments: tuple[str, ...] = ()
-    environment: dict[str, str] = {}
-    cores: tuple[int, ...] = (1, 2)
-    venv: str = ""
-
-
-ONE_THREAD = {"NPROC": "1"}
-SMALL = "--blocks", "2", "--features", "32", "--games", "64", "--moves", "8"
-BREAKOUT = "--environment", "Breakout-MinAtar"
-BENCHES: dict[str, dict[str, Contestant]] = {
-    "classify": {
-        "ours": Contestant("classify_ours.py", environment={"NPROC": "1"}),
-        "ours, one run on all cores": Contestant("classify_ours.py", ("--rows", "1"), cores=(2,)),
-        "torch eager": Contestant("classify_torch.py", ("--mode", "eager")),
-        "torch eager, channels last": Contestant("classify_torch.py", ("--layout", "channels_last")),
-        "torch.compile": Contestant("classify_torch.py", ("--mode", "compile")),
-    },
-    "lm": {
-        "ours": Contestant("lm_ours.py", environment={"NPROC": "1"}),
-        "ours, one run on all cores": Contestant("lm_ours.py", ("--rows", "1"), cores=(2,)),
-        "torch eager": Contestant("lm_torch.py", ("--mode", "eager")),
-        "torch eager, fused AdamW": Contestant("lm_torch.py", ("--mode", "eager", "--fused")),
-        "torch.compile": Contestant("lm_torch.py", ("--mode", "compile")),
-    },
-    "lm-stream": {
-        "streamed": Contestant("lm_stream.py", ("--by", "streamed"), cores=(1,)),
-        "resident": Contestant("lm_stream.py", ("--by", "resident"), cores=(1,)),
-    },
-    "lm-generate": {
-        "with a cache": Contestant("lm_generate.py", ("--by", "cache"), cores=(1,)),
-        "reading the prefix again": Contestant("lm_generate.py", ("--by", "prefix"), cores=(1,)),
-    },
-    "gan": {
-        "ours": Contestant("gan_ours.py", environment={"NPROC": "1"}),
-        "ours, four seeds": Contestant("gan_ours.py", ("--rows", "4"), environment={"NPROC": "1"}),
-        "torch eager": Contestant("gan_torch.py", ("--mode", "eager")),
-        "torch eager, fused Adam": Contestant("gan_torch.py", ("--mode", "eager", "--fused")),
-        "torch.compile": Contestant("gan_torch.py", ("--mode", "compile")),
-    },
-    "engine": {
-        "ours": Contestant("engine_overhead.py", ("--by", "engine"), cores=(1,)),
-        "by hand": Contestant("engine_overhead.py", ("--by", "hand"), cores=(1,)),
-    },
-    "ppo": {
-        "ours": Contestant("ppo_ours.py", ("--seeds", "1"), cores=(1,)),
-        "rejax": Contestant("ppo_rejax.py", ("--seeds", "1"), cores=(1,)),
-    },
-    "ppo-breakout": {
-        "ours": Contestant("ppo_ours.py", (*BREAKOUT, "--steps", "131072"), cores=(1,)),
-        "rejax": Contestant("ppo_rejax.py", (*BREAKOUT, "--steps", "131072"), cores=(1,)),
-    },
-    "ppo-16": {
-        "ours": Contestant("ppo_ours.py", ("--seeds", "16", "--steps", "51200")),
-        "rejax": Contestant("ppo_rejax.py", ("--seeds", "16", "--steps", "51200")),
-        "rejax, one thread": Contestant(
-            "ppo_rejax.py", ("--seeds", "16", "--steps", "51200"), environment={"NPROC": "1"}, cores=(2,)
-        ),
-    },
-    "dqn": {
-        "ours": Contestant("q_ours.py", ("--method", "dqn"), cores=(1,)),
-        "ours, 5,000 slots": Contestant("q_ours.py", ("--method", "dqn", "--capacity", "5000"), cores=(1,)),
-        "ours, 200,000 slots": Contestant("q_ours.py", ("--method", "dqn", "--capacity", "200000"), cores=(1,)),
-        "rejax": Contestant("q_rejax.py", ("--method", "dqn"), cores=(1,)),
-    },
-    "dqn-breakout": {
-        "ours": Contestant("q_ours.py", ("--method", "dqn", *BREAKOUT, "--steps", "10000"), cores=(1,)),
-        "rejax": Contestant("q_rejax.py", ("--method", "dqn", *BREAKOUT, "--steps", "10000"), cores=(1,)),
-    },
-    "pqn": {
-        "ours": Contestant("q_ours.py", ("--method", "pqn"), cores=(1,)),
-        "rejax": Contestant("q_rejax.py", ("--method", "pqn"), cores=(1,)),
-    },
-    "selfplay": {
-        "ours": Contestant("selfplay_ours.py", environment=ONE_THREAD, cores=(1,)),
-        "pgx's example": Contestant("selfplay_pgx.py", environment=ONE_THREAD, cores=(1,)),
-    },
-    "selfplay-small": {
-        "ours": Contestant("selfplay_ours.py", SMALL, ONE_THREAD, cores=(1,)),
-        "pgx's example": Contestant("selfplay_pgx.py", SMALL, ONE_THREAD, cores=(1,)),
-    },
-    "selfplay-games": {
-        f"{games} games": Contestant(
-            "selfplay_ours.py",
-            (*SMALL[:4], "--games", str(games), "--moves", str(max(2, 256 // games))),
-            ONE_THREAD,
-            (1,),
-        )
-        for games in (256, 1, 4, 16, 64)
-    },
-    "sweep": {
-        "one sweep": Contestant("sweep.py", ("--by", "sweep"), cores=(2,)),
-        "calls in one process": Contestant("sweep.py", ("--by", "calls"), cores=(2,)),
-        "a process each, two at a time": Contestant("sweep.py", ("--by", "processes"), cores=(2,)),
-    },
-    "start": {
-        "filled cache": Contestant("start.py", ("--cache", "filled")),
-        "empty cache": Contestant("start.py", ("--cache", "empty")),
-    },
-}
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
+ROUNDS = 5  # at least, for figures that are published
 
 
 @dataclass(frozen=True)
 class Arguments:
-    bench: Annotated[str, tyro.conf.Positional]
-    """Which comparison to run: a name in BENCHES."""
-    cores: int = 1
-    """How many cores every contestant may use."""
+    bench: Annotated[str, tyro.conf.Positional] = ""
+    """A bench, or all, growth, or table; none lists them."""
+    cores: int | None = None
+    """How many cores every contestant may use; by default a bench runs at each count that it is meant for, as far as there
+    are as many here."""
     first_core: int = 0
     """The first of these cores."""
-    repetitions: int = 5
+    repetitions: int = ROUNDS
     """Measured rounds; the median is reported."""
-    only: tuple[str, ...] = field(default=())
-    """Contestants to run, by name; all where empty."""
-    write: bool = False
-    """Write docs/results/bench-BENCH.json."""
+    only: tuple[str, ...] = ()
+    """Contestants to run, by name; all where empty. Such a run is not written."""
+    out: Path | None = None
+    """Folder to write into; `all`, `growth` and `table` take docs/results by default, a single bench writes nothing."""
 
 
-def requirements(file: Path) -> list[str]:
-    """Dependencies in a file's script header (PEP 723), or an empty list."""
-    _, _, rest = file.read_text().partition("# /// script\n")
-    header, _, _ = rest.partition("# ///\n")
-    return tomllib.loads(header.replace("# ", "")).get("dependencies", [])
+def main(arguments: list[str]) -> int:
+    chosen = tyro.cli(Arguments, args=arguments, description=__doc__)
+    if not chosen.bench:
+        console.print(listing())
+        return 0
+    several = chosen.bench in ("all", "growth")
+    out = chosen.out or (RESULTS if several or chosen.bench == "table" else None)
+    if chosen.bench == "table":
+        if not any(out.glob("*.json")):
+            raise ValueError(f"{str(out)!r} holds no results; give the folder that a bench was written to: --out")
+        console.print(tell(out), markup=False, highlight=False, soft_wrap=True)
+        return 0
+    names = [name for name in BENCHES if several and name.startswith("growth" if chosen.bench == "growth" else "")]
+    turns = turns_of(chosen, names or [chosen.bench])
+    check(chosen, turns, out)
+    failed = []
+    for number, (name, cores) in enumerate(turns, 1):
+        console.print(
+            f"{number} of {len(turns)}: {name}, cores {list(cores)}: {BENCHES[name].compared}", highlight=False
+        )
+        try:
+            measure(name, cores, chosen, out)
+        except ChildProcessError as error:
+            failed.append(f"{name}, cores {list(cores)}: {error}")
+            console.print(failed[-1], style="red", highlight=False, soft_wrap=True)
+        except KeyboardInterrupt:
+            kept = f"; of what is measured, `bench.py table --out {out}` makes the tables" if out else ""
+            say("stopped", f"stopped by Ctrl-C in {name}, which is not kept{kept}", "yellow")
+            return 128 + signal.SIGINT
+    if out:
+        text = tell(out)
+        console.print(text if several else f"written to {out}", markup=False, highlight=False, soft_wrap=True)
+    if failed:
+        say("failed", "\n".join([f"{len(failed)} of {len(turns)} benches failed:", *failed]), "red")
+    return MACHINE if failed else 0
 
 
-def interpreter(contestant: Contestant) -> str:
-    """The Python that runs a contestant; makes its environment on first use and when its needs change."""
-    file = ROOT / "scripts" / "benches" / contestant.file
-    needs = requirements(file)
-    if not needs:
-        return sys.executable
-    folder = ROOT / ".bench" / (contestant.venv or file.stem.rsplit("_", 1)[-1])
-    python, stamp = folder / "bin" / "python", folder / "requirements.json"
-    if not stamp.exists() or json.loads(stamp.read_text()) != needs:
-        console.print(f"making .bench/{folder.name}: {', '.join(needs)}")
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *needs], check=True)
-        stamp.write_text(json.dumps(needs))
-    return str(python)
+def listing() -> Table:
+    listed = Table("bench", "cores", "what is compared")
+    for name, bench in BENCHES.items():
+        listed.add_row(name, ", ".join(map(str, bench.cores)), bench.compared)
+    return listed
 
 
-def start(contestant: Contestant, cores: range) -> subprocess.Popen[str]:
-    """Starts a contestant pinned to `cores`."""
-    file = ROOT / "scripts" / "benches" / contestant.file
-    process = subprocess.Popen(
-        [interpreter(contestant), str(file), *contestant.arguments, "--cores", str(len(cores))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **contestant.environment},
-    )
-    os.sched_setaffinity(process.pid, cores)  # before it has loaded anything that counts cores or starts threads
-    return process
+def turns_of(chosen: Arguments, names: list[str]) -> list[tuple[str, range]]:
+    """What is to run, on which cores. Raises ValueError where that is nothing."""
+    if names[0] not in BENCHES:
+        raise ValueError(f"bench={names[0]!r} must be all, growth, table, or one of {', '.join(BENCHES)}")
+    free = [core for core in sorted(os.sched_getaffinity(0)) if core >= chosen.first_core]
+    counts = range(1, len(free) + 1) if chosen.cores is None else [chosen.cores]
+    pinned = {count: range(chosen.first_core, chosen.first_core + count) for count in counts}
+    wrong = [f"cores={count}" for count, cores in pinned.items() if not cores or not {*cores} <= {*free}]
+    if wrong or not free:
+        every = sorted(os.sched_getaffinity(0))
+        raise ValueError(
+            f"{' '.join([*wrong, f'first_core={chosen.first_core}'])} must stay among the free cores, {every}"
+        )
+    turns = [(name, pinned[count]) for name in names for count in counts if count in BENCHES[name].cores]
+    if not turns:
+        meant = ", ".join(str(count) for count in BENCHES[names[0]].cores)
+        raise ValueError(f"{chosen.bench} is meant for cores={meant}, and is asked for {', '.join(map(str, counts))}")
+    return turns
 
 
-def ask(name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
-    """One repetition of a contestant. Raises RuntimeError where it died."""
-    assert process.stdin and process.stdout
-    process.stdin.write("go\n")
-    process.stdin.flush()
-    line = process.stdout.readline()
-    if not line:
-        raise RuntimeError(f"contestant {name!r} ended with status {process.wait()}; its own message stands above")
-    return json.loads(line)
+def check(chosen: Arguments, turns: list[tuple[str, range]], out: Path | None) -> None:
+    """Raises ValueError for arguments that do not fit, before anything is started."""
+    if chosen.repetitions < 1:
+        raise ValueError(f"repetitions={chosen.repetitions} must be at least 1; usual: {ROUNDS}")
+    if out and out.resolve() == RESULTS and chosen.repetitions < ROUNDS:
+        raise ValueError(
+            f"repetitions={chosen.repetitions} is too few for {RESULTS.name}, where figures have {ROUNDS} rounds or more; "
+            "write them elsewhere: --out FOLDER"
+        )
+    known = dict.fromkeys(contestant for name, cores in turns for contestant in BENCHES[name].at(len(cores)))
+    for name in chosen.only:
+        if name not in known:
+            raise ValueError(f"only={name!r} must be one of {', '.join(known)}")
+    if chosen.only and (out or len({name for name, _ in turns}) > 1):
+        raise ValueError(
+            f"only={', '.join(chosen.only)} is for a look at one bench: what is written has all contestants"
+        )
 
 
-@contextmanager
-def alone() -> Iterator[None]:
-    """Two benches of one checkout take turns: threads that wait for each other collapse on a core that others use."""
-    path = ROOT / ".bench" / "lock"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def measure(name: str, cores: range, chosen: Arguments, out: Path | None) -> None:
+    """Runs a bench, prints what it found and writes it. Raises ChildProcessError where a contestant fails."""
+    bench, entry = BENCHES[name], circumstances(cores)
+    contestants = {key: each for key, each in bench.at(len(cores)).items() if not chosen.only or key in chosen.only}
+    found = compare(contestants, cores, chosen.repetitions)
+    if not bench.growth:
+        summarize(found)
+        console.print(compared(f"{name}, cores {list(cores)}, {chosen.repetitions} rounds", found))
+    for key, result in found.items():
+        if "shares" in result:
+            console.print(f"{key}: {show(summary(result['shares']))} of the FLOP rate of a large matrix product here")
+    if out:
+        store(out / f"{name if bench.growth else f'bench-{name}'}.json", entry | {"contestants": found})
 
 
-def compare(contestants: dict[str, Contestant], cores: range, repetitions: int) -> dict[str, dict[str, Any]]:
-    """Asks all contestants in turn, `repetitions` times -> name -> notes and rates, one per round."""
-    processes = {name: start(contestant, cores) for name, contestant in contestants.items()}
-    try:
-        found = {}
-        for name, process in processes.items():
-            notes = ask(name, process)
-            every = {"rates": [], "busy": []} | ({"shares": []} if "share" in notes else {})
-            found[name] = {k: v for k, v in notes.items() if k not in ("rate", "busy", "share")} | every
-        for repetition in range(repetitions):
-            for name, process in processes.items():
-                answer = ask(name, process)
-                rate, busy, unit = answer["rate"], answer["busy"], found[name]["unit"]
-                found[name]["rates"].append(rate)
-                found[name]["busy"].append(busy)
-                if "share" in answer:
-                    found[name]["shares"].append(answer["share"])
-                console.print(
-                    f"  {repetition + 1}/{repetitions}  {name:<28} {rate:12,.0f} {unit}, {busy:.2f} cores busy"
-                )
-        return found
-    finally:
-        for process in processes.values():
-            process.kill()
-            process.wait()
-
-
-def summary(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
-def summarize(found: dict[str, dict[str, Any]]) -> None:
-    """Adds to each contestant the summary of its rates, and of ours / this round by round."""
-    ours = next(iter(found.values()))
-    ours_by_processor = by_processor(ours)
-    for result in found.values():
-        result["rate"] = summary(result["rates"])
-        result["ratio"] = ratios(ours["rates"], result["rates"])
-        result["ratio_by_processor"] = ratios(ours_by_processor, by_processor(result))
-
-
-def by_processor(result: dict[str, Any]) -> list[float]:
-    """Rates per second of processor time instead of per second."""
-    return [rate / busy for rate, busy in zip(result["rates"], result["busy"], strict=True)]
-
-
-def ratios(ours: list[float], theirs: list[float]) -> dict[str, float]:
-    return summary([mine / other for mine, other in zip(ours, theirs, strict=True)])
-
-
-def table(title: str, found: dict[str, dict[str, Any]]) -> Table:
-    result = Table(title=title)
-    first = next(iter(found))
+def compared(title: str, found: Found) -> Table:
+    first, result = next(iter(found)), Table(title=title)
     result.add_column("contestant")
     for heading in ("median (min to max)", f"{first} / this", "by processor time"):
         result.add_column(heading, justify="right")
     for name, entry in found.items():
-        spreads = entry["rate"], entry["ratio"], entry["ratio_by_processor"]
-        digits = ",.0f", ".2f", ".2f"
-        result.add_row(name, *[show(spread, digit) for spread, digit in zip(spreads, digits, strict=True)])
+        rate = f"{show(entry['rate'], ',.0f')} {entry['unit']}"
+        result.add_row(name, rate, show(entry["ratio"]), show(entry["ratio_by_processor"]))
     return result
 
 
-def show(spread: dict[str, float], digits: str) -> str:
-    return f"{spread['median']:{digits}} ({spread['min']:{digits}} to {spread['max']:{digits}})"
+def tell(out: Path) -> str:
+    """Makes a folder's tables and pictures anew from what it holds -> the tables."""
+    from benches import growth
 
-
-def write(bench: str, cores: int, found: dict[str, dict[str, Any]]) -> Path:
-    """Puts this result into docs/results/bench-<bench>.json, beside those at other core counts."""
-    path = ROOT / "docs" / "results" / f"bench-{bench}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = json.loads(path.read_text()) if path.exists() else {}
-    machine = {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()}
-    content[f"{cores} core" if cores == 1 else f"{cores} cores"] = {"machine": machine, "contestants": found}
-    path.write_text(json.dumps(content, indent=2) + "\n")
-    return path.relative_to(ROOT)
-
-
-def main(arguments: Arguments) -> None:
-    if arguments.bench not in BENCHES:
-        sys.exit(f"bench={arguments.bench!r} must be one of {', '.join(BENCHES)}")
-    cores = range(arguments.first_core, arguments.first_core + arguments.cores)
-    if arguments.repetitions < 1 or not set(cores) or not set(cores) <= os.sched_getaffinity(0):
-        free = sorted(os.sched_getaffinity(0))
-        sys.exit(f"repetitions={arguments.repetitions} must be at least 1 and cores {list(cores)} among {free}")
-    contestants = {name: each for name, each in BENCHES[arguments.bench].items() if arguments.cores in each.cores}
-    unknown = set(arguments.only) - set(contestants)
-    if unknown:
-        sys.exit(f"only={unknown.pop()!r} must be one of {', '.join(contestants)}")
-    if arguments.only:
-        contestants = {name: contestants[name] for name in arguments.only}
-    with alone():
-        found = compare(contestants, cores, arguments.repetitions)
-    summarize(found)
-    unit = next(iter(found.values()))["unit"]
-    title = f"{arguments.bench}, cores {', '.join(map(str, cores))}, {arguments.repetitions} alternating rounds, {unit}"
-    console.print(table(title, found))
-    for name, entry in found.items():
-        if "shares" in entry:
-            told = show(summary(entry["shares"]), ".2f")
-            console.print(f"{name}: {told} of the FLOP rate of a large matrix product on the same machine")
-    if arguments.write:
-        console.print(f"written to {write(arguments.bench, arguments.cores, found)}")
+    texts = {
+        kind: make(out)
+        for kind, make in {"bench": table, "growth": growth.report}.items()
+        if any(out.glob(f"{kind}-*.json"))
+    }
+    for kind, text in texts.items():
+        (out / f"{kind}.md").write_text(text)
+    growth.pictures(out)
+    return "\n".join(texts.values())
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    command(main)

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 from scipy.stats import binomtest
 
-from research.engine.record import processor, revision
+from research.engine.manifest import processor, revision
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results" / "mutants"

@@ -4,29 +4,27 @@
 loop one would write without it: a jitted scan over all ticks, one key a tick, metrics stacked and fetched at the end.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from serve import serve
+from ours import lane_of
+from serve import options, serve_rate
 
 from research.engine.experiment import Tick
 from research.engine.files import METRICS, TIMINGS
 from research.engine.lane import Lane
-from research.engine.placement import Placement, configure
-from research.engine.plan import Plan, Row
 from research.engine.record import Record, metric_lines
 from research.recipes.ppo import CARTPOLE
 
 
-def by_engine(plan: Plan) -> Callable[[], object]:
-    lane = Lane(plan, CARTPOLE.load(plan.setup), Placement.choose(1))
-    record = Record(Path(tempfile.mkdtemp()), 0)
+def by_engine(lane: Lane) -> Callable[[], float]:
+    plan, record = lane.plan, Record(Path(tempfile.mkdtemp()), 0)
     every, chunk = plan.budget.record_every, plan.budget.chunk
 
     def measure() -> float:
@@ -42,11 +40,8 @@ def by_engine(plan: Plan) -> Callable[[], object]:
     return measure
 
 
-def by_hand(plan: Plan) -> Callable[[], object]:
-    import jax
-    import jax.numpy as jnp
-
-    experiment = CARTPOLE.make(plan.setup)
+def by_hand(lane: Lane) -> Callable[[], float]:
+    plan, experiment = lane.plan, lane.experiment
     hyper = type(plan.rows[0].hyper)(*map(jnp.float32, plan.rows[0].hyper))
 
     @jax.jit
@@ -68,17 +63,11 @@ def by_hand(plan: Plan) -> Callable[[], object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--by", choices=("engine", "hand"))
-    parser.add_argument("--steps", type=int, default=512_000)
-    parser.add_argument("--cores", type=int, default=1)
-    options = parser.parse_args()
-    configure(1, light=True)
+    chosen = options(by=("engine", "hand"), steps=512_000)
     setup = replace(CARTPOLE.setup, rollout_length=128)
-    plan = Plan(CARTPOLE, setup, (Row(0, CARTPOLE.hyper),), replace(CARTPOLE.budget, steps=options.steps))
-    measure = {"engine": by_engine, "hand": by_hand}[options.by](plan)
-    versions = {name: version(name) for name in ("gymnax", "jax")}
-    serve(lambda: {"rate": options.steps / measure(), "unit": "environment steps/s", "versions": versions})
+    lane = lane_of(CARTPOLE, setup, replace(CARTPOLE.budget, steps=chosen.steps))
+    measure = {"engine": by_engine, "hand": by_hand}[chosen.by](lane)
+    serve_rate("environment steps/s", chosen.steps, measure, ("gymnax", "jax"))
 
 
 if __name__ == "__main__":

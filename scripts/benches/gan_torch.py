@@ -3,11 +3,8 @@
 # ///
 """Dense GAN on 28x28 images, batch 128, in PyTorch: images resident as u8, batches drawn, an update of each net in turn."""
 
-import argparse
-import time
-
 import torch
-from serve import serve
+from serve import options, serve_rate
 from torch import nn
 
 BATCH, LATENT, EXAMPLES, TICKS = 128, 100, 10_240, 50
@@ -35,16 +32,12 @@ def nets() -> tuple[nn.Module, nn.Module]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--mode", choices=("eager", "compile"), default="eager")
-    parser.add_argument("--fused", action="store_true", help="Adam's own fused update")
-    parser.add_argument("--cores", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.cores)
+    chosen = options(mode=("eager", "compile"), fused=False)  # fused: Adam's own fused update
+    torch.set_num_threads(chosen.cores)
     torch.manual_seed(0)
     generator, discriminator = nets()
     first, second = (
-        torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=options.fused or None)
+        torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=chosen.fused or None)
         for net in (generator, discriminator)
     )
     images = torch.randint(0, 256, (EXAMPLES, 784), dtype=torch.uint8)
@@ -56,7 +49,7 @@ def main() -> None:
     def generator_loss(latent: torch.Tensor) -> torch.Tensor:
         return softplus(-discriminator(generator(latent))).mean()
 
-    if options.mode == "compile":
+    if chosen.mode == "compile":
         discriminator_loss, generator_loss = torch.compile(discriminator_loss), torch.compile(generator_loss)
 
     def step() -> None:
@@ -73,14 +66,11 @@ def main() -> None:
         first.step()
         discriminator.requires_grad_(True)
 
-    def measure() -> dict[str, object]:
-        begin = time.perf_counter()
+    def steps() -> None:
         for _ in range(TICKS):
             step()
-        rate = TICKS / (time.perf_counter() - begin)
-        return {"rate": rate, "unit": "updates/s", "versions": {"torch": torch.__version__}}
 
-    serve(measure)
+    serve_rate("updates/s", TICKS, steps, ("torch",))
 
 
 if __name__ == "__main__":

@@ -3,16 +3,16 @@
 The same work as lm_torch.py. On a GPU: `--setting gpu`, nanoGPT's larger setting, for the share of the device's FLOP rate.
 """
 
-import argparse
 import time
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from serve import serve
+from ours import lane_of, one_chunk, seconds
+from serve import options, serve
 
-from research.engine.chunk import advance, begin
-from research.engine.placement import ROW, SHARED, Placement
+from research.engine.experiment import Inputs
 from research.language import lm
 from research.recipes.lm import NANOGPT_CPU, NANOGPT_GPU
 
@@ -26,50 +26,31 @@ def flop_per_token(setup: lm.Setup) -> int:
     return 6 * weights + 12 * setup.layers * setup.width * setup.context
 
 
+def load(setup: lm.Setup) -> Inputs:
+    train = np.random.default_rng(0).integers(0, CHARACTERS, TOKENS, np.uint16)
+    return Inputs(lm.Data(train, train[:2000], np.ones(CHARACTERS, np.int32)))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--setting", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--rows", type=int, help="independent runs; one per core where absent")
-    parser.add_argument("--cores", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=60)
-    options = parser.parse_args()
-    recipe = {"cpu": NANOGPT_CPU, "gpu": NANOGPT_GPU}[options.setting]
-    setup, rows = recipe.setup, options.rows or options.cores
-    jax.config.update("jax_num_cpu_devices", min(rows, options.cores))
-    placement = Placement.choose(rows)
-
-    random = np.random.default_rng(0)
-    train = random.integers(0, CHARACTERS, TOKENS, np.uint16)
-    data = placement.put_shared(lm.Data(train, train[:1000], np.ones(CHARACTERS, np.int32)))
-    experiment = lm.make(setup)
-    hyper = placement.put_rows(jax.tree.map(lambda value: np.full(rows, value, np.float32), recipe.hyper))
-    seeds = placement.put_rows(np.arange(rows, dtype=np.uint32))
-    first, total = (placement.put_shared(np.int32(number)) for number in (0, 1_000_000))
-
-    axes = (ROW, ROW, SHARED)
-    state = placement.compile(begin(experiment), axes, (seeds, hyper, data))(seeds, hyper, data)
-    arguments = (seeds, hyper, data, first, total, None)
-    axes = (ROW, ROW, ROW, SHARED, SHARED, SHARED, SHARED)
-    chunk = placement.compile(advance(experiment, options.steps, options.steps), axes, (state, *arguments), donate=True)
-    square = jnp.ones((8 * SIZE if options.setting == "gpu" else SIZE,) * 2, jnp.dtype(setup.compute_dtype))
+    chosen = options(setting=("cpu", "gpu"), rows=0, steps=60, context=0)
+    recipe, rows = {"cpu": NANOGPT_CPU, "gpu": NANOGPT_GPU}[chosen.setting], chosen.rows or chosen.cores
+    setup = replace(recipe.setup, context=chosen.context or recipe.setup.context)
+    lane = lane_of(recipe, setup, one_chunk(chosen.steps), load, rows=rows, devices=min(rows, chosen.cores))
+    square = jnp.ones((8 * SIZE if chosen.setting == "gpu" else SIZE,) * 2, jnp.dtype(setup.compute_dtype))
     product = jax.jit(jnp.matmul).lower(square, square).compile()
 
     def peak() -> float:
         """FLOP per second of one device in a large matrix product, the best of five."""
-        seconds = []
+        taken = []
         for _ in range(5):
             begun = time.perf_counter()
             jax.block_until_ready(product(square, square))
-            seconds.append(time.perf_counter() - begun)
-        return 2 * square.shape[0] ** 3 / min(seconds)
+            taken.append(time.perf_counter() - begun)
+        return 2 * square.shape[0] ** 3 / min(taken)
 
     def measure() -> dict[str, object]:
-        nonlocal state
-        begun = time.perf_counter()
-        state, metrics = chunk(state, *arguments)
-        jax.block_until_ready(metrics)
-        rate = rows * options.steps * setup.batch_size * setup.context / (time.perf_counter() - begun)
-        share = rate * flop_per_token(setup) / peak() / len(placement.devices)
+        rate = rows * chosen.steps * setup.batch_size * setup.context / seconds(lane)
+        share = rate * flop_per_token(setup) / peak() / len(lane.placement.devices)
         return {"rate": rate, "unit": "tokens/s", "share": share, "rows": rows, "versions": {"jax": jax.__version__}}
 
     serve(measure)

@@ -3,11 +3,8 @@
 # ///
 """nanoGPT's CPU setting in PyTorch: 4 layers of 4 heads, 128 wide, context 64, batch 12, 65 characters, AdamW."""
 
-import argparse
-import time
-
 import torch
-from serve import serve
+from serve import options, serve_rate
 from torch import nn
 from torch.nn import functional
 
@@ -52,21 +49,16 @@ class Model(nn.Module):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--mode", choices=("eager", "compile"), default="eager")
-    parser.add_argument("--fused", action="store_true", help="AdamW as one operation")
-    parser.add_argument("--cores", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=60)
-    options = parser.parse_args()
-    torch.set_num_threads(options.cores)
+    chosen = options(mode=("eager", "compile"), fused=False, steps=60)  # fused: AdamW as one operation
+    torch.set_num_threads(chosen.cores)
     torch.manual_seed(0)
     model = Model()
-    forward = torch.compile(model) if options.mode == "compile" else model
+    forward = torch.compile(model) if chosen.mode == "compile" else model
     weights = list(model.parameters())
     kinds = [
         {"params": [w for w in weights if (w.dim() > 1) == decays], "weight_decay": 0.1 * decays} for decays in (1, 0)
     ]
-    optimizer = torch.optim.AdamW(kinds, lr=1e-3, betas=(0.9, 0.99), fused=options.fused)
+    optimizer = torch.optim.AdamW(kinds, lr=1e-3, betas=(0.9, 0.99), fused=chosen.fused)
     text = torch.randint(0, CHARACTERS, (1_003_854,))
 
     def step() -> None:
@@ -77,14 +69,11 @@ def main() -> None:
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
 
-    def measure() -> dict[str, object]:
-        begin = time.perf_counter()
-        for _ in range(options.steps):
+    def steps() -> None:
+        for _ in range(chosen.steps):
             step()
-        rate = options.steps * BATCH * CONTEXT / (time.perf_counter() - begin)
-        return {"rate": rate, "unit": "tokens/s", "versions": {"torch": torch.__version__}}
 
-    serve(measure)
+    serve_rate("tokens/s", chosen.steps * BATCH * CONTEXT, steps, ("torch",))
 
 
 if __name__ == "__main__":

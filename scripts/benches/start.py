@@ -1,6 +1,5 @@
 """From the command to the first recorded chunk of `train.py ppo-cartpole --seeds 16`, with an empty or a filled cache."""
 
-import argparse
 import os
 import signal
 import subprocess
@@ -9,25 +8,21 @@ import tempfile
 import time
 from pathlib import Path
 
-from serve import serve
+from serve import options, serve_rate
 
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cache", choices=["empty", "filled"], required=True)
-    parser.add_argument("--cores", type=int)  # the harness has pinned this process already
-    options = parser.parse_args()
+    chosen = options(cache=("filled", "empty"))
     filled = tempfile.TemporaryDirectory()
 
-    def measure() -> dict[str, object]:
+    def seconds() -> float:
         with tempfile.TemporaryDirectory() as empty:
             # The first call, which the harness throws away, fills the cache.
-            seconds = first_chunk(filled.name if options.cache == "filled" else empty)
-        return {"rate": 3600 / seconds, "unit": "starts/h"}
+            return first_chunk(filled.name if chosen.cache == "filled" else empty)
 
-    serve(measure)
+    serve_rate("starts/h", 3600, seconds)
 
 
 def first_chunk(cache: str) -> float:
