@@ -28,7 +28,7 @@ from research.engine.checkpoint import Checkpoints
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Recipe
-from research.engine.record import machine
+from research.engine.manifest import machine
 from research.engine.session import saved_tree
 from research.language import generation
 from research.studies import STUDIES
