@@ -16,12 +16,13 @@ import jax
 import numpy as np
 import tyro
 
-from research.command import Learned, OfRun, command, given_lines, inputs_of, learned, of_kind, terminal
+from research.command import command, given_lines, terminal
 from research.data.vocabulary import Vocabulary, of_run
 from research.engine.fields import Count, check
 from research.engine.files import write_text
 from research.language import finetune
 from research.language.reasons import reasons
+from research.learned import Learned, OfRun, inputs_of, learned, of_kind
 from research.recipes.finetune import CLASSES, encode, fitted
 from research.report.highlights import Explained, page, plain, words_of
 

@@ -7,10 +7,11 @@ from typing import Annotated
 import jax
 import tyro
 
-from research.command import OfRun, command, learned, of_kind, terminal
+from research.command import command, terminal
 from research.data.vocabulary import Stream, of_run
 from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, check
 from research.language import generation, lm
+from research.learned import OfRun, learned, of_kind
 
 KIND = "language model's run"
 

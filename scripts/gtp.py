@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from research.command import Learned, OfRun, command, learned, terminal
+from research.command import command, terminal
 from research.engine.fields import Fraction, Natural, check
 from research.engine.plan import Plan
 from research.games import boards, go
 from research.games.contest import Plays, player_of
 from research.games.gtp import RESIGN, Choose, Engine
+from research.learned import Learned, OfRun, learned
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,13 @@ import tyro
 from jax import Array
 from rich.console import Console
 
-from research.command import Learned, OfRun, check_ending, command, learned, terminal
+from research.command import check_ending, command, terminal
 from research.engine.fields import Count, Interval, Natural, check
 from research.games import boards, contest, go, match, sgf
 from research.games.boards import Board
 from research.games.contest import Player, Plays, player_of
 from research.games.program import NoAnswer
+from research.learned import Learned, OfRun, learned
 from research.report.elo import Meeting, ratings
 from research.report.stats import mean_interval
 

@@ -16,13 +16,14 @@ from jax import Array
 from PIL.Image import Image
 from rich.console import Console
 
-from research.command import Learned, OfRun, check_ending, command, given_lines, learned, terminal
+from research.command import check_ending, command, given_lines, terminal
 from research.data.pictures import save_gif
 from research.engine.fields import Interval, Natural, check
 from research.engine.keys import at_tick, stream
 from research.engine.plan import Plan
 from research.games import person
 from research.games.contest import Plays, player_of
+from research.learned import Learned, OfRun, learned
 from research.rl import pictures
 from research.rl.environments import Environment
 from research.rl.rollout import Episode, Play, watch

@@ -17,13 +17,14 @@ import tyro
 from jax import Array
 from PIL import Image
 
-from research.command import Learned, OfRun, check_ending, command, learned, terminal
+from research.command import check_ending, command, terminal
 from research.data.image_files import FACTS
 from research.data.pictures import save_gif, tiled
 from research.engine.fields import Count, Interval, check
 from research.engine.plan import Plan
 from research.gan import adversarial, images, points, sampling
 from research.gan.pictures import scatter
+from research.learned import Learned, OfRun, learned
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from research.catalog import find
-from research.command import BAD_INPUT, MACHINE, budget, command, options, say, seeds, terminal
+from research.command import BAD_INPUT, MACHINE, command, say, terminal
 from research.engine.fields import bare
 from research.engine.files import METRICS
 from research.engine.placement import configure
 from research.engine.plan import Recipe
 from research.engine.progress import clock
+from research.options import budget, options, seeds
 from research.report import collect, summary, tables
 from research.sweep import grid, lanes, launch
 from research.sweep.lanes import Sweep

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from research.catalog import RECIPES, find
-from research.command import budget, command, options, seeds, terminal
+from research.command import command, terminal
 from research.engine import processes
 from research.engine.placement import configure
 from research.engine.plan import Plan, Row
+from research.options import budget, options, seeds
 
 OWN_OPTIONS = {
     "debug": (bool, False, "Run un-jitted and name the failing row, seed, hyper-parameters and tick; writes nothing."),

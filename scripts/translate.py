@@ -16,11 +16,12 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from research.command import Learned, OfRun, command, given_lines, inputs_of, learned, of_kind, terminal
+from research.command import command, given_lines, terminal
 from research.data.pairs import padded
 from research.data.vocabulary import Vocabulary, of_run, spelling_table, spelt_out
 from research.engine.fields import Count, NonNegative, check
 from research.language import bleu, generation, translate, words
+from research.learned import Learned, OfRun, inputs_of, learned, of_kind
 from research.recipes.translate import spaced
 
 KIND = "translation's run"

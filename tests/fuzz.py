@@ -21,16 +21,16 @@ from hypothesis import strategies as st
 from recipes import plan_of, tiny
 
 from research.catalog import RECIPES, find
-from research.command import options
 from research.data import fetch, images
 from research.engine import debug, files, processes, run
 from research.engine.checkpoint import Checkpoints
 from research.engine.lane import Lane
+from research.engine.manifest import machine
 from research.engine.placement import Placement
 from research.engine.plan import Recipe
-from research.engine.manifest import machine
 from research.engine.session import saved_tree
 from research.language import generation
+from research.options import options
 from research.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parent.parent

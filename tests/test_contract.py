@@ -19,13 +19,13 @@ import pytest
 from recipes import METHODS, NAMES, PROGRAMS, plan_of, tiny
 
 from research.engine.chunk import advance, begin
+from research.engine.errors import Interrupted
 from research.engine.experiment import Inputs
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Plan, Recipe, Row
 from research.engine.run import run
 from research.engine.saved import last_tree
-from research.engine.signals import Interrupted
 
 # One worker takes all tests of a recipe, so that they share its compiled programs.
 every_recipe = pytest.mark.parametrize(

@@ -23,9 +23,10 @@ from research.engine import chunk, progress, session
 from research.engine.best import no_best
 from research.engine.checkpoint import Checkpoints
 from research.engine.debug import debug
+from research.engine.errors import Damaged, Diverged, Interrupted
 from research.engine.experiment import Experiment, Inputs, Ratio, Tick
 from research.engine.fields import Count, Fraction, Interval, Natural, Positive, check
-from research.engine.files import Damaged, read_lines
+from research.engine.files import read_lines
 from research.engine.keys import at_tick, stream
 from research.engine.lane import Lane
 from research.engine.manifest import differences
@@ -33,8 +34,6 @@ from research.engine.placement import DETERMINISTIC, Placement, configure
 from research.engine.plan import Budget, Plan, Row, pack
 from research.engine.record import Record, metric_lines, number
 from research.engine.run import run
-from research.engine.session import Diverged
-from research.engine.signals import Interrupted
 
 RECIPE = replace(linear.recipe, budget=Budget(40, chunk=10, record_every=5, evaluate_every=20))
 

@@ -11,10 +11,10 @@ import pytest
 from recipes import plan_of, tiny
 from rich.console import Console
 
-from research.command import learned
 from research.engine.run import run
 from research.games import boards, go, sgf
 from research.games.gtp import RESIGN, Engine
+from research.learned import learned
 from scripts import gtp as gtp_script
 
 GTP = Path(__file__).parents[1] / "scripts" / "gtp.py"

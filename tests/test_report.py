@@ -13,7 +13,7 @@ from PIL import Image
 from recipes import plan_of, tiny
 from rich.console import Console
 
-from research.engine.files import Damaged
+from research.engine.errors import Damaged
 from research.engine.run import run
 from research.report.curves import EVALUATION, METRIC, Series, arrange, draw, draw_curve, fold, limit, read_series
 from research.report.folder import read

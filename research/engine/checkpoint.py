@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from research.engine.files import Damaged
+from research.engine.errors import Damaged
 
 
 class Checkpoints:

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from research.engine.errors import Damaged
+
 MANIFEST, METRICS, EVALUATIONS, TIMINGS = "manifest.json", "metrics.jsonl", "evaluations.jsonl", "timings.jsonl"
 # What a line says besides figures, and how the name of a ratio's count ends.
 MARKS, COUNT = ("tick", "row", "final", "finite"), ".count"
-
-
-class Damaged(Exception):
-    """A file of a run folder does not hold what was written to it."""
 
 
 def claim(folder: Path) -> int:

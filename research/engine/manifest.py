@@ -14,8 +14,9 @@ from typing import Any
 import jax
 
 from research.engine.checkpoint import digest
+from research.engine.errors import Damaged
 from research.engine.experiment import Inputs
-from research.engine.files import MANIFEST, Damaged, read_manifest
+from research.engine.files import MANIFEST, read_manifest
 from research.engine.placement import DETERMINISTIC, Placement
 from research.engine.source import PACKAGE
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from research.engine import processes
 from research.engine.best import Best, best_figure, saved_tree
 from research.engine.checkpoint import Checkpoints, digest
-from research.engine.files import MANIFEST, TIMINGS, Damaged, claim, each_line, read_manifest, write_json, write_text
+from research.engine.errors import Damaged
+from research.engine.files import MANIFEST, TIMINGS, claim, each_line, read_manifest, write_json, write_text
 from research.engine.lane import Lane
 from research.engine.manifest import abandoned, data_hash, machine, match_manifest, revision
 from research.engine.placement import Placement

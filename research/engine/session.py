@@ -14,6 +14,7 @@ from research.engine import processes
 from research.engine.best import Best, best_figure, no_best, saved_tree
 from research.engine.checkpoint import Checkpoints
 from research.engine.chunk import FINITE
+from research.engine.errors import Diverged, Interrupted
 from research.engine.experiment import Ratio
 from research.engine.fields import described
 from research.engine.files import EVALUATIONS, MANIFEST, METRICS, TIMINGS, write_json
@@ -21,11 +22,7 @@ from research.engine.lane import Lane
 from research.engine.plan import Plan
 from research.engine.progress import Progress
 from research.engine.record import Record, metric_lines, number
-from research.engine.signals import Interrupted, Stop
-
-
-class Diverged(Exception):
-    """No row's metrics are finite any more."""
+from research.engine.signals import Stop
 
 
 class Viewer(Protocol):

@@ -6,16 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-
-class Interrupted(Exception):
-    """A signal came; the run is saved and goes on when it is started again.
-
-    together  whether all processes of the run stopped at this point
-    """
-
-    def __init__(self, message: str, signal_number: int, together: bool = True) -> None:
-        super().__init__(message)
-        self.signal_number, self.together = signal_number, together
+from research.engine.errors import Interrupted
 
 
 class Stop:

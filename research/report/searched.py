@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from research.engine.errors import Damaged
 from research.engine.fields import bare
-from research.engine.files import Damaged, read_json
+from research.engine.files import read_json
 from research.report import figures
 from research.report.folder import SEARCH
 from research.report.paper import Section, booktabs, document, drawing, origin, pipes, plain, write_files

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
+from research.engine.errors import Interrupted
 from research.engine.files import MANIFEST, read_json, read_manifest, write_json
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row, pack
 from research.engine.run import run
-from research.engine.signals import Interrupted
 from research.report.collect import Entry
 from research.sweep.grid import Cell, describe
 
