@@ -17,8 +17,9 @@ from research.engine.files import Damaged
 from research.engine.run import run
 from research.report.curves import EVALUATION, METRIC, Series, arrange, draw, draw_curve, fold, limit, read_series
 from research.report.folder import read
+from research.report.numerals import alike
 from research.report.summary import summarize
-from research.report.tables import alike, table
+from research.report.tables import table
 
 SEEDS = [(seed, {"learning_rate": 0.1}) for seed in (3, 4, 5)]
 SWEEP = [(seed, {"learning_rate": rate, "decay": 0.5}) for rate in (0.1, 0.2) for seed in (0, 1)]

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from research.report import folder as run_folder
 from research.report.folder import COUNT, Run
+from research.report.numerals import short
 from research.report.stats import LEVEL, mean_band
 
 CURVE = "curve.png"
@@ -271,11 +272,3 @@ def caption(run: Run, panels: dict[str, list[Series]], cropped: list[bool]) -> s
     if any(np.isnan(s.values).any() and np.isfinite(s.values).any() for group in panels.values() for s in group):
         lines.append("Where a seed has no value, the mean is over the others, so n is smaller there.")
     return " ".join(lines)
-
-
-def short(x: float) -> str:
-    """500000 -> '500k'."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(x) >= size:
-            return f"{x / size:g}{letter}"
-    return f"{x:g}"

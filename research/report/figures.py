@@ -14,7 +14,8 @@ from PIL import Image
 
 from research.engine.fields import bare, described, written
 from research.report.collect import Group, members, runs
-from research.report.curves import BAND_FROM, EVALUATION, LEGEND, METRIC, PALETTE, Series, colour_of, read_series, short
+from research.report.curves import BAND_FROM, EVALUATION, LEGEND, METRIC, PALETTE, Series, colour_of, read_series
+from research.report.numerals import short
 from research.report.stats import FEW, LEVEL, Scores, mean_band, performance_profile
 
 FACTORS = 2
@@ -87,7 +88,7 @@ def bars(groups: Sequence[Group], name: str) -> Figure:
     figure, axis = panel(f"{name}: mean and {100 * LEVEL:g} % t interval over seeds", 1.2 + 0.34 * len(groups))
     axis.grid(axis="y", visible=False)
     for y, group in enumerate(groups):
-        scores = [x for x in group.scores(name).values() if x is not None]
+        scores = group.known(name)
         axis.plot(scores, np.full(len(scores), y), "o", color="0.6", markersize=3, zorder=2)
         whole = group.estimate(name)
         if whole:
