@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from research.engine.fields import bare, nearest, written
 from research.engine.files import MANIFEST
-from research.report.folder import Run, read, varied
+from research.report.run_folder import Run, read, varied
 from research.report.stats import Estimate, mean_interval
 from research.report.summary import last_lines
 

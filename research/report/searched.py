@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from research.engine.fields import bare
 from research.engine.files import Damaged, read_json
 from research.report import figures
-from research.report.folder import SEARCH
 from research.report.numerals import MISSING
 from research.report.paper import (
     Section,
@@ -23,6 +22,7 @@ from research.report.paper import (
     plain,
     write_files,
 )
+from research.report.run_folder import SEARCH
 
 BEST = 20  # lines of the printed tables; table.csv has all
 

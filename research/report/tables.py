@@ -6,8 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from research.report.collect import Group, figures_of, headings, members
-from research.report.folder import labels
 from research.report.numerals import MISSING, count, interval
+from research.report.run_folder import labels
 from research.report.stats import LEVEL, unseen_share
 
 

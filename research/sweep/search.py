@@ -28,7 +28,7 @@ from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
 from research.engine.record import machine, revision
 from research.engine.session import best_figure
-from research.report.folder import SEARCH
+from research.report.run_folder import SEARCH
 from research.sweep.grid import make_cell, ranges
 
 JOURNAL = "journal.jsonl"
