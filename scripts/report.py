@@ -30,7 +30,7 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     from research.report import collect, figures, paper, searched, tables
-    from research.report.folder import SEARCH, varied
+    from research.report.run_folder import SEARCH, varied
 
     chosen = tyro.cli(Arguments, args=arguments, description=__doc__)
     if not chosen.folders:

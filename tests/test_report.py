@@ -15,10 +15,12 @@ from rich.console import Console
 
 from research.engine.errors import Damaged
 from research.engine.run import run
-from research.report.curves import EVALUATION, METRIC, Series, arrange, draw, draw_curve, fold, limit, read_series
-from research.report.folder import read
+from research.report.curves import arrange, draw, draw_curve, limit
+from research.report.numerals import alike
+from research.report.run_folder import read
+from research.report.series import EVALUATION, METRIC, Series, fold, read_series
 from research.report.summary import summarize
-from research.report.tables import alike, table
+from research.report.tables import table
 
 SEEDS = [(seed, {"learning_rate": 0.1}) for seed in (3, 4, 5)]
 SWEEP = [(seed, {"learning_rate": rate, "decay": 0.5}) for rate in (0.1, 0.2) for seed in (0, 1)]
@@ -294,7 +296,7 @@ def test_the_report_reads_what_the_engine_writes(tmp_path):
 
 def test_the_report_loads_no_jax():
     modules = ", ".join(
-        f"research.report.{name}" for name in ("curves", "folder", "stats", "summary", "tables", "viewers")
+        f"research.report.{name}" for name in ("curves", "run_folder", "stats", "summary", "tables", "viewers")
     )
     code = f"import sys, {modules}; print(sorted({{'jax', 'flax', 'wandb', 'tensorboardX'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -4,11 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from research.engine.fields import bare, nearest
+from research.engine.fields import bare, nearest, written
 from research.engine.files import MANIFEST
-from research.report.folder import Run, read, varied
+from research.report.run_folder import Run, read, varied
 from research.report.stats import Estimate, mean_interval
 from research.report.summary import last_lines
 
@@ -49,8 +47,23 @@ class Group(NamedTuple):
 
     def estimate(self, figure: str) -> Estimate | None:
         """Mean with its interval over seeds; None where a row lacks the figure: a mean over the others would flatter."""
-        scores = self.scores(figure).values()
-        return None if None in scores else mean_interval(np.array(list(scores), np.float64))
+        known = self.known(figure)
+        return mean_interval(known) if len(known) == len(self.entries) else None
+
+    def known(self, figure: str) -> list[float]:
+        """The values of a figure that there are."""
+        return [x for x in self.scores(figure).values() if x is not None]
+
+    def numbers(self, figure: str) -> dict[str, Any]:
+        """{mean, low, high, min, max, n} of a figure, where None is missing."""
+        whole, known = self.estimate(figure), self.known(figure)
+        mean, low, high = whole[:3] if whole else (None, None, None)
+        ends = {"min": min(known, default=None), "max": max(known, default=None)}
+        return {"mean": mean, "low": low, "high": high} | ends | {"n": len(known)}
+
+    @property
+    def settings(self) -> list[str]:
+        return [written(value) for value in self.values.values()]
 
 
 def folders(paths: Iterable[Path]) -> list[Path]:

@@ -7,7 +7,6 @@ import math
 import os
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,31 +14,21 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from research.report import folder as run_folder
-from research.report.folder import COUNT, Run
+from research.report import run_folder
+from research.report.numerals import short
+from research.report.run_folder import Run
+from research.report.series import EVALUATION, FINAL, METRIC, Series, quantity, read_series
 from research.report.stats import LEVEL, mean_band
 
 CURVE = "curve.png"
-POINTS = 100
 PANELS, COLUMNS = 6, 3
-# Up to FEW seeds are drawn one by one; a band needs BAND_FROM, since with two the t interval is 13 times their spread.
-FEW, BAND_FROM = 10, 3
+# Up to THIN seeds are drawn one by one; a band needs BAND_FROM, since with two the t interval is 13 times their spread.
+THIN, BAND_FROM = 10, 3
 LEGEND = 16
 # Okabe and Ito's palette, which stays apart under all common kinds of colour blindness.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 TRANSIENT = 0.1
-METRIC, EVALUATION, FINAL = "training", "evaluation", "test set"
 COLOURS = {METRIC: PALETTE[0], EVALUATION: PALETTE[1], FINAL: PALETTE[6]}
-PREFIXES = ("validation_", "test_", "train_")
-
-
-class Series(NamedTuple):
-    """One figure of all rows: kind METRIC, EVALUATION or FINAL; ticks i64[T]; values f64[N,T], NaN where none is."""
-
-    name: str
-    kind: str
-    ticks: np.ndarray
-    values: np.ndarray
 
 
 def draw(folder: Path, watch: tuple[str, ...] | None = None) -> Path:
@@ -79,51 +68,6 @@ def draw(folder: Path, watch: tuple[str, ...] | None = None) -> Path:
     return path
 
 
-def read_series(run: Run) -> list[Series]:
-    """All figures of a run; metrics are folded further, to at most `POINTS` points."""
-    found = []
-    for kind, lines in (
-        (METRIC, run.metrics),
-        (EVALUATION, [line for line in run.evaluations if not line.get("final")]),
-        (FINAL, [line for line in run.evaluations if line.get("final")]),
-    ):
-        ticks = np.unique([line["tick"] for line in lines]).astype(np.int64)
-        column = {int(tick): t for t, tick in enumerate(ticks)}
-        names = dict.fromkeys(name for line in lines for name in run_folder.figures(line))
-        values = {name: np.full((len(run.rows), len(ticks)), np.nan) for name in names}
-        counts = {name: np.full((len(run.rows), len(ticks)), np.nan) for name in names if name + COUNT in lines[0]}
-        for line in lines:
-            at = line["row"], column[line["tick"]]
-            for name, x in run_folder.figures(line).items():
-                values[name][at] = np.nan if x is None else x
-                if name in counts:
-                    counts[name][at] = line[name + COUNT] or 0.0
-        for name in names:
-            every = math.ceil(len(ticks) / POINTS) if kind == METRIC else 1
-            found.append(Series(name, kind, ticks[every - 1 :: every], fold(values[name], counts.get(name), every)))
-    return found
-
-
-def fold(values: np.ndarray, counts: np.ndarray | None, every: int) -> np.ndarray:
-    """Means over `every` neighbouring windows; what does not fill the last group is left out.
-
-    values f64[N,T], counts f64[N,T] of a ratio or None -> f64[N, T // every]. Ratios weigh each window by its
-    count and skip those that counted nothing; anything else that is missing makes its group missing.
-    """
-    n, groups = values.shape[0], values.shape[1] // every
-    x = values[:, : groups * every].reshape(n, groups, every)  # [N, T/every, every]
-    if counts is None:
-        return x.mean(2)
-    weight = counts[:, : groups * every].reshape(n, groups, every)  # [N, T/every, every]
-    total = weight.sum(2)
-    return np.where(weight > 0, weight * x, 0.0).sum(2) / np.where(total > 0, total, np.nan)
-
-
-def quantity(name: str) -> str:
-    """'validation_accuracy' -> 'accuracy': what is measured, without the set that it is measured on."""
-    return next((name[len(prefix) :] for prefix in PREFIXES if name.startswith(prefix)), name)
-
-
 def arrange(series: list[Series], watch: tuple[str, ...], strict: bool = False) -> dict[str, list[Series]]:
     """One panel for each quantity that is watched: {quantity: its series}, at most `PANELS`."""
     recorded = {s.name for s in series}
@@ -133,6 +77,13 @@ def arrange(series: list[Series], watch: tuple[str, ...], strict: bool = False) 
     wanted = [name for name in watch if name in recorded] or evaluated or [s.name for s in series]
     names = list(dict.fromkeys(quantity(name) for name in wanted))[:PANELS]
     return {name: [s for s in series if quantity(s.name) == name] for name in names}
+
+
+def quieten(axis: Axes) -> None:
+    """A light grid behind what is drawn, and no frame."""
+    axis.grid(color="0.9", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def draw_panel(axis: Axes, run: Run, name: str, series: list[Series]) -> bool:
@@ -156,9 +107,7 @@ def draw_panel(axis: Axes, run: Run, name: str, series: list[Series]) -> bool:
     axis.set_ylabel(name.replace("_", " "))
     axis.set_xlabel(run.manifest.get("unit", "steps") if run.steps_per_tick else "ticks")
     axis.set_xlim(0, 1.03 * max(run.tick, 1) * (run.steps_per_tick or 1))
-    axis.grid(color="0.9", linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
+    quieten(axis)
     axis.xaxis.set_major_formatter(lambda x, _: short(x))
     if len(series) > 1 and len(cells) == 1:
         axis.legend(fontsize=7.5, frameon=False, loc="best")
@@ -189,7 +138,7 @@ def draw_curve(
         axis.fill_between(steps, low, high, where=banded, color=colour, alpha=0.2, linewidth=0, zorder=1)
     if banded.any() and not quiet:
         drawn += [np.clip(edge, lowest, highest) for edge in (low, high)]
-    if 1 < len(values) <= FEW and not quiet and len(steps) > 1:
+    if 1 < len(values) <= THIN and not quiet and len(steps) > 1:
         axis.plot(steps, values.T, color=colour, linewidth=0.5, alpha=0.45, zorder=2)
         drawn += list(values)
     return np.stack([np.tile(steps, len(drawn)), np.concatenate(drawn)])
@@ -255,7 +204,7 @@ def caption(run: Run, panels: dict[str, list[Series]], cropped: list[bool]) -> s
             lines.append(
                 f"Band: {100 * LEVEL:g} % t interval of the mean." if sizes[-1] >= BAND_FROM else "No band over 2."
             )
-            lines += ["Thin: single seeds."] if sizes[-1] <= FEW else []
+            lines += ["Thin: single seeds."] if sizes[-1] <= THIN else []
     if len(cells) > LEGEND:
         lines.append(f"{len(cells)} settings, dark to light in the order of summary.json.")
     windows = [s.ticks[0] for group in panels.values() for s in group if s.kind == METRIC and len(s.ticks)]
@@ -271,11 +220,3 @@ def caption(run: Run, panels: dict[str, list[Series]], cropped: list[bool]) -> s
     if any(np.isnan(s.values).any() and np.isfinite(s.values).any() for group in panels.values() for s in group):
         lines.append("Where a seed has no value, the mean is over the others, so n is smaller there.")
     return " ".join(lines)
-
-
-def short(x: float) -> str:
-    """500000 -> '500k'."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(x) >= size:
-            return f"{x / size:g}{letter}"
-    return f"{x:g}"

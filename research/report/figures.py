@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
 from research.engine.fields import bare, described, written
 from research.report.collect import Group, members, runs
-from research.report.curves import BAND_FROM, EVALUATION, LEGEND, METRIC, PALETTE, Series, colour_of, read_series, short
+from research.report.curves import BAND_FROM, LEGEND, PALETTE, colour_of, quieten
+from research.report.numerals import short
+from research.report.series import EVALUATION, METRIC, Series, read_series
 from research.report.stats import FEW, LEVEL, Scores, mean_band, performance_profile
 
 FACTORS = 2
@@ -32,9 +36,7 @@ def panel(title: str, height: float = 3.4) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(7.0, height), dpi=150, layout="constrained")
     axis = figure.subplots()
     axis.set_title(title, loc="left", fontsize=10)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(color="0.9", linewidth=0.6)
-    axis.set_axisbelow(True)
+    quieten(axis)
     return figure, axis
 
 
@@ -87,7 +89,7 @@ def bars(groups: Sequence[Group], name: str) -> Figure:
     figure, axis = panel(f"{name}: mean and {100 * LEVEL:g} % t interval over seeds", 1.2 + 0.34 * len(groups))
     axis.grid(axis="y", visible=False)
     for y, group in enumerate(groups):
-        scores = [x for x in group.scores(name).values() if x is not None]
+        scores = group.known(name)
         axis.plot(scores, np.full(len(scores), y), "o", color="0.6", markersize=3, zorder=2)
         whole = group.estimate(name)
         if whole:
@@ -176,8 +178,6 @@ def coordinates(
     columns = list(named.values())
     heights = np.stack([places(column) for column in columns])  # [fields, G]
     scale = Normalize(np.nanmin(means), np.nanmax(means))
-    from matplotlib import colormaps
-
     for g in np.argsort(np.nan_to_num(-means if smaller else means, nan=-np.inf)):  # the best on top
         colour = "0.85" if np.isnan(means[g]) else colormaps["viridis"](scale(means[g]))
         axis.plot(range(len(fields)), heights[:, g], color=colour, linewidth=1.2)
@@ -190,8 +190,6 @@ def coordinates(
     axis.set_xticks(range(len(fields)), [bare(field) for field in fields])
     axis.set_yticks([])
     axis.set_ylim(-0.12, 1.12)
-    from matplotlib.cm import ScalarMappable
-
     figure.colorbar(ScalarMappable(scale, "viridis"), ax=axis, label=name.replace("_", " "))
     return figure
 

@@ -3,7 +3,7 @@
 import csv
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os.path import relpath
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,46 +11,11 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
-from research.engine.fields import written
 from research.engine.files import write_text
 from research.report.collect import Entry, Group, headings, members, runs
 from research.report.figures import save
+from research.report.numerals import MISSING, alike, interval
 from research.report.stats import LEVEL
-from research.report.tables import MISSING, alike
-
-
-class Line(NamedTuple):
-    """One group of the table: its settings, and for each figure {mean, low, high, min, max, n}, where None is missing."""
-
-    settings: list[str]
-    cells: dict[str, dict[str, float | int | None]]
-    group: Group
-
-
-def lines(groups: Sequence[Group], figures: Sequence[str]) -> list[Line]:
-    found = []
-    for group in groups:
-        cells: dict[str, dict[str, Any]] = {}
-        for name in figures:
-            whole = group.estimate(name)
-            known = [x for x in group.scores(name).values() if x is not None]
-            cells[name] = {
-                "mean": whole.value if whole else None,
-                "low": whole.low if whole else None,
-                "high": whole.high if whole else None,
-                "min": min(known, default=None),
-                "max": max(known, default=None),
-                "n": len(known),
-            }
-        found.append(Line([written(x) for x in group.values.values()], cells, group))
-    return found
-
-
-def texts(cell: dict[str, Any]) -> tuple[str, str]:
-    """A cell as (mean, interval)."""
-    mean, low, high = alike([cell["mean"], cell["low"], cell["high"]])
-    return mean, f"[{low}, {high}]" if cell["low"] is not None else MISSING
-
 
 NOTE = (
     f"Mean over seeds and {100 * LEVEL:g} % t interval of that mean; n seeds. {MISSING}: a seed has no value, or n = 1."
@@ -78,7 +43,7 @@ def write(
     texts = {
         "table.md": "".join([markdown(groups, figures), *sections]),
         "table.tex": latex(groups, figures),
-        "table.csv": comma_separated(groups, figures),
+        "table.csv": comma_separated(full(groups, figures)),
         "report.html": page(title, groups, figures, pictures, folder.resolve(), further),
     }
     write_files(folder, texts, pictures)
@@ -94,19 +59,20 @@ def write_files(folder: Path, texts: Mapping[str, str], pictures: Mapping[str, F
         write_text(folder / name, text)
 
 
-def cells(groups: Sequence[Group], figures: Sequence[str], n: str) -> tuple[list[str], list[list[str]]]:
+def printed(groups: Sequence[Group], figures: Sequence[str], n: str) -> tuple[list[str], list[list[str]]]:
     """The printed table as texts -> heads, of which the last is called `n`, and rows."""
     heads = [*headings(groups), *(x for name in figures for x in (name, "interval")), n]
     rows = []
-    for line in lines(groups, figures):
-        numbers = [text for name in figures for text in texts(line.cells[name])]
-        rows.append([*line.settings, *numbers, str(line.cells[figures[0]]["n"])])
+    for group in groups:
+        numbers = [group.numbers(name) for name in figures]
+        texts = [text for x in numbers for text in interval(x["mean"], x["low"], x["high"])]
+        rows.append([*group.settings, *texts, str(numbers[0]["n"])])
     return heads, rows
 
 
 def markdown(groups: Sequence[Group], figures: Sequence[str]) -> str:
     rows = members(groups)
-    return "\n\n".join([pipes(*cells(groups, figures, "n")), NOTE, *warnings(rows), provenance(rows)]) + "\n"
+    return "\n\n".join([pipes(*printed(groups, figures, "n")), NOTE, *warnings(rows), provenance(rows)]) + "\n"
 
 
 def pipes(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -117,7 +83,7 @@ def pipes(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def latex(groups: Sequence[Group], figures: Sequence[str]) -> str:
     """A booktabs table: \\usepackage{booktabs}."""
-    heads, body = cells(groups, figures, "$n$")
+    heads, body = printed(groups, figures, "$n$")
     kinds = "l" * len(headings(groups)) + "rr" * len(figures) + "r"
     return booktabs(heads, body, kinds, [NOTE, *warnings(members(groups))])
 
@@ -141,17 +107,20 @@ def escape(text: str) -> str:
     return "".join(own.get(letter, letter) for letter in text)
 
 
-def comma_separated(groups: Sequence[Group], figures: Sequence[str]) -> str:
-    """Every number at full precision, a line for each group; what is missing is empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+def full(groups: Sequence[Group], figures: Sequence[str]) -> list[list[Any]]:
+    """Heads, and every number at full precision, a row for each group."""
     parts = ("mean", "low", "high", "min", "max", "n")
-    writer.writerow([*headings(groups), *(f"{name}.{part}" for name in figures for part in parts), "folders"])
-    for line in lines(groups, figures):
-        numbers = [
-            "" if line.cells[name][part] is None else line.cells[name][part] for name in figures for part in parts
-        ]
-        writer.writerow([*line.settings, *numbers, " ".join(folder.name for folder in runs(line.group.entries))])
+    rows = [[*headings(groups), *(f"{name}.{part}" for name in figures for part in parts), "folders"]]
+    for group in groups:
+        numbers = [x for name in figures for x in group.numbers(name).values()]
+        rows.append([*group.settings, *numbers, " ".join(folder.name for folder in runs(group.entries))])
+    return rows
+
+
+def comma_separated(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows, heads first, as CSV; what is missing (None) is empty."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
 
 
@@ -225,22 +194,22 @@ def sortable(groups: Sequence[Group], figures: Sequence[str], home: Path) -> str
     for name in figures:
         heads += f"<th><button>{html.escape(name)}</button></th><th>interval</th><th><button>min</button></th>"
     rows = []
-    for line in lines(groups, figures):
-        links = [quote(relpath(folder, home)) for folder in runs(line.group.entries)]
+    for group in groups:
+        links = [quote(relpath(folder, home)) for folder in runs(group.entries)]
         cells = "".join(
-            f'<td class="setting" data-value="{html.escape(text)}">{html.escape(text)}</td>' for text in line.settings
+            f'<td class="setting" data-value="{html.escape(text)}">{html.escape(text)}</td>' for text in group.settings
         )
         for name in figures:
-            cell = line.cells[name]
-            mean, interval = texts(cell)
-            (low,) = alike([cell["min"]])
+            x = group.numbers(name)
+            mean, between = interval(x["mean"], x["low"], x["high"])
+            (low,) = alike([x["min"]])
             cells += (
-                f'<td data-value="{cell["mean"]}"><a href="{links[0]}/">{mean}</a></td><td>{interval}</td>'
-                f'<td data-value="{cell["min"]}">{low}</td>'
+                f'<td data-value="{x["mean"]}"><a href="{links[0]}/">{mean}</a></td><td>{between}</td>'
+                f'<td data-value="{x["min"]}">{low}</td>'
             )
         numbered = " ".join(f'<a href="{link}/">{i + 1}</a>' for i, link in enumerate(links))
         rows.append(
-            f'<tr>{cells}<td data-value="{len(line.group.entries)}">{len(line.group.entries)}</td><td>{numbered}</td></tr>'
+            f'<tr>{cells}<td data-value="{len(group.entries)}">{len(group.entries)}</td><td>{numbered}</td></tr>'
         )
     return (
         f"<table><thead><tr>{heads}<th><button>n</button></th><th>runs</th></tr></thead>"

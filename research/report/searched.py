@@ -1,8 +1,6 @@
 """A finished search on paper: every setting with how far it came, as tables, a page and parallel coordinates."""
 
-import csv
 import html
-import io
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,19 @@ from research.engine.errors import Damaged
 from research.engine.fields import bare
 from research.engine.files import read_json
 from research.report import figures
-from research.report.folder import SEARCH
-from research.report.paper import Section, booktabs, document, drawing, origin, pipes, plain, write_files
-from research.report.tables import MISSING
+from research.report.numerals import MISSING
+from research.report.paper import (
+    Section,
+    booktabs,
+    comma_separated,
+    document,
+    drawing,
+    origin,
+    pipes,
+    plain,
+    write_files,
+)
+from research.report.run_folder import SEARCH
 
 BEST = 20  # lines of the printed tables; table.csv has all
 
@@ -37,7 +45,7 @@ def write(search: Path, out: Path, title: str = "") -> list[str]:
     texts = {
         "table.md": f"{pipes(heads, rows[:BEST])}\n\n{note}\n",
         "table.tex": booktabs(heads, rows[:BEST], "l" * len(heads), [note]),
-        "table.csv": comma_separated(found),
+        "table.csv": comma_separated(full(found)),
         "report.html": document(title, body),
     }
     write_files(out, texts, pictures)
@@ -54,30 +62,24 @@ def read(search: Path) -> dict[str, Any]:
     return found
 
 
-def comma_separated(found: dict[str, Any]) -> str:
-    """Every setting at full precision; what diverged at once has no score."""
-    out, fields = io.StringIO(), list(found["outcomes"][0]["params"])
-    writer = csv.writer(out, lineterminator="\n")
-    name = found["figure"].removeprefix("-")
-    writer.writerow(["rank", *map(bare, fields), name, "ticks", "complete"])
+def full(found: dict[str, Any]) -> list[list[Any]]:
+    """Heads, and every setting at full precision; what diverged at once has no score."""
+    fields = list(found["outcomes"][0]["params"])
+    rows: list[list[Any]] = [["rank", *map(bare, fields), found["figure"].removeprefix("-"), "ticks", "complete"]]
     for rank, x in enumerate(found["outcomes"], 1):
-        ticks = found["stops"][len(x["scores"]) - 1] if x["scores"] else 0
-        score = x["scores"][-1] if x["scores"] else ""
-        writer.writerow([rank, *(repr(x["params"][field]) for field in fields), score, ticks, x["complete"]])
-    return out.getvalue()
+        score, ticks = (x["scores"][-1], found["stops"][len(x["scores"]) - 1]) if x["scores"] else (None, 0)
+        rows.append([rank, *(x["params"][field] for field in fields), score, ticks, x["complete"]])
+    return rows
 
 
 def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Every setting, to be read -> heads and rows."""
-    fields = list(found["outcomes"][0]["params"])
-    heads = ["rank", *map(bare, fields), found["figure"].removeprefix("-"), "ticks reached"]
-    rows = []
-    for rank, outcome in enumerate(found["outcomes"], 1):
-        score = f"{outcome['scores'][-1]:.6g}" if outcome["scores"] else MISSING
-        reached = found["stops"][len(outcome["scores"]) - 1] if outcome["scores"] else 0
-        numbers = [f"{outcome['params'][field]:.4g}" for field in fields]
-        rows.append([str(rank), *numbers, score, f"{reached}{'' if outcome['complete'] else ' (dropped)'}"])
-    return heads, rows
+    (*heads, _, _), *rows = full(found)
+    texts = []
+    for rank, *numbers, score, ticks, complete in rows:
+        reached = [MISSING if score is None else f"{score:.6g}", f"{ticks}{'' if complete else ' (dropped)'}"]
+        texts.append([str(rank), *(f"{x:.4g}" for x in numbers), *reached])
+    return [*heads, "ticks reached"], texts
 
 
 def draw(found: dict[str, Any]) -> dict[str, Figure]:

@@ -16,6 +16,7 @@ from scipy import stats
 from scipy.special import ndtr, stdtrit
 
 LEVEL = 0.95
+ENDS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
 
 
 class Estimate(NamedTuple):
@@ -40,7 +41,8 @@ def mean_interval(scores: Sequence[float] | np.ndarray, level: float = LEVEL) ->
     sight of the reader), and for a level outside (0, 1).
     """
     x = np.asarray(scores, np.float64)
-    check_level(level)
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} must be between 0 and 1; usual: {LEVEL}")
     if x.ndim != 1 or not len(x):
         raise ValueError(f"scores of shape {x.shape} must be one-dimensional and hold at least one; give one per seed")
     if not np.isfinite(x).all():
@@ -98,7 +100,6 @@ def bootstrap(
     method: Literal["expanded", "percentile", "BCa"] = "expanded",
     resamples: int = 10_000,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> Estimate:
     """A statistic with its stratified bootstrap interval: runs are drawn anew within each task, tasks are kept.
 
@@ -108,7 +109,6 @@ def bootstrap(
     normal scores they cover about 90 % where 95 % is stated, and this 95 % (tests/test_stats.py measures it).
     Warns where a task has fewer than 5 runs: no bootstrap of so few keeps its level.
     """
-    check_level(level)
     tasks = checked(scores)
     n = min(map(len, tasks))
     value = float(statistic(*tasks, axis=-1))
@@ -124,7 +124,7 @@ def bootstrap(
         n_resamples=resamples,
         vectorized=True,
         axis=-1,
-        confidence_level=wider(level, n, sum(len(x) - 1 for x in tasks)) if method == "expanded" else level,
+        confidence_level=wider(LEVEL, n, sum(len(x) - 1 for x in tasks)) if method == "expanded" else LEVEL,
         method="BCa" if method == "BCa" else "percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
@@ -140,7 +140,7 @@ def wider(level: float, n: int, freedom: int) -> float:
 
 
 def performance_profile(
-    scores: Scores, thresholds: np.ndarray, *, resamples: int = 2_000, seed: int = 0, level: float = LEVEL
+    scores: Scores, thresholds: np.ndarray, *, resamples: int = 2_000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Share of runs that score above each threshold, the mean over tasks (Agarwal et al. 2021, equation 3).
 
@@ -155,7 +155,7 @@ def performance_profile(
         return np.mean(above, axis=0)
 
     drawn = [rng.choice(x, (resamples, len(x))) for x in tasks]  # [resamples, N]
-    low, high = np.quantile(shares(*drawn), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    low, high = np.quantile(shares(*drawn), ENDS, axis=0)
     return shares(*tasks), low, high
 
 
@@ -165,9 +165,7 @@ def better(ours: np.ndarray, theirs: np.ndarray) -> Any:
     return (np.sign(gap) / 2 + 0.5).mean((-2, -1))
 
 
-def improvement(
-    ours: Scores, theirs: Scores, *, resamples: int = 2_000, seed: int = 0, level: float = LEVEL
-) -> Estimate:
+def improvement(ours: Scores, theirs: Scores, *, resamples: int = 2_000, seed: int = 0) -> Estimate:
     """Probability that a run of ours beats one of theirs on a task drawn at random (Agarwal et al. 2021, section 4.3),
     with a stratified bootstrap's percentile interval; none for fewer than 5 runs, or where no draw tells another story."""
     if set(ours) != set(theirs):
@@ -182,7 +180,7 @@ def improvement(
     if n < FEW:
         # Runs that are all better stay so however they are drawn: an interval of width 0 would say that this is sure.
         return Estimate(value, None, None, n)
-    low, high = np.quantile(np.mean(drawn, axis=0), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.mean(drawn, axis=0), ENDS)
     return Estimate(value, float(low), float(high), n) if low < high else Estimate(value, None, None, n)
 
 
@@ -193,7 +191,7 @@ class Difference(NamedTuple):
     p: float | None
 
 
-def paired(ours: Mapping[int, float], theirs: Mapping[int, float], level: float = LEVEL) -> Difference:
+def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference:
     """Compares two settings seed by seed: equal seeds share their randomness, and its part of the noise falls out.
 
     {seed: score}, finite. Raises ValueError where they share no seed; seeds of one side alone are left out.
@@ -202,7 +200,7 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float], level: float 
     if not shared:
         raise ValueError("the two settings share no seed, so nothing can be paired; run both with the same seeds")
     gaps = np.array([ours[seed] - theirs[seed] for seed in shared], np.float64)
-    estimate = mean_interval(gaps, level)
+    estimate = mean_interval(gaps)
     if len(gaps) < 2 or np.ptp(gaps) == 0:
         return Difference(estimate, None if len(gaps) < 2 or gaps[0] else 1.0)
     return Difference(estimate, float(stats.ttest_1samp(gaps, 0.0).pvalue))
@@ -218,12 +216,12 @@ def holm(p: Sequence[float]) -> np.ndarray:
     return corrected
 
 
-def prediction_interval(scores: Sequence[float] | np.ndarray, level: float = LEVEL, further: int = 1) -> Estimate:
+def prediction_interval(scores: Sequence[float] | np.ndarray, further: int = 1) -> Estimate:
     """Where the mean of m = `further` more runs would fall: mean +- t * s * sqrt(1/m + 1/n), for normal scores.
 
     The question to ask of a published single run: could it be one of ours?
     """
-    whole = mean_interval(scores, level)
+    whole = mean_interval(scores)
     if whole.low is None or whole.high is None:
         return whole
     half = float((whole.high - whole.value) * np.sqrt(whole.n / further + 1))  # t s / sqrt(n) times sqrt(n/m + 1)
@@ -241,17 +239,11 @@ def checked(scores: Scores) -> tuple[np.ndarray, ...]:
     return tuple(tasks.values())
 
 
-def unseen_share(n: int, level: float = LEVEL) -> float:
-    """The largest share of seeds that may be unlike the n seen, which were all alike: p with (1 - p)^n = 1 - level.
+def unseen_share(n: int) -> float:
+    """The largest share of seeds that may be unlike the n seen, which were all alike: p with (1 - p)^n = 1 - LEVEL.
 
     Clopper and Pearson (1934) at none of n.
     """
-    check_level(level)
     if n < 1:
         raise ValueError(f"n={n} must be at least 1; nothing seen says nothing")
-    return 1 - (1 - level) ** (1 / n)
-
-
-def check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level={level} must be between 0 and 1; usual: {LEVEL}")
+    return 1 - (1 - LEVEL) ** (1 / n)

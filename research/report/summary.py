@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from research.engine.files import write_text
-from research.report import folder as run_folder
-from research.report.folder import Run
+from research.report import run_folder
+from research.report.run_folder import Run
 from research.report.stats import LEVEL, mean_interval
 
 SUMMARY = "summary.json"

@@ -1,17 +1,14 @@
-"""A summary as a table for the terminal."""
+"""A summary, or groups beside each other, as a table for the terminal."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 from rich.table import Table
 
-from research.engine.fields import written
 from research.report.collect import Group, figures_of, headings, members
-from research.report.folder import labels
+from research.report.numerals import MISSING, count, interval
+from research.report.run_folder import labels
 from research.report.stats import LEVEL, unseen_share
-
-MISSING = "–"
 
 
 def table(summary: dict[str, Any]) -> Table:
@@ -31,16 +28,11 @@ def table(summary: dict[str, Any]) -> Table:
     for text, cell in zip(texts, cells, strict=True):
         figures = list(cell["interval"])
         for name in figures:
-            mean, *between, low, high = alike(
-                [cell[name], *(cell["interval"][name] or []), cell["min"][name], cell["max"][name]]
-            )
+            between = cell["interval"][name] or (None, None)
             built.add_row(
                 *([text if name == figures[0] else ""] if any(texts) else []),
                 name,
-                mean,
-                f"[{between[0]}, {between[1]}]" if between else MISSING,
-                low,
-                high,
+                *interval(cell[name], *between, cell["min"][name], cell["max"][name]),
                 str(cell["count"][name]),
                 end_section=name == figures[-1] and cell is not cells[-1],
             )
@@ -84,22 +76,6 @@ def notes(summary: dict[str, Any]) -> Iterable[str]:
     yield ", ".join(cost)
 
 
-def count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def alike(values: list[float | None]) -> list[str]:
-    """Numbers of one row with the same decimals: three significant digits of how far they lie apart."""
-    known = [x for x in values if x is not None]
-    apart, largest = max(known, default=0) - min(known, default=0), max(map(abs, known), default=0)
-    if largest and not 1e-3 <= largest < 1e7:
-        return [MISSING if x is None else f"{x:.3g}" for x in values]
-    if not apart:
-        return [MISSING if x is None else f"{x:.5g}" for x in values]
-    decimals = min(max(2 - math.floor(math.log10(apart)), 0), 5)
-    return [MISSING if x is None else f"{x:,.{decimals}f}" for x in values]
-
-
 def comparison(groups: list[Group], figures: list[str] | None = None) -> Table:
     """Groups of `collect.group` as a table: a line for each, with mean, interval, smallest, largest and n of a figure."""
     names = figures or figures_of(members(groups))[:1]
@@ -112,13 +88,7 @@ def comparison(groups: list[Group], figures: list[str] | None = None) -> Table:
         built.add_column("min", justify="right", no_wrap=True)
     built.add_column("n", justify="right")
     for group in groups:
-        cells = []
-        for name in names:
-            whole, known = group.estimate(name), [x for x in group.scores(name).values() if x is not None]
-            mean, *between, low = alike(
-                [whole.value if whole else None, *(whole[1:3] if whole else ()), min(known, default=None)]
-            )
-            cells += [mean, f"[{between[0]}, {between[1]}]" if whole and whole.low is not None else MISSING, low]
-        settings = [written(value) for value in group.values.values()] or ["all"]
-        built.add_row(*settings, *cells, str(len(group.entries)))
+        numbers = [group.numbers(name) for name in names]
+        texts = [text for x in numbers for text in interval(x["mean"], x["low"], x["high"], x["min"])]
+        built.add_row(*(group.settings or ["all"]), *texts, str(len(group.entries)))
     return built

@@ -1,6 +1,6 @@
 """Mirrors of a run's record in TensorBoard and Weights & Biases. The JSON lines stay the truth.
 
-A viewer follows `engine.run.Viewer`: it is called with (folder, manifest, tick) once a run is open, gets every line
+A viewer follows `engine.session.Viewer`: it is called with (folder, manifest, tick) once a run is open, gets every line
 that is appended and every picture, and is closed. When it opens, it writes anew what the record already holds, from
 the JSON lines. So after a kill nothing is missing there that was recorded, nothing stands there twice, and a viewer
 may join a run that began without it.
@@ -15,24 +15,19 @@ from collections.abc import Iterator
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from research.engine.files import EVALUATIONS, METRICS, TIMINGS, write_text
-from research.report import folder as run_folder
+from research.report import run_folder
 
 # Each row holds a file (TensorBoard) or a run with its own threads (Weights & Biases) open.
 MOST_FILES, MOST_RUNS = 256, 64
 FLUSH_SECONDS = 5.0
 PROJECT = "research"
 PICTURE = re.compile(r"(?P<name>.+)-(?P<tick>\d+)\.png")
-
-
-class Viewer(Protocol):
-    def lines(self, name: str, lines: list[dict[str, Any]]) -> None: ...
-    def pictures(self, tick: int, pictures: dict[str, np.ndarray]) -> None: ...
 
 
 class TensorBoard:
@@ -214,7 +209,7 @@ def scalars_of(name: str, line: dict[str, Any]) -> dict[str, float]:
     return {f"{section}/{key}": x for key, x in line.items() if key not in run_folder.MARKS and x is not None}
 
 
-def replay(viewer: Viewer, folder: Path, manifest: dict[str, Any], tick: int) -> None:
+def replay(viewer: TensorBoard | WeightsAndBiases, folder: Path, manifest: dict[str, Any], tick: int) -> None:
     """Shows a viewer what the run folder holds up to `tick`, in the order of ticks."""
     shown: list[tuple[int, str, Any]] = list(older_pictures(folder, manifest, tick))
     for name in (METRICS, TIMINGS, EVALUATIONS):

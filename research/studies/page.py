@@ -10,6 +10,7 @@ from rich.table import Table
 
 from research.report import collect, figures, paper, summary, tables
 from research.report.collect import Group
+from research.report.numerals import MISSING, interval
 from research.report.paper import Section
 from research.report.stats import (
     FEW,
@@ -23,7 +24,6 @@ from research.report.stats import (
     optimality_gap,
     paired,
 )
-from research.report.tables import MISSING, alike
 from research.studies.study import BEFORE, Study, verdict
 
 
@@ -117,8 +117,8 @@ def aggregates(arms: dict[str, dict[str, np.ndarray]]) -> list[list[str]]:
             found.append(improvement(tasks, first))
         told = []
         for x in found:
-            value, low, high = alike([x.value, x.low, x.high])
-            told += [value, f"[{low}, {high}]" if x.low is not None and x.n >= FEW else MISSING]
+            value, between = interval(*x[:3])
+            told += [value, between if x.n >= FEW else MISSING]
         n = str(found[0].n) if found else "a seed has no value"
         rows.append([name, *told, *[MISSING] * (6 - len(told)), n])
     return rows
@@ -143,11 +143,8 @@ def differences(blocks: Sequence[Sequence[Group]], figure: str) -> list[list[str
         if x is None:
             rows.append([*group.values.values(), MISSING, MISSING, MISSING, "a seed has no value"])
             continue
-        value, low, high = alike([x.estimate.value, x.estimate.low, x.estimate.high])
-        between = f"[{low}, {high}]" if x.estimate.low is not None else MISSING
-        rows.append(
-            [*group.values.values(), value, between, f"{p:.2g}" if x.p is not None else MISSING, str(x.estimate.n)]
-        )
+        told = [*interval(*x.estimate[:3]), f"{p:.2g}" if x.p is not None else MISSING, str(x.estimate.n)]
+        rows.append([*group.values.values(), *told])
     return rows
 
 
@@ -171,9 +168,7 @@ def published(study: Study, blocks: dict[str, list[Group]]) -> list[list[str]]:
     rows = []
     for theirs in study.published:
         group = named[theirs.block, theirs.arm]
-        scores = list(group.scores(study.figure).values())
-        whole = group.estimate(study.figure)
-        seen = [x for x in scores if x is not None]
+        whole, seen = group.estimate(study.figure), group.known(study.figure)
         if len(seen) < study.seeds or not all(entry.complete for entry in group.entries):
             told = f"not comparable: {len(seen)} of our {study.seeds} seeds have a final value"
         else:

@@ -28,7 +28,7 @@ from research.engine.lane import Lane
 from research.engine.manifest import machine, revision
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
-from research.report.folder import SEARCH
+from research.report.run_folder import SEARCH
 from research.sweep.grid import check_seed, make_cell, ranges
 
 JOURNAL = "journal.jsonl"
