@@ -109,7 +109,7 @@ def run(
             for name, text in inputs.files.items():
                 write_text(folder / name, text)
             write_json(folder / MANIFEST, manifest)
-        record = Record(folder, tick) if leads else None
+        record = Record(folder, tick, plan) if leads else None
         session = Session(plan, lane, folder, manifest, checkpoints, record, progress, [])
         for view in viewers if leads else ():
             session.viewers.append(view(folder, manifest, tick))
@@ -145,8 +145,9 @@ def open_folder(folder: Path, stack: contextlib.ExitStack) -> Checkpoints:
 
 
 def set_aside(folder: Path) -> None:
-    """Renames an older folder: starting over loses nothing."""
-    os.close(claim(folder))
+    """Renames an older folder, or whatever has its name: starting over loses nothing."""
+    if folder.is_dir():
+        os.close(claim(folder))
     number_ = 1
     while (older := folder.with_name(f"{folder.name}.old-{number_}")).exists():
         number_ += 1
@@ -168,7 +169,7 @@ def data_hash(inputs: Inputs) -> str:
 
 
 def recorded_seconds(folder: Path) -> float:
-    return sum(line["seconds"] for line, _ in each_line(folder / TIMINGS))
+    return sum(line.get("seconds") or 0.0 for line, _ in each_line(folder / TIMINGS))
 
 
 def abandoned(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:

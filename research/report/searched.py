@@ -3,15 +3,17 @@
 import csv
 import html
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from research.engine.files import Damaged, read_json
+from research.engine.files import FITS as MANIFEST_FITS
+from research.engine.files import Damaged, is_positive, kind, read_json, whole_numbers
 from research.report import figures
-from research.report.folder import SEARCH
+from research.report.folder import SEARCH, fits_outcome
 from research.report.paper import Section, booktabs, document, drawing, origin, pipes, plain, write_files
 from research.report.tables import MISSING
 
@@ -44,12 +46,31 @@ def write(search: Path, out: Path, title: str = "") -> list[str]:
 
 def read(search: Path) -> dict[str, Any]:
     """The result file of a search. Raises Damaged where it is not one."""
-    found = read_json(search / SEARCH)
-    try:
-        _ = found["seeds"], found["stops"], found["machine"]["device_count"], found["outcomes"][0]["params"]
-    except (KeyError, TypeError, IndexError) as error:
-        raise Damaged(f"{search / SEARCH} is not a search's result ({error!r}); run the search again") from error
+    found = read_json(search / SEARCH, "run the search again")
+    wrong = [name for name in FITS if not isinstance(found, dict) or name not in found]
+    wrong = wrong or [name for name, fits in FITS.items() if not fits(found[name])]
+    if not wrong and not all(fits_outcome(x, found["log"], len(found["stops"])) for x in found["outcomes"]):
+        wrong = ["outcomes"]
+    if wrong:
+        raise Damaged(f"{search / SEARCH} is not a search's result (see {wrong[0]!r} in it); run the search again")
     return found
+
+
+FITS: dict[str, Callable[[Any], bool]] = {
+    "recipe": kind(str),
+    "unit": kind(str),
+    "figure": kind(str),
+    "sampler": kind(str),
+    "pruner": kind(str),
+    "seeds": kind(list),
+    "stops": lambda x: isinstance(x, list) and len(x) > 0 and all(type(tick) is int for tick in x),
+    "ticks": is_positive,
+    "ticks_unpruned": is_positive,
+    "budget": lambda x: whole_numbers(x) and "steps" in x,
+    "log": lambda x: isinstance(x, dict) and all("." in name and type(law) is bool for name, law in x.items()),
+    "machine": MANIFEST_FITS["machine"],
+    "outcomes": lambda x: isinstance(x, list) and len(x) > 0,
+}
 
 
 def comma_separated(found: dict[str, Any]) -> str:

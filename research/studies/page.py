@@ -181,7 +181,12 @@ def cost(group: Group) -> list[str]:
         mine = [entry for entry in group.entries if entry.folder == folder]
         shares += [(seconds, run.tick * (run.steps_per_tick or 1))] * len(mine)
     seconds, steps = (sum(x) for x in zip(*shares, strict=True))
-    return [*group.values.values(), f"{seconds / len(shares):.3g}", f"{steps / seconds:,.0f}", str(len(shares))]
+    return [
+        *group.values.values(),
+        f"{seconds / len(shares):.3g}",
+        f"{steps / seconds:,.0f}" if seconds else MISSING,
+        str(len(shares)),
+    ]
 
 
 PUBLISHED = ("on", "arm", "ours", "published", "n", "source", "selected", "verdict")

@@ -20,13 +20,13 @@ import jax
 import numpy as np
 import optuna
 
-from research.engine.files import claim, each_line, write_json
+from research.engine.files import Damaged, claim, each_line, write_json
 from research.engine.lane import Lane
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
 from research.engine.record import machine, revision
 from research.engine.session import best_figure
-from research.report.folder import SEARCH
+from research.report.folder import SEARCH, fits_outcome
 from research.sweep.grid import bounds, check_seed, resolve, split
 
 JOURNAL = "journal.jsonl"
@@ -185,10 +185,17 @@ def content(search: Search, result: Result) -> dict[str, Any]:
 
 def read(search: Search, journal: Path) -> list[Outcome]:
     """The settings of all batches that have ended: a batch is written whole or not at all."""
-    lines = [line for line, _ in each_line(journal)]
-    return [
-        Outcome(x["params"], tuple(x["scores"]), x["complete"], x["ticks"]) for line in lines for x in line["batch"]
-    ]
+    found: list[Outcome] = []
+    for number, (line, _) in enumerate(each_line(journal, figures=False), 1):
+        batch, count = line.get("batch"), min(search.batch, search.trials - len(found))
+        fits = isinstance(batch, list) and all(fits_outcome(x, search.space, search.rungs) for x in batch)
+        if not isinstance(batch, list) or not fits or len(batch) != count or line["tick"] != len(found) + count:
+            raise Damaged(
+                f"{journal} line {number} is not the batch that should stand there; restore the file, or remove that line and "
+                "those behind it: they are run again"
+            )
+        found += [Outcome(x["params"], tuple(x["scores"]), x["complete"], x["ticks"]) for x in batch]
+    return found
 
 
 def write(journal: Path, batch: list[Outcome], total: int) -> None:

@@ -26,7 +26,7 @@ from research.recipes.ppo import CARTPOLE
 
 def by_engine(plan: Plan) -> Callable[[], object]:
     lane = Lane(plan, CARTPOLE.load(plan.setup), Placement.choose(1))
-    record = Record(Path(tempfile.mkdtemp()), 0)
+    record = Record(Path(tempfile.mkdtemp()), 0, plan)
     every, chunk = plan.budget.record_every, plan.budget.chunk
 
     def measure() -> float:
