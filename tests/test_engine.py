@@ -155,6 +155,22 @@ def test_a_field_that_may_be_none_is_checked_where_it_is_not():
         check(Options(count=None), Options())
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "../up"}, "name='../up' names a folder"),
+        ({"setup": None}, "setup=None of recipe 'linear' must be an object of a frozen dataclass"),
+        ({"setup": []}, "must be an object of a frozen dataclass"),
+        ({"hyper": {"learning_rate": 0.1}}, "must be an object of a NamedTuple"),
+        ({"load": "digits"}, "load='digits' of recipe 'linear' must be a function of a setup"),
+        ({"budget": 2000}, "budget=2000 of recipe 'linear' must be a Budget"),
+    ],
+)
+def test_what_is_no_recipe_is_refused_where_it_is_written(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(RECIPE, **change)
+
+
 def test_differences_name_the_field():
     assert list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})) == ["a.b: 1 -> 3"]
 

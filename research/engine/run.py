@@ -55,6 +55,8 @@ def run(
     if not save_seconds >= 0:
         raise ValueError(f"save_seconds={save_seconds} must be at least 0; usual: {SAVE_SECONDS:g}")
     folder = out / plan.name
+    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
+        raise ValueError(f"out={str(out)!r} is not UTF-8, and no checkpoint can be written there; give another --out")
     placement = Placement.choose(plan.lane_width, device_count)
     inputs = plan.recipe.load(plan.setup)
     manifest = plan.manifest() | {"data": data_hash(inputs), "machine": machine(placement)} | revision()

@@ -184,9 +184,10 @@ def content(search: Search, result: Result) -> dict[str, Any]:
 
 
 def read(search: Search, journal: Path) -> list[Outcome]:
-    """The settings of all batches that have ended: a batch is written whole or not at all."""
+    """The settings of all batches that have ended: a batch is written whole, or it is cut off."""
     found: list[Outcome] = []
-    for number, (line, _) in enumerate(each_line(journal, figures=False), 1):
+    lines = list(each_line(journal, figures=False))
+    for number, (line, _) in enumerate(lines, 1):
         batch, count = line.get("batch"), min(search.batch, search.trials - len(found))
         fits = isinstance(batch, list) and all(fits_outcome(x, search.space, search.rungs) for x in batch)
         if not isinstance(batch, list) or not fits or len(batch) != count or line["tick"] != len(found) + count:
@@ -195,6 +196,8 @@ def read(search: Search, journal: Path) -> list[Outcome]:
                 "those behind it: they are run again"
             )
         found += [Outcome(x["params"], tuple(x["scores"]), x["complete"], x["ticks"]) for x in batch]
+    if journal.exists():
+        os.truncate(journal, lines[-1][1] if lines else 0)  # a last line that was cut off would spoil the next one
     return found
 
 
