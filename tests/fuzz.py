@@ -162,9 +162,9 @@ OWN_BUGS = {
     "own_raises.py": "raise RuntimeError('mine')\n",
     "own_name.py": "recipe = nothing_of_that_name\n",
     "own_import.py": "import nothing_of_that_name\n",
-    "own_bytes.py": "recipe = '\0'\n",
 }
 OWN_BAD = {
+    "bytes.py": "recipe = '\0'\n",
     "empty.py": "",
     "none.py": "recipe = None\n",
     "text.py": "recipe = 'ppo'\n",
