@@ -71,7 +71,12 @@ def from_file(path: Path) -> Recipe:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up by name
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        if error.filename:
+            raise
+        raise ValueError(f"{path} is not Python source ({error}); give a file of text that defines `recipe`") from None
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe):
         raise ValueError(f"{path} defines no `recipe`; end it with `recipe = Recipe(name=..., make=make, ...)`")

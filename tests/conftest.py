@@ -24,6 +24,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # The same examples in every run; the first of them may compile for seconds.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None, derandomize=False)
 settings.load_profile("repeatable")
 
 # Every compiled program holds a few mappings of memory, of which Linux gives a process 65,530; beyond that JAX crashes.

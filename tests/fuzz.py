@@ -23,12 +23,12 @@ from recipes import plan_of, tiny
 from research.catalog import RECIPES, find
 from research.data import fetch, images
 from research.engine import debug, files, processes, run
+from research.engine.best import saved_tree
 from research.engine.checkpoint import Checkpoints
 from research.engine.lane import Lane
 from research.engine.manifest import machine
 from research.engine.placement import Placement
 from research.engine.plan import Recipe
-from research.engine.session import saved_tree
 from research.language import generation
 from research.options import options
 from research.studies import STUDIES
@@ -66,6 +66,7 @@ def script(name: str, words: list[str], given: bytes = b"") -> Said:
     before, code, error = dict(os.environ), None, None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [name, *words])
+        patch.setenv("COLUMNS", "1000")  # a box's lines are not broken
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), "utf-8"))
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
@@ -139,15 +140,17 @@ def nothing_runs() -> Iterator[None]:
         yield
 
 
+TEMPLATES: dict[Any, Any] = {}
+
+
 def remembered(template: Callable[[Lane], Any]) -> Callable[[Lane], Any]:
     """Tracing takes longer than all else, and is the same for all runs of a setting."""
-    known: dict[Any, Any] = {}
 
     def once(lane: Lane) -> Any:
         key = lane.plan.recipe.make, lane.plan.setup, lane.placement
-        if key not in known:
-            known[key] = template(lane)
-        return known[key]
+        if key not in TEMPLATES:
+            TEMPLATES[key] = template(lane)
+        return TEMPLATES[key]
 
     return once
 
@@ -159,9 +162,9 @@ OWN_BUGS = {
     "own_raises.py": "raise RuntimeError('mine')\n",
     "own_name.py": "recipe = nothing_of_that_name\n",
     "own_import.py": "import nothing_of_that_name\n",
-    "own_bytes.py": "recipe = '\0'\n",
 }
 OWN_BAD = {
+    "bytes.py": "recipe = '\0'\n",
     "empty.py": "",
     "none.py": "recipe = None\n",
     "text.py": "recipe = 'ppo'\n",
@@ -188,12 +191,11 @@ RUNS = ("ppo-cartpole", "alphazero-tic-tac-toe", "alphazero-go-9x9", "gan-ring",
 RUNS += ("lm", "translate-tiny", "finetune", "go-supervised")
 
 
-def untrained(recipe: Recipe, out: Path) -> Path:
+def untrained(recipe: Recipe, folder: Path) -> Path:
     """A complete run folder of two seeds, as the engine leaves it, with zeros for what was learned; nothing is compiled."""
     plan = plan_of(recipe, seeds=2)
     inputs = recipe.load(plan.setup)
     lane = Lane(plan, inputs, Placement.choose(2, 1))
-    folder = out / plan.name
     folder.mkdir(parents=True)
     told = {"data": run.data_hash(inputs), "machine": machine(lane.placement), "note": inputs.note, "complete": True}
     files.write_json(folder / files.MANIFEST, plan.manifest() | told)
@@ -225,10 +227,10 @@ class Home:
         (folder / "bytes.bin").write_bytes(bytes(range(256)))
         for name in ("opinions.tsv", "games.sgf", "phrases.en", "phrases.de"):
             shutil.copy(ROOT / "tests" / "own" / name, folder / name)
-        made = {name: untrained(tiny(name), folder / "runs") for name in RUNS}
+        made = {name: untrained(tiny(name), folder / "runs" / name) for name in RUNS}
         self.runs = {name: str(path.relative_to(folder)) for name, path in made.items()}
         linear = find(str(folder / "mine.py"))
-        self.runs["linear"] = str(untrained(linear, folder / "runs").relative_to(folder))
+        self.runs["linear"] = str(untrained(linear, folder / "runs" / "linear").relative_to(folder))
         self.content = {path: path.read_bytes() for path in self.paths() if path.is_file()}
         self.stamps = self.seen()
 
@@ -472,7 +474,7 @@ def lines(draw: Any, home: Home) -> Line:
             }
             first = [draw(st.sampled_from(known[name]) if careful else ANY)]
         elif name != "record_games.py":
-            right = home.runs[fitting(name)]
+            right = home.runs[READERS.get(name, "linear")]
             first = [right if careful else draw(st.sampled_from([right, *home.runs.values()]) | ANY)]
         found = tuple(option for option in found if not option.positional)
     chosen = draw(st.lists(st.sampled_from(found), max_size=4))
@@ -481,17 +483,16 @@ def lines(draw: Any, home: Home) -> Line:
     return Line(name, first + words, draw(st.sampled_from(GIVEN)))
 
 
-def fitting(name: str) -> str:
-    """A run that a script is for."""
-    return {
-        "play.py": "ppo-cartpole",
-        "match.py": "alphazero-tic-tac-toe",
-        "gtp.py": "alphazero-go-9x9",
-        "sample.py": "dcgan-mnist",
-        "generate.py": "lm",
-        "translate.py": "translate-tiny",
-        "explain.py": "finetune",
-    }.get(name, "linear")
+# A run that a script is for.
+READERS = {
+    "play.py": "ppo-cartpole",
+    "match.py": "alphazero-tic-tac-toe",
+    "gtp.py": "alphazero-go-9x9",
+    "sample.py": "dcgan-mnist",
+    "generate.py": "lm",
+    "translate.py": "translate-tiny",
+    "explain.py": "finetune",
+}
 
 
 @functools.cache

@@ -41,6 +41,10 @@ BAD_INPUT = {
     "negative": ([OWN, "--hyper.learning-rate", "-1"], "learning_rate=-1.0 must be above 0; usual: 0.1"),
     "nan": ([OWN, "--hyper.learning-rate", "nan"], "learning_rate=nan must be above 0; usual: 0.1"),
     "no seeds": ([OWN, "--seeds", "0"], "seeds=0 must be at least 1"),
+    "more seeds than anyone waits for": (
+        [OWN, "--seeds", "1000000"],
+        "seeds=1000000 must be at least 1 and at most 100000",
+    ),
     "negative seed": ([OWN, "--first-seed", "-1"], "seed=-1 must be at least 0"),
     "steps that do not divide": (
         [OWN, "--steps", "250"],
@@ -79,6 +83,22 @@ def test_a_folder_that_cannot_be_written_exits_with_1(monkeypatch, capsys, tmp_p
     code, _, said = train(monkeypatch, capsys, OWN, *SMALL, "--out", str(tmp_path / "runs"))
     assert code == 1 and "failed" in said and "Traceback" not in said
     assert (tmp_path / "runs").read_text() == "a file where a folder should be"
+
+
+def test_memory_that_does_not_hold_it_exits_with_1(monkeypatch, capsys, tmp_path):
+    few = "--setup.data", "digits", "--setup.stacks", str(10**14)
+    code, _, said = train(monkeypatch, capsys, "stacked-mnist", *few, "--out", str(tmp_path))
+    assert code == 1 and "not enough memory" in said and "fewer seeds" in said and "Traceback" not in said
+
+
+def test_a_path_with_brackets_is_printed_as_it_is_and_bytes_that_are_no_text_are_refused(monkeypatch, capsys, tmp_path):
+    out = str(tmp_path / "a[/]:smile:")
+    code, printed, said = train(monkeypatch, capsys, OWN, *SMALL, "--out", out)
+    assert code == 0, said
+    assert printed.strip().splitlines()[-1].startswith(f"{out}/linear-")
+    code, _, said = train(monkeypatch, capsys, OWN, *SMALL, "--out", str(tmp_path / "\udcff"))
+    assert code == 2 and "is not UTF-8, and no checkpoint can be written there; give another --out" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["a["]
 
 
 def test_a_full_disk_exits_with_1_and_keeps_what_was_committed(monkeypatch, capsys, tmp_path):

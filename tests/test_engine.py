@@ -164,18 +164,50 @@ def test_a_field_that_may_be_none_is_checked_where_it_is_not():
         check(Options(count=None), Options())
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "../up"}, "name='../up' names a folder"),
+        ({"setup": None}, "setup=None of recipe 'linear' must be an object of a frozen dataclass"),
+        ({"setup": []}, "must be an object of a frozen dataclass"),
+        ({"hyper": {"learning_rate": 0.1}}, "must be an object of a NamedTuple"),
+        ({"load": "digits"}, "load='digits' of recipe 'linear' must be a function of a setup"),
+        ({"budget": 2000}, "budget=2000 of recipe 'linear' must be a Budget"),
+    ],
+)
+def test_what_is_no_recipe_is_refused_where_it_is_written(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(RECIPE, **change)
+
+
 def test_differences_name_the_field():
     assert list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})) == ["a.b: 1 -> 3"]
 
 
 def test_a_record_opens_at_a_tick_and_drops_what_is_past_it(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"tick": 5, "row": 0}\n{"tick": 10, "row": 0}\n{"tick": 15, "row"')
-    Record(tmp_path, 5)
-    assert path.read_text() == '{"tick": 5, "row": 0}\n'
+    five = '{"tick": 5, "row": 0}\n'
+    path.write_text(five + '{"tick": 10, "row": 0}\n{"tick": 15, "row"')
+    chunks = '{"tick": 5, "seconds": 1.0}\n{"tick": 10, "seconds": 1.0}\n'
+    (tmp_path / "timings.jsonl").write_text(chunks)
+    every_five = replace(plan(1), budget=Budget(40, chunk=5, record_every=5, evaluate_every=20))
+    Record(tmp_path, 5, every_five)
+    assert path.read_text() == five and (tmp_path / "timings.jsonl").read_text() == chunks[:28]
     path.write_text('{"tick": 5, "r\n{"tick": 10, "row": 0}\n')
     with pytest.raises(Damaged, match="metrics.jsonl line 1 is not a record"):
-        Record(tmp_path, 5)
+        Record(tmp_path, 5, every_five)
+
+
+@pytest.mark.parametrize("kept", [(0, 1, 3), (0, 1, 1, 2, 3), (1, 0, 2, 3), (0, 1, 2)])
+def test_a_record_that_has_lost_doubled_or_moved_a_line_is_not_gone_on_with(kept, tmp_path):
+    lines = [f'{{"tick": {tick}, "row": {row}}}\n' for tick in (5, 10) for row in (0, 1)]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines[i] for i in kept))
+    (tmp_path / "timings.jsonl").write_text('{"tick": 10, "seconds": 1.0}\n')
+    (tmp_path / "evaluations.jsonl").write_text("past the checkpoint: it would be cut")
+    budget = Budget(40, chunk=10, record_every=5, evaluate_every=20)
+    with pytest.raises(Damaged, match=r"metrics.jsonl has no line of tick \d+ and row \d where it should stand"):
+        Record(tmp_path, 10, replace(plan(2), budget=budget))
+    assert (tmp_path / "evaluations.jsonl").read_text() == "past the checkpoint: it would be cut"
 
 
 def test_a_record_takes_no_number_that_json_has_no_word_for(tmp_path):

@@ -75,6 +75,10 @@ def test_an_ablation_is_the_full_thing_and_each_switch_by_itself():
         (lambda: drawn(CARTPOLE, ["clip=normal:0:1"], 3, 0), "must be FIELD=log"),
         (lambda: drawn(CARTPOLE, ["clip=uniform:1"], 3, 0), "must be FIELD=log"),
         (lambda: drawn(CARTPOLE, ["clip=uniform:0:1"], 0, 0), "draws=0 must be at least 1"),
+        (lambda: drawn(CARTPOLE, ["clip=uniform:0:1"], 10_001, 0), "draws=10001 must be at least 1 and at most 10000"),
+        (lambda: drawn(CARTPOLE, ["clip=uniform:0:1"], 2, -1), "draw_seed=-1 must be at least 0"),
+        (lambda: drawn(CARTPOLE, ["clip=uniform:-1e308:1e308"], 2, 0), "with LOW < HIGH"),
+        (lambda: combine(CARTPOLE, [({},) * 200] * 2), "40000 cells are more than the 10000 of a sweep"),
         (lambda: drawn(CARTPOLE, ["activation=uniform:0:1"], 3, 0), "needs a field of numbers"),
         (lambda: ablated(CARTPOLE, ["clip"]), "--ablate 'clip' is no switch; say what it becomes"),
         (

@@ -167,6 +167,31 @@ def test_what_is_no_run_folder_is_refused(tmp_path):
         summarize(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"rows": [{"seed": 0}]}, {"rows": [{"seed": "0", "hyper": {}}]}, {"setup": []}, {"watch": 3}, {"best": []}]
+    + [{"rows": [{"seed": 0, "hyper": {"rate": "fast"}}]}, {"budget": {"steps": None}}, {"machine": {"versions": 3}}]
+    + [{"unit": None}, {"complete": "yes"}, {"steps_per_tick": 0}],
+)
+def test_a_manifest_with_another_kind_of_value_is_refused_and_the_field_named(change, tmp_path):
+    classified(tmp_path)
+    path, (name,) = tmp_path / "manifest.json", change
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(Damaged, match=rf"is not a run's manifest \(see '{name}' in it\)"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ['"loss": "low"', '"loss": NaN', '"loss": 1e999', '"loss": [1]', '"row": 9', '"finite": null']
+)
+def test_a_line_with_another_kind_of_value_is_refused(line, tmp_path):
+    classified(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"tick": 1, "row": 0, "finite": true, {line}}}\n')
+    with pytest.raises(Damaged, match="metrics.jsonl"):
+        summarize(tmp_path)
+
+
 def test_table_shows_the_folder_s_numbers(tmp_path):
     text = shown(table(summarize(classified(tmp_path))))
     assert "toy: 3 seeds, 1,000 updates each" in text

@@ -10,6 +10,7 @@ import pytest
 from test_sweep import OWN, call, report
 
 from research import Budget, Experiment, Inputs, Recipe
+from research.engine.errors import Damaged
 from research.engine.fields import Positive
 from research.engine.files import claim
 from research.sweep import search as searching
@@ -48,6 +49,20 @@ def search(trials: int = 32, pruner: str = "median", figure: str = "height", **h
 
 def quiet(text: str) -> None:
     pass
+
+
+def test_a_journal_is_gone_on_with_as_far_as_it_is_whole(tmp_path):
+    whole = run_search(search(), tmp_path, quiet, 1)
+    journal = tmp_path / search().name / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:2]) + lines[2][:50])
+    assert run_search(search(), tmp_path, quiet, 1) == whole
+    assert journal.read_text() == "".join(lines), "what was cut off does not stand before the next line"
+    for damaged in (lines[:1] + lines, lines[1:], [lines[1], lines[0], *lines[2:]]):
+        journal.write_text("".join(damaged))
+        with pytest.raises(Damaged, match="is not the batch that should stand there"):
+            run_search(search(), tmp_path, quiet, 1)
+        assert journal.read_text() == "".join(damaged)
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving"])

@@ -3,8 +3,10 @@
 import fcntl
 import io
 import json
+import math
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +33,35 @@ def claim(folder: Path) -> int:
 def write_text(path: Path, text: str) -> None:
     """Replaces a file whole: a reader sees the old one or the new one."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text)
-    os.replace(part, path)
+    # A name that is no UTF-8, as an argument of a command may be, is no reason to write nothing.
+    try:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, repair: str = "restore it, or start over with --fresh") -> Any:
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise Damaged(f"{path} is not JSON ({error}); restore it, or start over with --fresh") from error
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=finite, parse_float=finite)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{path} is not JSON ({error}); {repair}") from error
+
+
+def finite(text: str) -> float:
+    """A number of a JSON text. Raises ValueError for NaN and Infinity, which Python writes and reads, and 1e999."""
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text} is no number of JSON")
+    return float(text)
+
+
+def is_figure(x: Any) -> bool:
+    """A finite number, a bool, or None."""
+    return x is None or (isinstance(x, int | float) and abs(x) <= sys.float_info.max)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -51,10 +69,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [line for line, _ in each_line(path)]
 
 
-def each_line(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+def each_line(path: Path, figures: bool = True) -> Iterator[tuple[dict[str, Any], int]]:
     """Each whole line of a record, and the byte where it ends.
 
-    A last line cut off by a crash is not one; any other bad line raises Damaged.
+    A last line cut off by a crash is not one; any other bad line raises Damaged, and so does, unless `figures` is False,
+    one that holds other things than numbers.
     """
     end = 0
     with open(path, "rb") if path.exists() else io.BytesIO() as file:
@@ -64,9 +83,15 @@ def each_line(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
             end += len(text)
             try:
                 line = json.loads(text)
-                if not isinstance(line.get("tick"), int) or not isinstance(line.get("row", 0), int):
+                if (
+                    not isinstance(line, dict)
+                    or type(line.get("tick")) is not int
+                    or type(line.get("row", 0)) is not int
+                ):
                     raise ValueError("no tick, or a row that is no number")
-            except (ValueError, AttributeError) as error:
+                if figures and not all(map(is_figure, line.values())):
+                    raise ValueError("a figure that is no finite number")
+            except (ValueError, RecursionError) as error:
                 raise Damaged(
                     f"{path} line {number} is not a record ({error}): {text[:60]!r}; "
                     "restore that line, or start over with --fresh"
@@ -77,14 +102,62 @@ def each_line(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """A run folder's manifest. Raises ValueError where the folder is not there or is no run folder, Damaged where what stands
     there is no manifest."""
-    if not (folder / MANIFEST).is_file():
+    path = folder / MANIFEST
+    if not path.is_file():
         told = f"holds no {MANIFEST}, so it is not a run folder" if folder.is_dir() else "does not exist"
         raise ValueError(f"{folder} {told}; give a folder such as runs/NAME")
-    manifest = read_json(folder / MANIFEST)
-    try:
-        _ = manifest["rows"][0]["hyper"], manifest["budget"]["steps"], manifest["recipe"], manifest["machine"]
-    except (KeyError, TypeError, IndexError) as error:
+    manifest = read_json(path)
+    wrong = [name for name in ALWAYS if not isinstance(manifest, dict) or name not in manifest]
+    wrong = wrong or [name for name, fits in FITS.items() if name in manifest and not fits(manifest[name])]
+    if wrong:
         raise Damaged(
-            f"{folder / MANIFEST} is not a run's manifest ({error!r}); restore it, or start over with --fresh"
-        ) from error
+            f"{path} is not a run's manifest (see {wrong[0]!r} in it); restore it, or start over with --fresh"
+        )
     return manifest
+
+
+def is_positive(x: Any) -> bool:
+    return is_figure(x) and x is not None and x > 0
+
+
+def texts(x: Any) -> bool:
+    return isinstance(x, list) and all(isinstance(item, str) for item in x)
+
+
+def whole_numbers(x: Any) -> bool:
+    return isinstance(x, dict) and all(type(item) is int and item > 0 for item in x.values())
+
+
+def rows(x: Any) -> bool:
+    """Rows of one recipe: each has a seed, and all the same hyper-parameters."""
+    if not isinstance(x, list) or not x or not all(isinstance(row, dict) and type(row.get("seed")) is int for row in x):
+        return False
+    hypers = [row.get("hyper") for row in x]
+    return all(
+        isinstance(hyper, dict) and hyper.keys() == hypers[0].keys() and all(map(is_figure, hyper.values()))
+        for hyper in hypers
+    )
+
+
+def kind(*kinds: type) -> Callable[[Any], bool]:
+    return lambda x: type(x) in kinds
+
+
+ALWAYS = ("recipe", "setup", "rows", "budget", "machine")
+FITS: dict[str, Callable[[Any], bool]] = {
+    "recipe": kind(str),
+    "setup": kind(dict),
+    "rows": rows,
+    "budget": lambda x: whole_numbers(x) and "steps" in x,
+    "machine": lambda x: isinstance(x, dict) and isinstance(x.get("versions", {}), dict),
+    "unit": kind(str),
+    "watch": texts,
+    "best": kind(str, type(None)),
+    "steps_per_tick": lambda x: type(x) is int and x > 0,
+    "file": kind(str, type(None)),
+    "note": kind(str),
+    "complete": kind(bool),
+    "revision": kind(str),
+    "dirty": kind(bool),
+    "earlier_machines": kind(list),
+}

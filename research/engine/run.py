@@ -58,6 +58,8 @@ def run(
     if not save_seconds >= 0:
         raise ValueError(f"save_seconds={save_seconds} must be at least 0; usual: {SAVE_SECONDS:g}")
     folder = out / plan.name
+    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
+        raise ValueError(f"out={str(out)!r} is not UTF-8, and no checkpoint can be written there; give another --out")
     placement = Placement.choose(plan.lane_width, device_count)
     inputs = plan.recipe.load(plan.setup)
     manifest = plan.manifest() | {"data": data_hash(inputs), "machine": machine(placement)} | revision()
@@ -112,7 +114,7 @@ def run(
             for name, text in inputs.files.items():
                 write_text(folder / name, text)
             write_json(folder / MANIFEST, manifest)
-        record = Record(folder, tick) if leads else None
+        record = Record(folder, tick, plan) if leads else None
         opened = [stack.enter_context(contextlib.closing(view(folder, manifest, tick))) for view in viewers if leads]
         session = Session(plan, lane, folder, manifest, checkpoints, record, progress, opened)
         session.go(state, best, tick, stop, save_seconds, profile, heed_divergence)
@@ -129,8 +131,9 @@ def open_folder(folder: Path, stack: contextlib.ExitStack) -> Checkpoints:
 
 
 def set_aside(folder: Path) -> None:
-    """Renames an older folder: starting over loses nothing."""
-    os.close(claim(folder))
+    """Renames an older folder, or whatever has its name: starting over loses nothing."""
+    if folder.is_dir():
+        os.close(claim(folder))
     number_ = 1
     while (older := folder.with_name(f"{folder.name}.old-{number_}")).exists():
         number_ += 1
@@ -147,4 +150,4 @@ def restore(checkpoints: Checkpoints | None, tick: int, lane: Lane) -> tuple[Any
 
 
 def recorded_seconds(folder: Path) -> float:
-    return sum(line["seconds"] for line, _ in each_line(folder / TIMINGS))
+    return sum(line.get("seconds") or 0.0 for line, _ in each_line(folder / TIMINGS))

@@ -246,8 +246,8 @@ def origin(manifest: Mapping[str, Any]) -> tuple[str, str, str]:
     """On what, with which JAX and by which code the run or search of a manifest was made."""
     machine = manifest["machine"]
     return (
-        f"{machine['device_count']} x {machine.get('processor') or machine['device_kind']}",
-        f"jax {machine['versions']['jax']}",
+        f"{machine.get('device_count', '?')} x {machine.get('processor') or machine.get('device_kind', 'no device named')}",
+        f"jax {machine.get('versions', {}).get('jax', 'of no version named')}",
         f"{manifest.get('revision', 'no revision')[:10]}{' (changed)' if manifest.get('dirty') else ''}",
     )
 

@@ -7,7 +7,7 @@ timings.jsonl      {tick, seconds} for each chunk
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from research.engine.files import (
     METRICS,
     TIMINGS,
     Damaged,
+    is_figure,
     read_lines,
     read_manifest,
 )
@@ -69,16 +70,34 @@ def read(folder: Path) -> Run:
         raise ValueError(f"{folder} holds no manifest.json, so it is not a run folder; give a folder such as runs/NAME")
     manifest = read_manifest(folder)
     metrics, evaluations, timings = (read_lines(folder / name) for name in (METRICS, EVALUATIONS, TIMINGS))
-    needs = ((METRICS, metrics, "finite"), (EVALUATIONS, evaluations, "row"), (TIMINGS, timings, "seconds"))
-    for name, lines, field in needs:
+    rows = range(len(manifest["rows"]))
+    needs = (
+        (METRICS, metrics, "finite", bool),
+        (EVALUATIONS, evaluations, "tick", int),
+        (TIMINGS, timings, "seconds", float),
+    )
+    for name, lines, field, kind in needs:
         for line in lines:
-            if field not in line or line.get("row", 0) not in range(len(manifest["rows"])):
+            placed = line.get("row") in rows if name != TIMINGS else "row" not in line
+            if not placed or not isinstance(line.get(field), kind | int if kind is float else kind):
                 raise Damaged(
                     f"{folder / name} has a line without {field!r}, or with a row that the manifest lacks: "
                     f"{json.dumps(line)[:60]}; restore it, or start over with --fresh"
                 )
     tick = max((line["tick"] for line in [*metrics[-1:], *evaluations[-1:], *timings[-1:]]), default=0)
     return Run(folder, manifest, metrics, evaluations, timings, tick)
+
+
+def fits_outcome(outcome: Any, fields: Iterable[str], rungs: int) -> bool:
+    """Whether it is what became of a setting in a search over `fields` with so many comparisons."""
+    if not isinstance(outcome, dict) or not {"params", "scores", "complete", "ticks"} <= outcome.keys():
+        return False
+    params, scores, numbers = outcome["params"], outcome["scores"], [outcome["ticks"]]
+    if not isinstance(params, dict) or params.keys() != {*fields} or not isinstance(scores, list):
+        return False
+    numbers += [*params.values(), *scores]
+    known = len(scores) == rungs if outcome["complete"] else len(scores) <= rungs
+    return known and type(outcome["complete"]) is bool and all(x is not None and is_figure(x) for x in numbers)
 
 
 def figures(line: dict[str, Any]) -> dict[str, float | None]:

@@ -1,6 +1,7 @@
 """A finished search on paper: every setting with how far it came, as tables, a page and parallel coordinates."""
 
 import html
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from matplotlib.figure import Figure
 
 from research.engine.errors import Damaged
 from research.engine.fields import bare
-from research.engine.files import read_json
+from research.engine.files import FITS as MANIFEST_FITS
+from research.engine.files import is_positive, kind, read_json, whole_numbers
 from research.report import figures
 from research.report.numerals import MISSING
 from research.report.paper import (
@@ -23,7 +25,7 @@ from research.report.paper import (
     plain,
     write_files,
 )
-from research.report.run_folder import SEARCH
+from research.report.run_folder import SEARCH, fits_outcome
 
 BEST = 20  # lines of the printed tables; table.csv has all
 
@@ -54,12 +56,31 @@ def write(search: Path, out: Path, title: str = "") -> list[str]:
 
 def read(search: Path) -> dict[str, Any]:
     """The result file of a search. Raises Damaged where it is not one."""
-    found = read_json(search / SEARCH)
-    try:
-        _ = found["seeds"], found["stops"], found["machine"]["device_count"], found["outcomes"][0]["params"]
-    except (KeyError, TypeError, IndexError) as error:
-        raise Damaged(f"{search / SEARCH} is not a search's result ({error!r}); run the search again") from error
+    found = read_json(search / SEARCH, "run the search again")
+    wrong = [name for name in FITS if not isinstance(found, dict) or name not in found]
+    wrong = wrong or [name for name, fits in FITS.items() if not fits(found[name])]
+    if not wrong and not all(fits_outcome(x, found["log"], len(found["stops"])) for x in found["outcomes"]):
+        wrong = ["outcomes"]
+    if wrong:
+        raise Damaged(f"{search / SEARCH} is not a search's result (see {wrong[0]!r} in it); run the search again")
     return found
+
+
+FITS: dict[str, Callable[[Any], bool]] = {
+    "recipe": kind(str),
+    "unit": kind(str),
+    "figure": kind(str),
+    "sampler": kind(str),
+    "pruner": kind(str),
+    "seeds": kind(list),
+    "stops": lambda x: isinstance(x, list) and len(x) > 0 and all(type(tick) is int for tick in x),
+    "ticks": is_positive,
+    "ticks_unpruned": is_positive,
+    "budget": lambda x: whole_numbers(x) and "steps" in x,
+    "log": lambda x: isinstance(x, dict) and all("." in name and type(law) is bool for name, law in x.items()),
+    "machine": MANIFEST_FITS["machine"],
+    "outcomes": lambda x: isinstance(x, list) and len(x) > 0,
+}
 
 
 def full(found: dict[str, Any]) -> list[list[Any]]:

@@ -43,7 +43,7 @@ def read_series(run: Run) -> list[Series]:
             for name, x in run_folder.figures(line).items():
                 values[name][at] = np.nan if x is None else x
                 if name in counts:
-                    counts[name][at] = line[name + COUNT] or 0.0
+                    counts[name][at] = line.get(name + COUNT) or 0.0
         for name in names:
             every = math.ceil(len(ticks) / POINTS) if kind == METRIC else 1
             found.append(Series(name, kind, ticks[every - 1 :: every], fold(values[name], counts.get(name), every)))

@@ -72,7 +72,7 @@ def notes(summary: dict[str, Any]) -> Iterable[str]:
     rate, machine = summary["steps_per_second"], summary["machine"]
     cost = [f"{summary['seconds']:,.1f} s in training chunks"]
     cost += [f"{rate:,.0f} {summary['unit']}/s over all rows"] if rate else []
-    cost += [f"{machine['device_count']} x {machine['device_kind']}"] if "device_kind" in machine else []
+    cost += [f"{machine.get('device_count')} x {machine['device_kind']}"] if "device_kind" in machine else []
     yield ", ".join(cost)
 
 

@@ -156,7 +156,8 @@ def cost(group: Group) -> list[str]:
     mine = [entry.run for entry in group.entries]
     seconds = sum(line["seconds"] / len(run.rows) for run in mine for line in run.timings)
     steps = sum(run.tick * (run.steps_per_tick or 1) for run in mine)
-    return [*group.values.values(), f"{seconds / len(mine):.3g}", f"{steps / seconds:,.0f}", str(len(mine))]
+    rate = f"{steps / seconds:,.0f}" if seconds else MISSING
+    return [*group.values.values(), f"{seconds / len(mine):.3g}", rate, str(len(mine))]
 
 
 PUBLISHED = ("on", "arm", "ours", "published", "n", "source", "selected", "verdict")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from research.engine.errors import Interrupted
+from research.engine.errors import Damaged, Interrupted
 from research.engine.files import MANIFEST, read_json, read_manifest, write_json
 from research.engine.lane import Lane
 from research.engine.placement import Placement
@@ -170,7 +170,13 @@ def open_folder(sweep: Sweep, out: Path) -> Path:
 def begun_width(sweep: Sweep, out: Path) -> int | None:
     """The width that a sweep's folder was begun with, None where there is none."""
     path = out / sweep.name / SWEEP
-    return read_json(path)["width"] if path.exists() else None
+    if not path.exists():
+        return None
+    repair = "restore it, or remove it: it is written again"
+    found = read_json(path, repair)
+    if not isinstance(found, dict) or type(found.get("width")) is not int:
+        raise Damaged(f"{path} does not say the width of the sweep's lanes; {repair}")
+    return found["width"]
 
 
 def seconds_per_chunk(plan: Plan, device_count: int | None = None) -> float:

@@ -22,13 +22,14 @@ import numpy as np
 import optuna
 
 from research.engine.best import best_figure
+from research.engine.errors import Damaged
 from research.engine.fields import bare
-from research.engine.files import claim, read_lines, write_json
+from research.engine.files import claim, each_line, write_json
 from research.engine.lane import Lane
 from research.engine.manifest import machine, revision
 from research.engine.placement import Placement
 from research.engine.plan import Budget, Plan, Recipe, Row
-from research.report.run_folder import SEARCH
+from research.report.run_folder import SEARCH, fits_outcome
 from research.sweep.grid import check_seed, make_cell, ranges
 
 JOURNAL = "journal.jsonl"
@@ -186,12 +187,21 @@ def content(search: Search, result: Result) -> dict[str, Any]:
 
 
 def read(search: Search, journal: Path) -> list[Outcome]:
-    """The settings of all batches that have ended: a batch is written whole or not at all."""
-    return [
-        Outcome(x["params"], tuple(x["scores"]), x["complete"], x["ticks"])
-        for line in read_lines(journal)
-        for x in line["batch"]
-    ]
+    """The settings of all batches that have ended: a batch is written whole, or it is cut off."""
+    found: list[Outcome] = []
+    lines = list(each_line(journal, figures=False))
+    for number, (line, _) in enumerate(lines, 1):
+        batch, count = line.get("batch"), min(search.batch, search.trials - len(found))
+        fits = isinstance(batch, list) and all(fits_outcome(x, search.space, search.rungs) for x in batch)
+        if not isinstance(batch, list) or not fits or len(batch) != count or line["tick"] != len(found) + count:
+            raise Damaged(
+                f"{journal} line {number} is not the batch that should stand there; restore the file, or remove that line and "
+                "those behind it: they are run again"
+            )
+        found += [Outcome(x["params"], tuple(x["scores"]), x["complete"], x["ticks"]) for x in batch]
+    if journal.exists():
+        os.truncate(journal, lines[-1][1] if lines else 0)  # a last line that was cut off would spoil the next one
+    return found
 
 
 def write(journal: Path, batch: list[Outcome], total: int) -> None:

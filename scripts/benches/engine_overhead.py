@@ -24,7 +24,7 @@ from research.recipes.ppo import CARTPOLE
 
 
 def by_engine(lane: Lane) -> Callable[[], float]:
-    plan, record = lane.plan, Record(Path(tempfile.mkdtemp()), 0)
+    plan, record = lane.plan, Record(Path(tempfile.mkdtemp()), 0, lane.plan)
     every, chunk = plan.budget.record_every, plan.budget.chunk
 
     def measure() -> float:
