@@ -93,7 +93,8 @@ def turns_of(chosen: Arguments, names: list[str]) -> list[tuple[str, range]]:
     free = [core for core in sorted(os.sched_getaffinity(0)) if core >= chosen.first_core]
     counts = range(1, len(free) + 1) if chosen.cores is None else [chosen.cores]
     pinned = {count: range(chosen.first_core, chosen.first_core + count) for count in counts}
-    wrong = [f"cores={count}" for count, cores in pinned.items() if not cores or not {*cores} <= {*free}]
+    fits = lambda cores: 0 < cores.stop - cores.start <= len(free) and {*cores} <= {*free}
+    wrong = [f"cores={count}" for count, cores in pinned.items() if not fits(cores)]
     if wrong or not free:
         every = sorted(os.sched_getaffinity(0))
         raise ValueError(

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from own import linear
 
 from research import catalog
-from research.engine import run, saved
+from research.engine import files, run, saved
 from research.engine.files import EVALUATIONS, MANIFEST, METRICS
 from research.engine.lane import Lane
 from research.engine.plan import Budget
@@ -28,7 +29,7 @@ from research.studies.study import Arm, Block, Preset, Study
 
 LENGTH = ["--steps", "40", "--chunk", "10", "--record-every", "5", "--evaluate-every", "10"]
 HOW = [*LENGTH, "--device-count", "1", "--save-seconds", "0"]
-TWO = Preset(linear.recipe, Budget(40, 10, 5, 10), Budget(20, 10, 5, 10))
+TWO = Preset(replace(linear.recipe, budget=Budget(40, 10, 5, 10)), {"steps": 20})
 STUDY = Study(
     "small",
     "Which step?",
@@ -310,7 +311,7 @@ def why_other(folder: Path, whole: Path, damaged: dict[str, bytes | None]) -> st
 
 @functools.cache
 def plan_in(whole: Path) -> Any:
-    manifest = saved.manifest_of(whole)
+    manifest = files.read_manifest(whole)
     recipe = catalog.find(manifest["file"]) if manifest["file"] else linear.recipe
     return saved.plan_of(recipe, manifest)
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from recipes import plan_of, tiny
 
 from research.catalog import RECIPES, find
-from research.data import fetch, images
+from research.data import fetch, image_files
 from research.engine import debug, files, processes, run
 from research.engine.best import saved_tree
 from research.engine.checkpoint import Checkpoints
@@ -66,6 +66,7 @@ def script(name: str, words: list[str], given: bytes = b"") -> Said:
     before, code, error = dict(os.environ), None, None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [name, *words])
+        patch.syspath_prepend(str(ROOT / "scripts"))  # as of a script that Python is started with
         patch.setenv("COLUMNS", "1000")  # a box's lines are not broken
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), "utf-8"))
         patch.setattr(sys, "stdout", out)
@@ -128,7 +129,7 @@ def nothing_runs() -> Iterator[None]:
             (generation, "continuation"),
             (debug, "debug"),
             (fetch, "download"),
-            (images, "prepare"),
+            (image_files, "prepare"),
             (jax.distributed, "initialize"),
         ):
             patch.setattr(place, name, stop_here)
