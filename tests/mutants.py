@@ -1,8 +1,8 @@
 """Do the tests notice a mistake? Small mistakes drawn at random from the numerics, the engine and the statistics, each made
 alone in a copy of the checkout, and the tests that could see it run there until one fails.
 
-    python tests/mutants.py --count 40 --seed 0        # writes docs/results/mutants/seed-0.json
-    python tests/mutants.py --seed 0 --again           # what survived there once more, after a test was added
+    python tests/mutants.py --count 40 --seed 0    # writes docs/results/mutants/seed-0.json and the table beside it
+    python tests/mutants.py --seed 0 --again       # what survived there once more, with wider tests and those added since
 
 A place is one node of a file's syntax tree and one way to change it; every place is as likely as any other, and nothing is
 picked by hand. No places are docstrings, annotations and the words of errors. Notes on survivors are written into the JSON by
@@ -306,6 +306,27 @@ def summary(mutants: list[dict[str, Any]]) -> dict[str, Any]:
     return {**results, "n": n, "share caught": caught / n, "interval": [round(float(x), 4) for x in interval]}
 
 
+def table() -> str:
+    """All draws that were written, and what survived them, as Markdown."""
+    draws = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("seed-*.json"))]
+    lines = ["| draw | revision | mutants | caught | timed out | survived | share caught, 95 % |", "|" + "---|" * 7]
+    for content in draws:
+        low, high = content["interval"]
+        numbers = [content["n"], *(content.get(name, 0) for name in ("caught", "timed out", "survived"))]
+        share = f"{content['share caught']:.1%} [{low:.1%}, {high:.1%}]"
+        lines.append("| " + " | ".join(map(str, [content["seed"], content["revision"][:8], *numbers, share])) + " |")
+    lines += ["", "| draw | survivor | before | after | with later and wider tests | note |", "|" + "---|" * 6]
+    for content in draws:
+        for mutant in content["mutants"]:
+            if mutant["result"] == "survived":
+                again = mutant.get("again", {"result": "", "by": ""})
+                cells = [content["seed"], f"{mutant['file'].removeprefix('research/')}:{mutant['line']}"]
+                cells += [f"`{mutant[name]}`".replace("|", "\\|") for name in ("before", "after")]
+                cells += [f"{again['result']} {again['by'].rpartition('::')[2]}".strip(), mutant.get("note", "")]
+                lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=40, help="mutants to draw")
@@ -337,6 +358,7 @@ def main() -> None:
             print(f"{place.before}  ->  {after}", flush=True)
             content = {**content, **summary(found), "mutants": found}
             path.write_text(json.dumps(content, indent=2) + "\n")
+    (RESULTS / "table.md").write_text(table())
     print(summary(found))
 
 

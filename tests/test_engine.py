@@ -29,7 +29,7 @@ from research.engine.keys import at_tick, stream
 from research.engine.lane import Lane
 from research.engine.placement import DETERMINISTIC, Placement, configure
 from research.engine.plan import Budget, Plan, Row, pack
-from research.engine.record import Record, differences, metric_lines, number
+from research.engine.record import Record, differences, machine, metric_lines, number
 from research.engine.run import run
 from research.engine.session import Diverged
 
@@ -181,6 +181,31 @@ def test_a_record_takes_no_number_that_json_has_no_word_for(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         record.append("metrics.jsonl", [{"tick": 5, "row": 0, "loss": float("nan")}])
     assert read_lines(tmp_path / "metrics.jsonl") == []
+
+
+def test_what_bits_depend_on_is_recorded(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_b=2 {DETERMINISTIC} --xla_a=1")
+    monkeypatch.setenv("NPROC", "3")
+    found = machine(Placement.choose(5, 2))
+    told = {
+        "device_count": 2,
+        "lane_width": 6,
+        "threads": "3",
+        "deterministic": True,
+        "xla_flags": ["--xla_a=1", "--xla_b=2"],
+    }
+    assert {name: found[name] for name in told} == told
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    found = machine(Placement.choose(1))
+    told = {
+        "device_count": 1,
+        "lane_width": 1,
+        "threads": f"all {os.cpu_count()}",
+        "deterministic": False,
+        "xla_flags": [],
+    }
+    assert {name: found[name] for name in told} == told
 
 
 def test_every_window_is_recorded_once_for_each_row(tmp_path):
