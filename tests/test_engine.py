@@ -386,6 +386,46 @@ def test_fresh_sets_the_older_folder_aside(tmp_path):
     assert (tmp_path / f"{folder.name}.old-1" / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (lambda outputs: {"error": outputs[:1]}, r"score gives 'error' of shape \(1,\); .* each of 2 rows"),
+        (lambda outputs: {"row": outputs}, "score gives 'row' of shape .* other than tick, row, final, finite"),
+    ],
+)
+def test_figures_that_a_record_cannot_hold_are_refused(score, message, tmp_path):
+    recipe = replace(RECIPE, make=lambda setup: linear.make(setup)._replace(score=score))
+    with pytest.raises(ValueError, match=message):
+        run(plan(2, recipe), tmp_path)
+
+
+def test_a_run_that_is_complete_says_so(tmp_path):
+    said, seen = io.StringIO(), []
+
+    class Viewer:
+        def __init__(self, folder, manifest, tick):
+            seen.append((folder.name, manifest["complete"], tick))
+
+        def close(self):
+            seen.append("closed")
+
+    folder = run(plan(1), tmp_path)
+    before = (folder / "metrics.jsonl").read_bytes()
+    assert run(plan(1), tmp_path, console=Console(file=said, width=200), viewers=[Viewer]) == folder
+    assert said.getvalue() == f"{folder.name} is complete already; --fresh repeats it\n"
+    assert seen == [(folder.name, True, 40), "closed"] and (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_that_other_code_began_is_told_of_and_left_alone(tmp_path, monkeypatch):
+    older = half_done(tmp_path, monkeypatch).rename(tmp_path / "linear-0ther")
+    manifest = json.loads((older / "manifest.json").read_text())
+    (older / "manifest.json").write_text(json.dumps(manifest | {"source": "of last week"}))
+    before, said = (older / "metrics.jsonl").read_bytes(), io.StringIO()
+    run(plan(1), tmp_path, console=Console(file=said, width=400))
+    assert f"{older} is unfinished, but other code began it: it is not resumed" in said.getvalue()
+    assert (older / "metrics.jsonl").read_bytes() == before
+
+
 def test_a_run_is_named_by_what_decides_it(tmp_path):
     names = {
         plan(1).name, plan(2).name, plan(1, learning_rate=0.2).name,
@@ -497,6 +537,18 @@ def test_a_truncated_checkpoint_is_named_and_nothing_else_is_touched(tmp_path, m
         part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
     with pytest.raises(Damaged, match="checkpoint .*10 .*start over with --fresh"):
         run(plan(1), tmp_path)
+
+
+def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_tells_of_the_other(tmp_path):
+    checkpoints, tree = Checkpoints(tmp_path), {"x": np.arange(4, dtype=np.float32)}
+    for tick in (10, 20, 30):
+        checkpoints.save(tick, tree)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.isdigit()) == ["20", "30"]
+    with pytest.raises(Damaged, match=r"30 .*; remove that folder and the run goes on from tick 20$"):
+        checkpoints.restore(30, {"x": np.zeros(4, np.float64)})
+    with pytest.raises(Damaged, match=r"20 .*; start over with --fresh$"):
+        checkpoints.restore(20, {"x": np.zeros(4, np.float64)})
+    checkpoints.close()
 
 
 def test_changed_bytes_in_a_checkpoint_are_noticed(tmp_path):
