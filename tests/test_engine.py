@@ -360,6 +360,25 @@ def test_the_best_state_is_the_one_that_was_evaluated(tmp_path):
     assert saved["state"]["count"].tolist() == [40, 40]
 
 
+def test_every_function_is_given_hyper_and_data(tmp_path):
+    """From 1/2 + x, x = -1, forty steps of 1/2 lead to 19.5; the evaluation adds 1/2 * x."""
+
+    def init(key, hyper, data):
+        return {"sum": hyper.learning_rate + data["x"][0]}
+
+    def step(state, hyper, data, tick):
+        return {"sum": state["sum"] + hyper.learning_rate}, {"loss": data["x"][0]}
+
+    def evaluate(key, state, hyper, data):
+        return state["sum"] + hyper.learning_rate * data["x"][0]
+
+    experiment = Experiment(init, step, evaluate, lambda outputs: {"error": outputs})
+    whole = plan(2, replace(RECIPE, make=lambda setup: experiment), learning_rate=0.5)
+    folder = run(whole, tmp_path)
+    assert [line["error"] for line in read_lines(folder / "evaluations.jsonl")] == [9.0, 9.0, 19.0, 19.0]
+    debug(whole)
+
+
 def test_the_test_set_is_scored_once_at_the_end(tmp_path):
     seen = []
 

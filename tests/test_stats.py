@@ -138,6 +138,9 @@ def test_percentiles_of_shares_by_hand():
         np.testing.assert_allclose(found, [[1, 0.5, 0], [1, low, 0], [1, high, 0]], atol=1e-9)
         found = improvement(runs, {"": [0.5] * 9}, resamples=20_000, level=level)
         assert found == pytest.approx((0.5, low, high, 9), abs=1e-9)
+        for statistic in (stats.mean, stats.median, stats.optimality_gap(1.0)):
+            found = bootstrap(runs, statistic, method="percentile", resamples=20_000, level=level)
+            assert found == pytest.approx((0.5, low, high, 20), abs=1e-9)
 
 
 def test_improvement_equals_rliables_and_by_hand():
