@@ -1,8 +1,8 @@
 """Do the tests notice a mistake? Small mistakes drawn at random from the numerics, the engine and the statistics, each made
 alone in a copy of the checkout, and the tests that could see it run there until one fails.
 
-    python tests/mutants.py --count 40 --seed 0        # writes docs/results/mutants/seed-0.json
-    python tests/mutants.py --seed 0 --again           # what survived there once more, after a test was added
+    python tests/mutants.py --count 40 --seed 0    # writes docs/results/mutants/seed-0.json and the table beside it
+    python tests/mutants.py --seed 0 --again       # what survived there once more, with wider tests and those added since
 
 A place is one node of a file's syntax tree and one way to change it; every place is as likely as any other, and nothing is
 picked by hand. No places are docstrings, annotations and the words of errors. Notes on survivors are written into the JSON by
@@ -99,13 +99,12 @@ TYPES = {"Callable", "Mapping", "Sequence", "Literal", "dict", "tuple"}  # an al
 
 
 class Place(NamedTuple):
-    """file, line, what is changed there, and the changes that can be made -> (text after, the whole file's text)"""
+    """file, line, what is changed there, and the changes that can be made -> the whole file's text"""
 
     file: str
     line: int
     kind: str
-    before: str
-    changes: list[Callable[[], tuple[str, str]]]
+    changes: list[Callable[[], str]]
 
 
 def changes(node: ast.AST) -> Iterator[tuple[str, list[ast.AST]]]:
@@ -172,35 +171,41 @@ def places(file: str) -> Iterator[Place]:
                     continue
                 for kind, others in changes(child):
                     texts = [partial(changed, tree, node, field, i, other) for other in others]
-                    yield Place(file, child.lineno, kind, told(child), texts)
+                    yield Place(file, child.lineno, kind, texts)
                 yield from visit(child, words or isinstance(child, ast.Raise))
 
     yield from visit(tree, False)
 
 
-def changed(tree: ast.AST, parent: ast.AST, field: str, i: int, node: ast.AST) -> tuple[str, str]:
-    """The text of `node`, and of the whole tree where it stands in `parent`'s field, at its i-th entry."""
+def changed(tree: ast.AST, parent: ast.AST, field: str, i: int, node: ast.AST) -> str:
+    """The text of the tree with `node` in its parent's field, as the i-th entry where that has several."""
     whole = getattr(parent, field)
     setattr(parent, field, [*whole[:i], node, *whole[i + 1 :]] if isinstance(whole, list) else node)
     text = ast.unparse(ast.fix_missing_locations(tree)) + "\n"
     setattr(parent, field, whole)
-    return told(node), text
+    return text
 
 
 def is_type(node: ast.Subscript) -> bool:
     return isinstance(node.value, ast.Name) and node.value.id in TYPES
 
 
-def told(node: ast.AST) -> str:
-    """A node's first line, behind its decorators."""
-    return " ".join(ast.unparse(node).splitlines()[: 1 + len(getattr(node, "decorator_list", ()))])
+def plain(file: str) -> str:
+    """A file's text as the texts of its mutants are written."""
+    return ast.unparse(ast.parse((ROOT / file).read_text())) + "\n"
 
 
-def draw(count: int, seed: int) -> list[tuple[Place, str, str]]:
-    """-> (place, text after, the whole file's text) for places drawn without replacement, a change drawn for each."""
+def draw(count: int, seed: int) -> list[tuple[dict[str, Any], str]]:
+    """Places drawn without replacement, and a change for each -> what is told of it, the whole file's text."""
     moments = random.Random(seed)
-    drawn = moments.sample([place for file in files() for place in places(file)], count)
-    return [(place, *moments.choice(place.changes)()) for place in drawn]
+    drawn = []
+    for place in moments.sample([place for file in files() for place in places(file)], count):
+        text = moments.choice(place.changes)()
+        lines = zip(plain(place.file).splitlines(), text.splitlines(), strict=False)
+        before, after = next((a.strip(), b.strip()) for a, b in lines if a != b)
+        told = {"file": place.file, "line": place.line, "kind": place.kind, "before": before, "after": after}
+        drawn.append((told, text))
+    return drawn
 
 
 def files() -> list[str]:
@@ -234,7 +239,7 @@ def checkout(home: Path) -> None:
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, home / name)
     for file in files():
-        (home / file).write_text(ast.unparse(ast.parse((ROOT / file).read_text())) + "\n")
+        (home / file).write_text(plain(file))
 
 
 def try_test(home: Path, test: str, limit: float, cache: Path, fill: bool = False) -> Outcome:
@@ -286,13 +291,13 @@ class Trial:
             self.seconds[test] = outcome.seconds
         return 60 + 3 * self.seconds[test]
 
-    def outcome(self, place: Place, text: str, wider: bool) -> Outcome:
-        whole, seconds = (self.home / place.file).read_text(), 0.0
-        for test in tests_of(place.file, wider):
+    def outcome(self, mutated: str, text: str, wider: bool) -> Outcome:
+        file, seconds = self.home / mutated, 0.0
+        for test in tests_of(mutated, wider):
             limit = self.limit(test)
-            (self.home / place.file).write_text(text)
+            file.write_text(text)
             found = try_test(self.home, test, limit, self.cache)
-            (self.home / place.file).write_text(whole)
+            file.write_text(plain(mutated))
             seconds += found.seconds
             if found.result != "survived":
                 break
@@ -304,6 +309,27 @@ def summary(mutants: list[dict[str, Any]]) -> dict[str, Any]:
     caught, n = results["caught"] + results["timed out"], len(mutants)
     interval = binomtest(caught, n).proportion_ci(0.95, "wilson")
     return {**results, "n": n, "share caught": caught / n, "interval": [round(float(x), 4) for x in interval]}
+
+
+def table() -> str:
+    """All draws that were written, and what survived them, as Markdown."""
+    draws = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("seed-*.json"))]
+    lines = ["| draw | revision | mutants | caught | timed out | survived | share caught, 95 % |", "|" + "---|" * 7]
+    for content in draws:
+        low, high = content["interval"]
+        numbers = [content["n"], *(content.get(name, 0) for name in ("caught", "timed out", "survived"))]
+        share = f"{content['share caught']:.1%} [{low:.1%}, {high:.1%}]"
+        lines.append("| " + " | ".join(map(str, [content["seed"], content["revision"][:8], *numbers, share])) + " |")
+    lines += ["", "| draw | survivor | before | after | with later and wider tests | note |", "|" + "---|" * 6]
+    for content in draws:
+        for mutant in content["mutants"]:
+            if mutant["result"] == "survived":
+                again = mutant.get("again", {"result": "", "by": ""})
+                cells = [content["seed"], f"{mutant['file'].removeprefix('research/')}:{mutant['line']}"]
+                cells += [f"`{mutant[name]}`".replace("|", "\\|") for name in ("before", "after")]
+                cells += [f"{again['result']} {again['by'].rpartition('::')[2]}".strip(), mutant.get("note", "")]
+                lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -322,21 +348,20 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of `finally`
     with tempfile.TemporaryDirectory() as home:
         trial = Trial(Path(home))
-        for i, (place, after, text) in enumerate(draw(options.count, options.seed)):
-            told = {"file": place.file, "line": place.line, "kind": place.kind, "before": place.before, "after": after}
+        for i, (told, text) in enumerate(draw(options.count, options.seed)):
             if i < len(found) and {name: found[i][name] for name in told} != told:
-                sys.exit(f"{path} is of other code: mutant {i} is now {place.before!r} -> {after!r}; remove it")
+                sys.exit(f"{path} is of other code: mutant {i} is now {told}; remove it")
             if i < len(found) and not (options.again and found[i]["result"] == "survived"):
                 continue
-            outcome = trial.outcome(place, text, options.again)
+            outcome = trial.outcome(told["file"], text, options.again)
             if options.again:
                 found[i]["again"] = outcome._asdict()
             else:
                 found.append(told | outcome._asdict())
-            print(f"{i:3} {outcome.result:9} {outcome.seconds:4.0f} s  {place.file}:{place.line}", end="  ")
-            print(f"{place.before}  ->  {after}", flush=True)
+            print(f"{i:3} {outcome.result:9} {outcome.seconds:4.0f} s", *told.values(), sep="  ", flush=True)
             content = {**content, **summary(found), "mutants": found}
             path.write_text(json.dumps(content, indent=2) + "\n")
+    (RESULTS / "table.md").write_text(table())
     print(summary(found))
 
 

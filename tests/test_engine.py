@@ -29,7 +29,7 @@ from research.engine.fields import Count, Fraction, Interval, Natural, Positive,
 from research.engine.files import read_lines
 from research.engine.keys import at_tick, stream
 from research.engine.lane import Lane
-from research.engine.manifest import differences
+from research.engine.manifest import differences, machine
 from research.engine.placement import DETERMINISTIC, Placement, configure
 from research.engine.plan import Budget, Plan, Row, pack
 from research.engine.record import Record, metric_lines, number
@@ -217,6 +217,31 @@ def test_a_record_takes_no_number_that_json_has_no_word_for(tmp_path):
     assert read_lines(tmp_path / "metrics.jsonl") == []
 
 
+def test_what_bits_depend_on_is_recorded(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_b=2 {DETERMINISTIC} --xla_a=1")
+    monkeypatch.setenv("NPROC", "3")
+    found = machine(Placement.choose(5, 2))
+    told = {
+        "device_count": 2,
+        "lane_width": 6,
+        "threads": "3",
+        "deterministic": True,
+        "xla_flags": ["--xla_a=1", "--xla_b=2"],
+    }
+    assert {name: found[name] for name in told} == told
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    found = machine(Placement.choose(1))
+    told = {
+        "device_count": 1,
+        "lane_width": 1,
+        "threads": f"all {os.cpu_count()}",
+        "deterministic": False,
+        "xla_flags": [],
+    }
+    assert {name: found[name] for name in told} == told
+
+
 def test_every_window_is_recorded_once_for_each_row(tmp_path):
     folder = run(plan(2), tmp_path)
     lines = read_lines(folder / "metrics.jsonl")
@@ -369,6 +394,25 @@ def test_the_best_state_is_the_one_that_was_evaluated(tmp_path):
     assert saved["state"]["count"].tolist() == [40, 40]
 
 
+def test_every_function_is_given_hyper_and_data(tmp_path):
+    """From 1/2 + x, x = -1, forty steps of 1/2 lead to 19.5; the evaluation adds 1/2 * x."""
+
+    def init(key, hyper, data):
+        return {"sum": hyper.learning_rate + data["x"][0]}
+
+    def step(state, hyper, data, tick):
+        return {"sum": state["sum"] + hyper.learning_rate}, {"loss": data["x"][0]}
+
+    def evaluate(key, state, hyper, data):
+        return state["sum"] + hyper.learning_rate * data["x"][0]
+
+    experiment = Experiment(init, step, evaluate, lambda outputs: {"error": outputs})
+    whole = plan(2, replace(RECIPE, make=lambda setup: experiment), learning_rate=0.5)
+    folder = run(whole, tmp_path)
+    assert [line["error"] for line in read_lines(folder / "evaluations.jsonl")] == [9.0, 9.0, 19.0, 19.0]
+    debug(whole)
+
+
 def test_the_test_set_is_scored_once_at_the_end(tmp_path):
     seen = []
 
@@ -393,6 +437,46 @@ def test_fresh_sets_the_older_folder_aside(tmp_path):
     before = (folder / "metrics.jsonl").read_bytes()
     assert run(plan(1), tmp_path, fresh=True) == folder
     assert (tmp_path / f"{folder.name}.old-1" / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (lambda outputs: {"error": outputs[:1]}, r"score gives 'error' of shape \(1,\); .* each of 2 rows"),
+        (lambda outputs: {"row": outputs}, "score gives 'row' of shape .* other than tick, row, final, finite"),
+    ],
+)
+def test_figures_that_a_record_cannot_hold_are_refused(score, message, tmp_path):
+    recipe = replace(RECIPE, make=lambda setup: linear.make(setup)._replace(score=score))
+    with pytest.raises(ValueError, match=message):
+        run(plan(2, recipe), tmp_path)
+
+
+def test_a_run_that_is_complete_says_so(tmp_path):
+    said, seen = io.StringIO(), []
+
+    class Viewer:
+        def __init__(self, folder, manifest, tick):
+            seen.append((folder.name, manifest["complete"], tick))
+
+        def close(self):
+            seen.append("closed")
+
+    folder = run(plan(1), tmp_path)
+    before = (folder / "metrics.jsonl").read_bytes()
+    assert run(plan(1), tmp_path, console=Console(file=said, width=200), viewers=[Viewer]) == folder
+    assert said.getvalue() == f"{folder.name} is complete already; --fresh repeats it\n"
+    assert seen == [(folder.name, True, 40), "closed"] and (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_that_other_code_began_is_told_of_and_left_alone(tmp_path, monkeypatch):
+    older = half_done(tmp_path, monkeypatch).rename(tmp_path / "linear-0ther")
+    manifest = json.loads((older / "manifest.json").read_text())
+    (older / "manifest.json").write_text(json.dumps(manifest | {"source": "of last week"}))
+    before, said = (older / "metrics.jsonl").read_bytes(), io.StringIO()
+    run(plan(1), tmp_path, console=Console(file=said, width=400))
+    assert f"{older} is unfinished, but other code began it: it is not resumed" in said.getvalue()
+    assert (older / "metrics.jsonl").read_bytes() == before
 
 
 def test_a_run_is_named_by_what_decides_it(tmp_path):
@@ -504,6 +588,18 @@ def test_a_truncated_checkpoint_is_named_and_nothing_else_is_touched(tmp_path, m
         part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
     with pytest.raises(Damaged, match="checkpoint .*10 .*start over with --fresh"):
         run(plan(1), tmp_path)
+
+
+def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_tells_of_the_other(tmp_path):
+    checkpoints, tree = Checkpoints(tmp_path), {"x": np.arange(4, dtype=np.float32)}
+    for tick in (10, 20, 30):
+        checkpoints.save(tick, tree)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.isdigit()) == ["20", "30"]
+    with pytest.raises(Damaged, match=r"30 .*; remove that folder and the run goes on from tick 20$"):
+        checkpoints.restore(30, {"x": np.zeros(4, np.float64)})
+    with pytest.raises(Damaged, match=r"20 .*; start over with --fresh$"):
+        checkpoints.restore(20, {"x": np.zeros(4, np.float64)})
+    checkpoints.close()
 
 
 def test_changed_bytes_in_a_checkpoint_are_noticed(tmp_path):

@@ -47,6 +47,8 @@ def test_equal_scores_have_width_zero():
         ([[1.0, 2.0]], 0.95, "one-dimensional"),
         ([1.0, float("nan")], 0.95, "1 of 2 that are not finite"),
         ([1.0, 2.0], 95, "level=95 must be between 0 and 1"),
+        ([1.0, 2.0], 1, "level=1 must be between 0 and 1"),
+        ([1.0, 2.0], 0, "level=0 must be between 0 and 1"),
     ],
 )
 def test_what_has_no_interval_is_refused(scores, level, message):
@@ -125,6 +127,20 @@ def test_profile_equals_rliables_and_its_band_holds_it():
     share, low, high = performance_profile(tasks(RLIABLE["ours"]), RLIABLE["thresholds"], resamples=500)
     np.testing.assert_allclose(share, RLIABLE["profile"], rtol=1e-12)
     assert (low <= share).all() and (share <= high).all() and (high - low).max() > 0.05
+
+
+def test_percentiles_of_shares_by_hand():
+    """Ten of twenty runs at 1, the others at 0: of twenty drawn anew Binomial(20, 1/2) are at 1: less than 6 of them in
+    2.1 % of draws and at most 6 in 5.8 %, less than 7 in 5.8 % and at most 7 in 13.2 %, and as often as many more than ten."""
+    runs = {"": np.repeat([0.0, 1.0], 10)}
+    for level, low, high in ((0.95, 0.3, 0.7), (0.8, 0.35, 0.65)):
+        found = performance_profile(runs, np.array([-1.0, 0.5, 1.0]), resamples=20_000, level=level)
+        np.testing.assert_allclose(found, [[1, 0.5, 0], [1, low, 0], [1, high, 0]], atol=1e-9)
+        found = improvement(runs, {"": [0.5] * 9}, resamples=20_000, level=level)
+        assert found == pytest.approx((0.5, low, high, 9), abs=1e-9)
+        for statistic in (stats.mean, stats.median, stats.optimality_gap(1.0)):
+            found = bootstrap(runs, statistic, method="percentile", resamples=20_000, level=level)
+            assert found == pytest.approx((0.5, low, high, 20), abs=1e-9)
 
 
 def test_improvement_equals_rliables_and_by_hand():
