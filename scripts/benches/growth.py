@@ -27,8 +27,8 @@ def report(folder: Path) -> str:
         "Made by `scripts/bench.py table` from the growth-*.json of this folder. All settings of a series are asked in turn,",
         "round after round; points are medians of the rounds, bars go from the least to the most, and dashed lines say where",
         "cost would be if it grew in proportion. The clock also counts what others did on this machine, processor time does",
-        "not; `times the first` compares the latter round by round. Memory is the most that a process held, the compiler's",
-        "included; a state is what a run saves.",
+        "not; `times the first` compares the latter round by round. Memory is the most that a process held in its last",
+        "round; a state is what a run saves.",
     ]
     for name, _, entry in stored(folder, "growth"):
         bench = BENCHES[f"growth-{name}"]
@@ -86,7 +86,7 @@ def draw(path: Path, growth: Growth, found: dict[str, Any]) -> None:
     clock.legend(fontsize=8, frameon=False)
     dress(clock, growth, f"seconds for {growth.cost}")
     dress(processor, growth, f"processor seconds for {growth.cost}")
-    dress(memory, growth, "most memory of the process (MB)")
+    dress(memory, growth, "most memory in a round (MB)")
     memory.set_ylim(100, 2 * max(1000, memory.get_ylim()[1]))
     memory.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     figure.savefig(path, metadata={"Software": None})

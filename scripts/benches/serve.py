@@ -1,6 +1,7 @@
 """The contestant's side of scripts/bench.py: its command line, and a line in, one measured repetition, a line of JSON out."""
 
 import argparse
+import ctypes
 import json
 import os
 import resource
@@ -8,7 +9,9 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 
@@ -37,11 +40,12 @@ def serve(measure: Callable[[], dict[str, Any]]) -> None:
     """Answers every line on stdin with `measure()`; whatever a library prints goes to stderr.
 
     Adds `busy`, the cores' worth of time that the process got: less than it may use where others took theirs; and
-    `megabytes`, the most memory that it has held.
+    `megabytes`, the most memory that it held meanwhile.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for _ in sys.stdin:
+        forget_peak()
         wall, used = time.perf_counter(), processor_time()
         answer = measure()
         busy = (processor_time() - used) / (time.perf_counter() - wall)
@@ -66,7 +70,18 @@ def processor_time() -> float:
     return time.process_time() + sum(os.times()[2:4])
 
 
+def forget_peak() -> None:
+    """Begins `most_memory` anew where Linux allows it, without what the compiler has left: a program that was kept on disk
+    would need less than one that was compiled."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def most_memory() -> float:
     """MB that this process has held at most."""
+    with suppress(OSError):
+        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+        return round(int(line.split()[1]) * 1024 / 1e6, 1)
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
