@@ -1,5 +1,7 @@
-"""What mkdocs builds beside the pages that were written: the reference, the results and the graph of imports."""
+"""What mkdocs builds beside the pages that were written: the reference, the results, the graph of imports, and the files of
+the repository's root that are pages too."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,17 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "docs" / "results"
+FROM_ROOT = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+LINK = re.compile(r"\[([^\]]+)\]\((?!https?://|#)([^)]+)\)")
 GRAPH, TABLE = "design/imports.svg", "<!-- table of imports -->"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     into(config, "Results", refused(results.nav, RESULTS))
     into(config, "Reference", refused(reference.nav, ROOT))
+    config.nav += [
+        {page.removesuffix(".md").capitalize(): page} for name, page in FROM_ROOT.items() if (ROOT / name).exists()
+    ]
     return config
 
 
@@ -29,10 +36,22 @@ def into(config: MkDocsConfig, title: str, entries: list[Any]) -> None:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     made = refused(reference.pages, ROOT) | refused(results.pages, RESULTS)
+    made |= {page: at_home(ROOT / name) for name, page in FROM_ROOT.items() if (ROOT / name).exists()}
     made[GRAPH] = imports.svg(refused(imports.read, ROOT))
     for name, text in made.items():
         files.append(File.generated(config, name, content=text, inclusion=InclusionLevel.INCLUDED))
     return files
+
+
+def at_home(path: Path) -> str:
+    """A file of the root as a page: links to pages lead there, what else lies in the repository is named alone."""
+
+    def link(found: re.Match[str]) -> str:
+        text, target = found.groups()
+        page = FROM_ROOT.get(target, target.removeprefix("docs/"))
+        return f"[{text}]({page})" if page != target else text
+
+    return LINK.sub(link, path.read_text())
 
 
 def on_page_markdown(markdown: str, **others: Any) -> str:

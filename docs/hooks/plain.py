@@ -45,9 +45,9 @@ def fold_fields(found: griffe.Class) -> None:
         default = f" = {field.value}" if field.value is not None else ""  # type: ignore[union-attr]
         told = field.docstring.value if field.docstring else ""
         code = html.escape(f"{field.annotation}{default}")  # type: ignore[union-attr]
-        rows.append(f"<tr><td><code>{name}</code></td><td><code>{code}</code></td><td markdown='span'>{told}</td></tr>")
+        rows.append(f"<tr><td><code>{name}</code></td><td><code>{code}</code></td><td>{told}</td></tr>")
         del found.members[name]
-    table = f"<table class='fields' markdown='1'>\n{chr(10).join(rows)}\n</table>"
+    table = f"<table class='fields'>\n{chr(10).join(rows)}\n</table>"
     before = found.docstring.value + "\n\n" if found.docstring else ""
     found.docstring = griffe.Docstring(before + table, parent=found)
 
@@ -70,8 +70,8 @@ def columns(block: str) -> str:
 def prose(block: str) -> str:
     """One paragraph; where it states shapes, such as `-> f32[B]`, its lines stay lines."""
     stated = re.search(r"->|\b(f|i|u|bool|key)\d*\[", block)
-    parts = re.split(r"(`[^`]*`)", block if stated else " ".join(block.split()))
-    told = "".join(part if part.startswith("`") else literal(part) for part in parts)
+    parts = re.split(r"`([^`]*)`", block if stated else " ".join(block.split()))
+    told = "".join(f"<code>{literal(part)}</code>" if odd % 2 else literal(part) for odd, part in enumerate(parts))
     return told.replace("\n", "<br>\n")
 
 

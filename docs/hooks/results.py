@@ -226,7 +226,10 @@ def recipes(found: Results) -> str:
         lines += ["", f"## {name}", "", about(f"{first}\n{rest}"), ""]
         mine = [one for one in found.summaries if one.found["recipe"] == name]
         for one in mine:
-            lines += of_summary(one, found.home, 3)
+            if one.path.parent == found.home:
+                lines += of_summary(one, found.home, 3)
+        if folders := sorted({one.path.parent.name for one in mine} & set(found.folders)):
+            lines.append(f"Figures: {', '.join(f'[{x}]({x}.md)' for x in folders)}.")
         if not mine:
             arms = [study for study in found.studies if name in trained_in(study)]
             lines.append(f"Figures: {', '.join(f'[{x}]({x}.md)' for x in arms)}." if arms else "No result yet.")
@@ -386,7 +389,7 @@ def number(value: float | None) -> str:
         return "–"
     if value == int(value) and abs(value) < 1e6:
         return f"{int(value):,}"
-    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+    return f"{value:#.4g}".rstrip(".") if abs(value) < 1000 else f"{value:,.1f}"
 
 
 def cell(text: str) -> str:
