@@ -61,7 +61,7 @@ def read(home: Path) -> Results:
             )
             claimed |= {*pictures, about}
     for path in home.iterdir():
-        belongs = path in claimed or path.name == "speed.md"
+        belongs = path in claimed or path.name == "bench.md"
         if path.is_file() and path.suffix != ".json" and not belongs:
             raise ValueError(f"{path}: no summary of that name lies beside it; name it after the JSON that it belongs to")
     return found
@@ -322,7 +322,7 @@ def folder_page(name: str, folder: Path, found: Results) -> str:
         if one.path.parent == folder:
             lines += of_summary(one, found.home, 2)
     for path in sorted(folder.glob("*.txt")):
-        lines += [f"## {path.stem}", "", "```", path.read_text().rstrip(), "```", ""]
+        lines += [f"## {path.stem}", "", "```text", path.read_text().rstrip(), "```", ""]
     for picture in sorted(folder.glob("*.png")):
         lines += [f"![{picture.stem}]({name}/{picture.name})", ""]
     return "\n".join(lines + others(folder))
@@ -336,7 +336,7 @@ def others(folder: Path) -> list[str]:
 
 def speed(found: Results) -> str:
     """One table of all comparisons."""
-    told = found.home / "speed.md"
+    told = found.home / "bench.md"
     lines = [
         "# Speed",
         "",
