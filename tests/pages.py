@@ -46,7 +46,12 @@ def command_lines(page: Path, text: str | None = None) -> Iterator[list[str]]:
     """The words of each command line of a page: of its blocks without a language, and of `python ...` inside prose. A comment
     and what is read from a file are left out."""
     whole = page.read_text() if text is None else text
-    lines = [line for block in blocks(page, whole) if not block.language for line in block.text.replace("\\\n", " ").splitlines()]
+    lines = [
+        line
+        for block in blocks(page, whole)
+        if not block.language
+        for line in block.text.replace("\\\n", " ").splitlines()
+    ]
     lines += re.findall(r"`((?:python scripts/|make |pip install )[^`\n]*)`", FENCED.sub("", whole))
     for line in lines:
         words = shlex.split(line, comments=True)

@@ -322,11 +322,15 @@ def test_command_lines_of_the_results_are_understood(name, own):
 
 
 def test_a_command_line_that_is_wrong_is_noticed(own):
-    for line in ("train.py ppo-cartpole --seeds 0", "train.py ppo --setup.environment CartPole", "sweep.py ppo --grid clop=1"):
+    for line in (
+        "train.py ppo-cartpole --seeds 0",
+        "train.py ppo --setup.environment CartPole",
+        "sweep.py ppo --grid clop=1",
+    ):
         with pytest.raises(ValueError):
             checked(["python", *f"scripts/{line}".split()], own)
     with pytest.raises(SystemExit):
-        checked("python scripts/play.py runs/x --sedes 3".split(), own)
+        checked(["python", "scripts/play.py", "runs/x", "--sedes", "3"], own)
 
 
 # Numbers
@@ -370,7 +374,7 @@ def spoken_of(about: Path) -> list[Path]:
     """What a text beside a result speaks of."""
     if about.name == "about.md":
         return [x for x in about.parent.iterdir() if x.suffix in (".json", ".txt") or x.name == "table.md"]
-    return [x for x in about.parent.glob(f"{about.stem}*.json")]
+    return list(about.parent.glob(f"{about.stem}*.json"))
 
 
 ABOUTS = [x for x in sorted((ROOT / "docs" / "results").rglob("*.md")) if x.name not in ("table.md", "bench.md")]
@@ -416,7 +420,9 @@ def test_the_headline_table_is_of_the_files(row):
 
 def test_ratios_in_the_readme_are_those_of_the_files():
     readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| `([\w-]+)`[^|]*\| (\d) \| ([^|]+) \| ([\d.]+ \([\d.]+ to [\d.]+\)) \|$", readme, re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([\w-]+)`[^|]*\| (\d) \| ([^|]+) \| ([\d.]+ \([\d.]+ to [\d.]+\)) \|$", readme, re.MULTILINE
+    )
     assert len(rows) == 7
     for bench, cores, beside, told in rows:
         whole = json.loads((ROOT / "docs" / "results" / f"bench-{bench}.json").read_text())

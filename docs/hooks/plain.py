@@ -26,30 +26,31 @@ def rewrite(obj: griffe.Object) -> None:
         obj.docstring.value = shown(obj.docstring.value)
     for member in list(obj.members.values()):
         if not member.is_alias:
-            rewrite(member)  # type: ignore[arg-type]
+            rewrite(member)
     if obj.is_class:
-        fold_fields(obj)  # type: ignore[arg-type]
+        fold_fields(obj)
 
 
 def fold_fields(found: griffe.Class) -> None:
     """Moves a class's annotated fields from its members into its text."""
-    fields = {
-        name: member
-        for name, member in found.members.items()
-        if not member.is_alias and member.is_attribute and member.annotation and "property" not in member.labels  # type: ignore[union-attr]
-    }
+    fields = {name: member for name, member in found.members.items() if is_field(member)}
     if not fields:
         return
     rows = []
     for name, field in fields.items():
-        default = f" = {field.value}" if field.value is not None else ""  # type: ignore[union-attr]
+        default = f" = {field.value}" if field.value is not None else ""
         told = field.docstring.value if field.docstring else ""
-        code = html.escape(f"{field.annotation}{default}")  # type: ignore[union-attr]
+        code = html.escape(f"{field.annotation}{default}")
         rows.append(f"<tr><td><code>{name}</code></td><td><code>{code}</code></td><td>{told}</td></tr>")
         del found.members[name]
     table = f"<table class='fields'>\n{chr(10).join(rows)}\n</table>"
     before = found.docstring.value + "\n\n" if found.docstring else ""
     found.docstring = griffe.Docstring(before + table, parent=found)
+
+
+def is_field(member: Any) -> bool:
+    """An annotated attribute, and no property."""
+    return not member.is_alias and member.is_attribute and member.annotation and "property" not in member.labels
 
 
 def shown(text: str) -> str:

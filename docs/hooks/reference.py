@@ -47,7 +47,9 @@ def grouped(root: Path) -> dict[str, list[str]]:
     for module in modules(root):
         group = group_of(module)
         if group not in found:
-            raise ValueError(f"{module} is in no group of the reference; name {group!r} in {Path(__file__).name}: GROUPS")
+            raise ValueError(
+                f"{module} is in no group of the reference; name {group!r} in {Path(__file__).name}: GROUPS"
+            )
         found[group].append(module)
     return found
 

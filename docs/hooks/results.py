@@ -56,14 +56,14 @@ def read(home: Path) -> Results:
         elif path.suffix == ".json":
             pictures = [x for x in sorted(home.glob("*.png")) if owner(x, home) == path.stem]
             about = path.with_suffix(".md")
-            found.summaries.append(
-                Summary(path, summary(path), pictures, about.read_text() if about.exists() else "")
-            )
+            found.summaries.append(Summary(path, summary(path), pictures, about.read_text() if about.exists() else ""))
             claimed |= {*pictures, about}
     for path in home.iterdir():
         belongs = path in claimed or path.name == "bench.md"
         if path.is_file() and path.suffix != ".json" and not belongs:
-            raise ValueError(f"{path}: no summary of that name lies beside it; name it after the JSON that it belongs to")
+            raise ValueError(
+                f"{path}: no summary of that name lies beside it; name it after the JSON that it belongs to"
+            )
     return found
 
 
@@ -84,7 +84,9 @@ def read_folder(found: Results, folder: Path) -> None:
         raise ValueError(f"{strange[0]}: no kind of file that a result has; see {Path(__file__).name}")
     if (folder / "table.md").exists():
         if folder.name not in STUDIES:
-            raise ValueError(f"{folder} holds a study's table.md, and no study has that name; known: {', '.join(STUDIES)}")
+            raise ValueError(
+                f"{folder} holds a study's table.md, and no study has that name; known: {', '.join(STUDIES)}"
+            )
         tables((folder / "table.md").read_text(), folder)
         found.studies[folder.name] = folder
         return
@@ -133,7 +135,11 @@ def tables(text: str, folder: Path) -> None:
 def pages(home: Path) -> dict[str, str]:
     """{page: Markdown} of everything."""
     found = read(home)
-    pages = {"results/index.md": overview(found), "results/recipes.md": recipes(found), "results/speed.md": speed(found)}
+    pages = {
+        "results/index.md": overview(found),
+        "results/recipes.md": recipes(found),
+        "results/speed.md": speed(found),
+    }
     for name, folder in found.studies.items():
         pages[f"results/{name}.md"] = study_page(name, folder)
     for name, folder in found.folders.items():
@@ -169,7 +175,9 @@ def overview(found: Results) -> str:
     for name in STUDIES:
         question = cell(study_of(name).question)
         if name in found.studies:
-            lines.append(f"| [{name}]({name}.md) | {question} | {cell(cost_of((found.studies[name] / 'table.md').read_text()))} |")
+            lines.append(
+                f"| [{name}]({name}.md) | {question} | {cell(cost_of((found.studies[name] / 'table.md').read_text()))} |"
+            )
         else:
             lines.append(f"| {name} | {question} | no result yet |")
     lines += [
@@ -187,17 +195,24 @@ def overview(found: Results) -> str:
         link = f"[{name}](recipes.md#{name})"
         if not mine:
             arms = [study for study in found.studies if name in trained_in(study)]
-            told = f"no summary of its own; see {', '.join(f'[{x}]({x}.md)' for x in arms)}" if arms else "no result yet"
+            told = (
+                f"no summary of its own; see {', '.join(f'[{x}]({x}.md)' for x in arms)}" if arms else "no result yet"
+            )
             lines.append(f"| {link} | {told} | | | | | |")
         for one in mine:
-            figure = first_figure(one.found)
+            figure, place = first_figure(one.found), one.path.relative_to(found.home).with_suffix("")
             steps = f"{one.found['steps_per_seed']:,} {one.found['unit']}"
             lines.append(
-                f"| {link} | {cell(one.path.stem if one.path.parent == found.home else f'{one.path.parent.name}/{one.path.stem}')} "
-                f"| {cell(figure)} | {number(one.found[figure])} | {interval(one.found, figure)} | {one.found['count'][figure]} "
-                f"| {steps} |"
+                f"| {link} | {cell(str(place))} | {cell(figure)} | {number(one.found[figure])} "
+                f"| {interval(one.found, figure)} | {one.found['count'][figure]} | {steps} |"
             )
-    lines += ["", "## Speed", "", "[Ratios beside other libraries](speed.md), from alternating rounds on the same cores.", ""]
+    lines += [
+        "",
+        "## Speed",
+        "",
+        "[Ratios beside other libraries](speed.md), from alternating rounds on the same cores.",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -220,7 +235,11 @@ def first_figure(found: dict[str, Any]) -> str:
 
 def recipes(found: Results) -> str:
     """Every recipe: what it says of itself, and what is kept of its runs."""
-    lines = ["# Recipes", "", "What each recipe says of itself (`train.py NAME --help` prints it too), and the runs that are kept."]
+    lines = [
+        "# Recipes",
+        "",
+        "What each recipe says of itself (`train.py NAME --help` prints it too), and the runs that are kept.",
+    ]
     for name in RECIPES:
         first, _, rest = recipe_of(name).about.strip().partition("\n")
         lines += ["", f"## {name}", "", about(f"{first}\n{rest}"), ""]
@@ -241,7 +260,9 @@ def about(text: str) -> str:
     lines = [line.strip() for line in text.strip().splitlines()]
     blocks = [block.splitlines() for block in "\n".join(lines).split("\n\n") if block.strip()]
     return "\n\n".join(
-        "```\n" + "\n".join(block) + "\n```" if block[0].startswith("python ") else plain.prose(" ".join(block))
+        "```\n" + re.sub(r"( \\)?\n--", r" \\\n    --", "\n".join(block)) + "\n```"
+        if block[0].startswith("python ")
+        else plain.prose(" ".join(block))
         for block in blocks
     )
 
@@ -254,7 +275,12 @@ def of_summary(one: Summary, home: Path, level: int) -> list[str]:
         lines += [one.about.strip(), ""]
     lines += ["| figure | mean | 95 % interval | min | max | n |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
     for figure in found["interval"]:
-        values = [number(found[figure]), interval(found, figure), number(found["min"][figure]), number(found["max"][figure])]
+        values = [
+            number(found[figure]),
+            interval(found, figure),
+            number(found["min"][figure]),
+            number(found["max"][figure]),
+        ]
         lines.append(f"| {cell(figure)} | {' | '.join(values)} | {found['count'][figure]} |")
     machine = found["machine"]
     told = (
@@ -354,14 +380,20 @@ def speed(found: Results) -> str:
     for name, by_cores in found.benches.items():
         for cores, one in by_cores.items():
             first, *rest = one["contestants"].items()
-            machines.add(f"{one['machine']['processor']} with {one['machine']['cores']} cores, {one['machine']['system']}")
+            machines.add(
+                f"{one['machine']['processor']} with {one['machine']['cores']} cores, {one['machine']['system']}"
+            )
             for other, theirs in rest:
                 lines.append(
                     f"| [{name}](bench-{name}.json) | {cores.split()[0]} | {cell(versioned(*first))} "
                     f"| {first[1]['rate']['median']:,.0f} {first[1]['unit']} | {cell(versioned(other, theirs))} "
                     f"| {spread(theirs['ratio'])} | {spread(theirs['ratio_by_processor'])} | {len(theirs['rates'])} |"
                 )
-    lines += ["", f"Machine: {'; '.join(sorted(machines))}. `python scripts/bench.py NAME --cores N` runs one again.", ""]
+    lines += [
+        "",
+        f"Machine: {'; '.join(sorted(machines))}. `python scripts/bench.py NAME --cores N` runs one again.",
+        "",
+    ]
     return "\n".join(lines)
 
 
