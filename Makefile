@@ -22,7 +22,7 @@ lint: .venv/installed
 
 # The pages, into build/site. Nothing is fetched.
 docs: .venv/installed
-	NO_MKDOCS_2_WARNING=1 JAX_PLATFORMS=cpu $(RUN) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 JAX_PLATFORMS=cpu $(RUN) -m mkdocs build --strict
 	@echo build/site/index.html
 
 # The environment, from the versions that were tested.

@@ -48,8 +48,10 @@ def at_home(path: Path) -> str:
 
     def link(found: re.Match[str]) -> str:
         text, target = found.groups()
-        page = FROM_ROOT.get(target, target.removeprefix("docs/"))
-        return f"[{text}]({page})" if page != target else text
+        file, sharp, place = target.partition("#")
+        page = FROM_ROOT.get(file, file.removeprefix("docs/"))
+        known = file in FROM_ROOT or (page != file and page.endswith(".md") and (ROOT / file).exists())
+        return f"[{text}]({page}{sharp}{place})" if known else text
 
     return LINK.sub(link, path.read_text())
 

@@ -283,10 +283,14 @@ def of_summary(one: Summary, home: Path, level: int) -> list[str]:
         ]
         lines.append(f"| {cell(figure)} | {' | '.join(values)} | {found['count'][figure]} |")
     machine = found["machine"]
+    many, steps = len(found["rows"]), f"{found['steps_per_seed']:,} {found['unit']}"
     told = (
-        f"{len(found['rows'])} runs of {found['steps_per_seed']:,} {found['unit']} · {found['seconds']:,.0f} s in training "
-        f"chunks, all runs together · {machine['device_count']} x {machine['processor']} · jax {machine['versions']['jax']} · "
-        f"`{found['name']}`"
+        f"{many} runs of {steps} · {found['seconds']:,.0f} s in training chunks, all together"
+        if many > 1
+        else f"one run of {steps} · {found['seconds']:,.0f} s in training chunks"
+    )
+    told += (
+        f" · {machine['device_count']} x {machine['processor']} · jax {machine['versions']['jax']} · `{found['name']}`"
     )
     lines += ["", told + (f" · {cell(found['note'])}" if found["note"] else ""), ""]
     usual = recipe_of(found["recipe"])
@@ -412,7 +416,7 @@ def interval(found: dict[str, Any], figure: str) -> str:
     ends = found["interval"][figure]
     if ends is None:
         return "–"
-    return "all alike" if ends[0] == ends[1] else f"[{number(ends[0])}, {number(ends[1])}]"
+    return "all alike" if found["min"][figure] == found["max"][figure] else f"[{number(ends[0])}, {number(ends[1])}]"
 
 
 def number(value: float | None) -> str:
