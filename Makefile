@@ -20,7 +20,7 @@ lint: .venv/installed
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-# The pages, into build/site. Nothing is fetched.
+# The pages, into build/site. Nothing is fetched. Not --quiet: it would silence the warnings that --strict counts.
 docs: .venv/installed
 	NO_MKDOCS_2_WARNING=1 JAX_PLATFORMS=cpu $(RUN) -m mkdocs build --strict
 	@echo build/site/index.html

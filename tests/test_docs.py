@@ -435,6 +435,22 @@ def test_ratios_in_the_readme_are_those_of_the_files():
         assert found[mine]["ratio"]["median"] == min(theirs), "the other's fastest way is named"
 
 
+def test_the_ratios_of_the_speed_page_are_those_that_the_bench_wrote():
+    found = results.read(ROOT / "docs" / "results")
+    page = results.speed(found)
+    for by_cores in found.benches.values():
+        for one in by_cores.values():
+            first, *others = one["contestants"].values()
+            for theirs in others:
+                spread = results.spread(theirs["ratio"])
+                assert spread in page and results.spread(results.by_rounds(first["rates"], theirs["rates"])) == spread
+
+
+def test_make_docs_heeds_warnings():
+    (command,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if "mkdocs build" in line]
+    assert "--strict" in command and "quiet" not in command and " -q" not in command
+
+
 def test_the_site_is_ignored_by_git():
     assert "build/" in (ROOT / ".gitignore").read_text().splitlines()
     assert os.fspath(Path("build/site")) in (ROOT / "mkdocs.yml").read_text()

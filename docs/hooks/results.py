@@ -7,6 +7,7 @@ above it. A file of none of these kinds stops the build.
 
 import json
 import re
+import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ ABOUT = "about.md"
 SHOWN = {".png": "picture", ".txt": "text"}
 LINKED = {".csv", ".tex", ".jsonl", ".sgf"}
 OF_OTHERS = {"demo-curve.png": "ppo-cartpole"}  # a picture whose name does not begin with its summary's
+ALL_CORES = "ours, one run on all cores"
 MACHINE, SPREAD = {"processor", "cores", "system"}, {"median", "min", "max"}
 
 
@@ -116,7 +118,9 @@ def bench(path: Path) -> dict[str, Any]:
     found = json.loads(path.read_text())
     for cores, one in found.items():
         whole = set(one) == {"machine", "contestants"} and set(one["machine"]) == MACHINE and one["contestants"]
-        told = [x for x in one.get("contestants", {}).values() if not {"unit", "rates", "rate", "ratio"} <= set(x)]
+        told = [
+            x for x in one.get("contestants", {}).values() if not {"unit", "rates", "busy", "rate", "ratio"} <= set(x)
+        ]
         if not whole or told or any(set(x["ratio"]) != SPREAD for x in one["contestants"].values()):
             raise ValueError(f"{path}, {cores!r}: not what scripts/bench.py writes")
     return found
@@ -383,15 +387,15 @@ def speed(found: Results) -> str:
     machines = set()
     for name, by_cores in found.benches.items():
         for cores, one in by_cores.items():
-            first, *rest = one["contestants"].items()
-            machines.add(
-                f"{one['machine']['processor']} with {one['machine']['cores']} cores, {one['machine']['system']}"
-            )
-            for other, theirs in rest:
+            contestants, machine = one["contestants"], one["machine"]
+            machines.add(f"{machine['processor']} with {machine['cores']} cores, {machine['system']}")
+            for first, other in pairs(list(contestants)):
+                mine, theirs = contestants[first], contestants[other]
+                ratio, busy = by_rounds(mine["rates"], theirs["rates"]), by_rounds(worked(mine), worked(theirs))
                 lines.append(
-                    f"| [{name}](bench-{name}.json) | {cores.split()[0]} | {cell(versioned(*first))} "
-                    f"| {first[1]['rate']['median']:,.0f} {first[1]['unit']} | {cell(versioned(other, theirs))} "
-                    f"| {spread(theirs['ratio'])} | {spread(theirs['ratio_by_processor'])} | {len(theirs['rates'])} |"
+                    f"| [{name}](bench-{name}.json) | {cores.split()[0]} | {cell(versioned(first, mine))} "
+                    f"| {mine['rate']['median']:,.0f} {mine['unit']} | {cell(versioned(other, theirs))} "
+                    f"| {spread(ratio)} | {spread(busy)} | {len(theirs['rates'])} |"
                 )
     lines += [
         "",
@@ -399,6 +403,23 @@ def speed(found: Results) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def pairs(names: list[str]) -> list[tuple[str, str]]:
+    """Who stands beside whom: the first beside all others, and one run of ours on all cores beside one run of theirs."""
+    others = [(ALL_CORES, name) for name in names if ALL_CORES in names and not name.startswith("ours")]
+    return [(names[0], name) for name in names[1:]] + others
+
+
+def by_rounds(mine: list[float], theirs: list[float]) -> dict[str, float]:
+    """The median, smallest and largest of the rounds' ratios."""
+    ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+
+
+def worked(found: dict[str, Any]) -> list[float]:
+    """Rates for each second of processor time."""
+    return [rate / busy for rate, busy in zip(found["rates"], found["busy"], strict=True)]
 
 
 def versioned(name: str, found: dict[str, Any]) -> str:
