@@ -23,7 +23,7 @@ lint: .venv/installed
 # The pages, into build/site. Nothing is fetched. Not --quiet: it would silence the warnings that --strict counts.
 docs: .venv/installed
 	NO_MKDOCS_2_WARNING=1 JAX_PLATFORMS=cpu $(RUN) -m mkdocs build --strict
-	@echo build/site/index.html
+	@echo "build/site/index.html; to search in it: $(RUN) -m http.server --directory build/site"
 
 # The environment, from the versions that were tested.
 .venv: .venv/installed
