@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: demo test test-slow lint
+.PHONY: demo test test-slow lint docs
 
 demo: .venv/installed
 	$(RUN) scripts/train.py ppo-cartpole --seeds 16
@@ -19,6 +19,11 @@ lint: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+# The pages, into build/site. Nothing is fetched. Not --quiet: it would silence the warnings that --strict counts.
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 JAX_PLATFORMS=cpu $(RUN) -m mkdocs build --strict
+	@echo "build/site/index.html; to search in it: $(RUN) -m http.server --directory build/site"
 
 # The environment, from the versions that were tested.
 .venv: .venv/installed

@@ -51,7 +51,7 @@ def script(name: str, *arguments: object) -> tuple[int, str, str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A run of the README's lander from a file outside the package: two seeds, evaluated twice."""
+    """A run of the lander that the pages show from a file outside the package: two seeds, evaluated twice."""
     home = tmp_path_factory.mktemp("lander")
     (home / "lander.py").write_text((ROOT / "tests" / "own" / "lander.py").read_text() + BEST)
     tiny = ["--setup.widths", 16, "--setup.evaluation-episodes", 8, "--hyper.learning-rate", 3e-3, "--seeds", 2]

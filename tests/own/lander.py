@@ -1,4 +1,4 @@
-"""Landing softly with one engine: the README's environment of one's own."""
+"""Landing softly with one engine: an environment of one's own."""
 
 from typing import NamedTuple
 

@@ -1,0 +1,453 @@
+"""The results, made of what lies in docs/results: nothing here is typed by hand.
+
+A folder with a table.md is a study's. Any other folder holds summaries of runs and what belongs to them. Beside the folders
+lie summaries, and bench-*.json of scripts/bench.py. A Markdown file named as what it speaks of (about.md in a folder) is laid
+above it. A file of none of these kinds stops the build.
+"""
+
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import plain
+
+from research.catalog import RECIPES
+from research.catalog import find as recipe_of
+from research.studies import STUDIES
+from research.studies import find as study_of
+
+SUMMARY = {"name", "recipe", "setup", "unit", "steps_per_seed", "seconds", "machine", "interval", "count", "n", "rows"}
+ABOUT = "about.md"
+SHOWN = {".png": "picture", ".txt": "text"}
+LINKED = {".csv", ".tex", ".jsonl", ".sgf"}
+OF_OTHERS = {"demo-curve.png": "ppo-cartpole"}  # a picture whose name does not begin with its summary's
+ALL_CORES = "ours, one run on all cores"
+MACHINE, SPREAD = {"processor", "cores", "system"}, {"median", "min", "max"}
+
+
+class Summary(NamedTuple):
+    """A summary of runs, its place in docs/results, and the pictures that belong to it."""
+
+    path: Path
+    found: dict[str, Any]
+    pictures: list[Path]
+    about: str
+
+
+class Results(NamedTuple):
+    """Everything in docs/results, by name. `folders` hold runs that are no study: their summaries and their other files."""
+
+    studies: dict[str, Path]
+    folders: dict[str, Path]
+    summaries: list[Summary]
+    benches: dict[str, dict[str, Any]]
+    home: Path
+
+
+def read(home: Path) -> Results:
+    """Raises ValueError for a file that it does not understand."""
+    found = Results({}, {}, [], {}, home)
+    claimed: set[Path] = set()
+    for path in sorted(home.iterdir()):
+        if path.is_dir():
+            read_folder(found, path)
+        elif path.suffix == ".json" and path.name.startswith("bench-"):
+            found.benches[path.stem.removeprefix("bench-")] = bench(path)
+        elif path.suffix == ".json":
+            pictures = [x for x in sorted(home.glob("*.png")) if owner(x, home) == path.stem]
+            about = path.with_suffix(".md")
+            found.summaries.append(Summary(path, summary(path), pictures, about.read_text() if about.exists() else ""))
+            claimed |= {*pictures, about}
+    for path in home.iterdir():
+        belongs = path in claimed or path.name == "bench.md"
+        if path.is_file() and path.suffix != ".json" and not belongs:
+            raise ValueError(
+                f"{path}: no summary of that name lies beside it; name it after the JSON that it belongs to"
+            )
+    return found
+
+
+def owner(picture: Path, home: Path) -> str:
+    """The summary whose name a picture's begins with, the longest of them."""
+    stems = [path.stem for path in home.glob("*.json") if picture.stem.startswith(path.stem)]
+    return OF_OTHERS.get(picture.name, max(stems, key=len, default=""))
+
+
+def read_folder(found: Results, folder: Path) -> None:
+    files = sorted(folder.iterdir())
+    strange = [
+        path
+        for path in files
+        if path.is_dir() or path.suffix not in {*SHOWN, *LINKED, ".json"} and path.name not in (ABOUT, "table.md")
+    ]
+    if strange:
+        raise ValueError(f"{strange[0]}: no kind of file that a result has; see {Path(__file__).name}")
+    if (folder / "table.md").exists():
+        if folder.name not in STUDIES:
+            raise ValueError(
+                f"{folder} holds a study's table.md, and no study has that name; known: {', '.join(STUDIES)}"
+            )
+        tables((folder / "table.md").read_text(), folder)
+        found.studies[folder.name] = folder
+        return
+    inside = [Summary(path, summary(path), [], "") for path in files if path.suffix == ".json"]
+    if not inside:
+        raise ValueError(f"{folder} holds neither table.md nor a run's summary")
+    found.summaries.extend(inside)
+    found.folders[folder.name] = folder
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """What scripts/train.py left of a run. Raises ValueError for anything else."""
+    try:
+        found = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from None
+    missing = SUMMARY - set(found)
+    if missing:
+        raise ValueError(f"{path} is no summary of a run: it has no {', '.join(sorted(missing))}")
+    if found["recipe"] not in RECIPES:
+        raise ValueError(f"{path} is of the recipe {found['recipe']!r}, which is not in the catalog")
+    return found
+
+
+def bench(path: Path) -> dict[str, Any]:
+    """What scripts/bench.py --write left. Raises ValueError for anything else."""
+    found = json.loads(path.read_text())
+    for cores, one in found.items():
+        whole = set(one) == {"machine", "contestants"} and set(one["machine"]) == MACHINE and one["contestants"]
+        told = [
+            x for x in one.get("contestants", {}).values() if not {"unit", "rates", "busy", "rate", "ratio"} <= set(x)
+        ]
+        if not whole or told or any(set(x["ratio"]) != SPREAD for x in one["contestants"].values()):
+            raise ValueError(f"{path}, {cores!r}: not what scripts/bench.py writes")
+    return found
+
+
+def tables(text: str, folder: Path) -> None:
+    """Raises ValueError unless a study's table.md begins with a table of numbers, each with its n."""
+    lines = text.splitlines()
+    if len(lines) < 3 or not lines[0].startswith("| on | arm |") or not lines[0].rstrip().endswith("| n |"):
+        raise ValueError(f"{folder / 'table.md'} is no study's table: it does not begin with `| on | arm | ... | n |`")
+
+
+# Pages
+
+
+def pages(home: Path) -> dict[str, str]:
+    """{page: Markdown} of everything."""
+    found = read(home)
+    pages = {
+        "results/index.md": overview(found),
+        "results/recipes.md": recipes(found),
+        "results/speed.md": speed(found),
+    }
+    for name, folder in found.studies.items():
+        pages[f"results/{name}.md"] = study_page(name, folder)
+    for name, folder in found.folders.items():
+        pages[f"results/{name}.md"] = folder_page(name, folder, found)
+    return pages
+
+
+def nav(home: Path) -> list[Any]:
+    found = read(home)
+    return [
+        {"Studies": [{name: f"results/{name}.md"} for name in found.studies]},
+        {"Recipes": ["results/recipes.md", *[{name: f"results/{name}.md"} for name in found.folders]]},
+        {"Speed": "results/speed.md"},
+    ]
+
+
+def overview(found: Results) -> str:
+    """Every study and every recipe of the catalog, with what is known of it."""
+    lines = [
+        "# Results",
+        "",
+        "Made when this site is built, of the files in `docs/results`; no number here is typed by hand. A mean is over seeds, "
+        "with its 95 % t interval; n is the number of seeds. Where all seeds are alike there is no spread to make an "
+        "interval of.",
+        "",
+        "## Studies",
+        "",
+        "`python scripts/reproduce.py NAME` runs a study again and writes its table.",
+        "",
+        "| study | question | runs, cost, machine |",
+        "| --- | --- | --- |",
+    ]
+    for name in STUDIES:
+        question = cell(study_of(name).question)
+        if name in found.studies:
+            lines.append(
+                f"| [{name}]({name}.md) | {question} | {cell(cost_of((found.studies[name] / 'table.md').read_text()))} |"
+            )
+        else:
+            lines.append(f"| {name} | {question} | no result yet |")
+    lines += [
+        "",
+        "## Recipes",
+        "",
+        "`python scripts/train.py NAME` trains a recipe. The figure is the first that the recipe watches, of each summary "
+        "that is kept; [all their figures](recipes.md) and what each recipe is are on a page of their own.",
+        "",
+        "| recipe | setting | figure | mean | 95 % interval | n | steps a seed |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name in RECIPES:
+        mine = [one for one in found.summaries if one.found["recipe"] == name]
+        link = f"[{name}](recipes.md#{name})"
+        if not mine:
+            arms = [study for study in found.studies if name in trained_in(study)]
+            told = (
+                f"no summary of its own; see {', '.join(f'[{x}]({x}.md)' for x in arms)}" if arms else "no result yet"
+            )
+            lines.append(f"| {link} | {told} | | | | | |")
+        for one in mine:
+            figure, place = first_figure(one.found), one.path.relative_to(found.home).with_suffix("")
+            steps = f"{one.found['steps_per_seed']:,} {one.found['unit']}"
+            lines.append(
+                f"| {link} | {cell(str(place))} | {cell(figure)} | {number(one.found[figure])} "
+                f"| {interval(one.found, figure)} | {one.found['count'][figure]} | {steps} |"
+            )
+    lines += [
+        "",
+        "## Speed",
+        "",
+        "[Ratios beside other libraries](speed.md), from alternating rounds on the same cores.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def trained_in(study: str) -> set[str]:
+    """Recipes of a study's runs."""
+    one = study_of(study)
+    presets = [x.preset for x in (*one.blocks, *one.arms) if x.preset] + ([one.before.preset] if one.before else [])
+    return {preset.recipe.name for preset in presets}
+
+
+def cost_of(table: str) -> str:
+    """The line of a study's table that says what was run, for how long and on what."""
+    (line,) = re.findall(r"^.*s in training chunks.*$", table, re.MULTILINE)
+    return " · ".join(line.split(" · ")[:3])
+
+
+def first_figure(found: dict[str, Any]) -> str:
+    return next(iter(found["interval"]))
+
+
+def recipes(found: Results) -> str:
+    """Every recipe: what it says of itself, and what is kept of its runs."""
+    lines = [
+        "# Recipes",
+        "",
+        "What each recipe says of itself (`train.py NAME --help` prints it too), and the runs that are kept.",
+    ]
+    for name in RECIPES:
+        first, _, rest = recipe_of(name).about.strip().partition("\n")
+        lines += ["", f"## {name}", "", about(f"{first}\n{rest}"), ""]
+        mine = [one for one in found.summaries if one.found["recipe"] == name]
+        for one in mine:
+            if one.path.parent == found.home:
+                lines += of_summary(one, found.home, 3)
+        if folders := sorted({one.path.parent.name for one in mine} & set(found.folders)):
+            lines.append(f"Figures: {', '.join(f'[{x}]({x}.md)' for x in folders)}.")
+        if not mine:
+            arms = [study for study in found.studies if name in trained_in(study)]
+            lines.append(f"Figures: {', '.join(f'[{x}]({x}.md)' for x in arms)}." if arms else "No result yet.")
+    return "\n".join(lines) + "\n"
+
+
+def about(text: str) -> str:
+    """A recipe's own text: paragraphs, and command lines as code."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    blocks = [block.splitlines() for block in "\n".join(lines).split("\n\n") if block.strip()]
+    return "\n\n".join(
+        "```\n" + re.sub(r"( \\)?\n--", r" \\\n    --", "\n".join(block)) + "\n```"
+        if block[0].startswith("python ")
+        else plain.prose(" ".join(block))
+        for block in blocks
+    )
+
+
+def of_summary(one: Summary, home: Path, level: int) -> list[str]:
+    """A run's figures over its seeds, its machine, its pictures, and where the file is."""
+    found, place = one.found, one.path.relative_to(home)
+    lines = [f"{'#' * level} {place.with_suffix('')}", ""]
+    if one.about:
+        lines += [one.about.strip(), ""]
+    lines += ["| figure | mean | 95 % interval | min | max | n |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for figure in found["interval"]:
+        values = [
+            number(found[figure]),
+            interval(found, figure),
+            number(found["min"][figure]),
+            number(found["max"][figure]),
+        ]
+        lines.append(f"| {cell(figure)} | {' | '.join(values)} | {found['count'][figure]} |")
+    machine = found["machine"]
+    many, steps = len(found["rows"]), f"{found['steps_per_seed']:,} {found['unit']}"
+    told = (
+        f"{many} runs of {steps} · {found['seconds']:,.0f} s in training chunks, all together"
+        if many > 1
+        else f"one run of {steps} · {found['seconds']:,.0f} s in training chunks"
+    )
+    told += (
+        f" · {machine['device_count']} x {machine['processor']} · jax {machine['versions']['jax']} · `{found['name']}`"
+    )
+    lines += ["", told + (f" · {cell(found['note'])}" if found["note"] else ""), ""]
+    usual = recipe_of(found["recipe"])
+    changed = options(found, usual)
+    lines += ["```", " ".join(["python scripts/train.py", found["recipe"], *changed]), "```", ""]
+    lines += [f"![{picture.stem}]({picture.relative_to(home)})\n" for picture in one.pictures]
+    lines += [f"[{place}]({place}): every seed's figures, the whole setting and the machine.", ""]
+    return lines
+
+
+def options(found: dict[str, Any], usual: Any) -> list[str]:
+    """What a command line says to make this run: seeds, and what differs from the recipe now. A field that the recipe did not
+    have then is left as it is."""
+    first, count = min(found["seeds"]), len(set(found["seeds"]))
+    told = [f"--first-seed {first}"] if first else []
+    told += [f"--seeds {count}"] if count > 1 else []
+    told += [f"--steps {found['steps_per_seed']}"] if found["steps_per_seed"] != usual.budget.steps else []
+    for kind, values in (("setup", found["setup"]), ("hyper", found["hyper"])):
+        for name, value in values.items():
+            now = getattr(getattr(usual, kind), name, value)
+            now = list(now) if isinstance(now, tuple) else now
+            if now != value:
+                told.append(option(f"{kind}.{name.replace('_', '-')}", value))
+    return told
+
+
+def option(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else "--" + name.replace(".", ".no-", 1)
+    if isinstance(value, list):
+        return f"--{name} {' '.join(map(str, value))}".rstrip()
+    return f"--{name} {value}"
+
+
+def study_page(name: str, folder: Path) -> str:
+    """A study: its question, what is to be said of it, its tables and pictures."""
+    study = study_of(name)
+    told = folder / ABOUT
+    lines = [f"# {name}", "", plain.prose(study.question), "", "```", f"python scripts/reproduce.py {name}", "```", ""]
+    lines += [told.read_text().strip(), ""] if told.exists() else []
+    lines += ["## Table", "", escaped((folder / "table.md").read_text().strip()), ""]
+    pictures = sorted(folder.glob("*.png"))
+    lines += ["## Pictures", ""] if pictures else []
+    for picture in pictures:
+        lines += [f"![{picture.stem}]({name}/{picture.name})", ""]
+    return "\n".join(lines + others(folder))
+
+
+def escaped(table: str) -> str:
+    """A table whose figures have names with underscores."""
+    return "\n".join(line if line.startswith("| ---") else line.replace("_", "\\_") for line in table.splitlines())
+
+
+def folder_page(name: str, folder: Path, found: Results) -> str:
+    """Runs that belong together: what is to be said of them, each one's figures, what was printed, and pictures."""
+    told = folder / ABOUT
+    lines = [f"# {name}", "", told.read_text().strip() if told.exists() else "", ""]
+    for one in found.summaries:
+        if one.path.parent == folder:
+            lines += of_summary(one, found.home, 2)
+    for path in sorted(folder.glob("*.txt")):
+        lines += [f"## {path.stem}", "", "```text", path.read_text().rstrip(), "```", ""]
+    for picture in sorted(folder.glob("*.png")):
+        lines += [f"![{picture.stem}]({name}/{picture.name})", ""]
+    return "\n".join(lines + others(folder))
+
+
+def others(folder: Path) -> list[str]:
+    """Links to the files that are not shown."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in LINKED]
+    return [f"Files: {', '.join(f'[{path.name}]({folder.name}/{path.name})' for path in files)}.", ""] if files else []
+
+
+def speed(found: Results) -> str:
+    """One table of all comparisons."""
+    told = found.home / "bench.md"
+    lines = [
+        "# Speed",
+        "",
+        told.read_text().strip() if told.exists() else "",
+        "",
+        "## Every comparison",
+        "",
+        "The first contestant's rate over each other one's: the median over the rounds, and the smallest to the largest. Above "
+        "1 the first is the faster one.",
+        "",
+        "| bench | cores | first | its rate | beside | first / this | by processor time | rounds |",
+        "| --- | ---: | --- | ---: | --- | ---: | ---: | ---: |",
+    ]
+    machines = set()
+    for name, by_cores in found.benches.items():
+        for cores, one in by_cores.items():
+            contestants, machine = one["contestants"], one["machine"]
+            machines.add(f"{machine['processor']} with {machine['cores']} cores, {machine['system']}")
+            for first, other in pairs(list(contestants)):
+                mine, theirs = contestants[first], contestants[other]
+                ratio, busy = by_rounds(mine["rates"], theirs["rates"]), by_rounds(worked(mine), worked(theirs))
+                lines.append(
+                    f"| [{name}](bench-{name}.json) | {cores.split()[0]} | {cell(versioned(first, mine))} "
+                    f"| {mine['rate']['median']:,.0f} {mine['unit']} | {cell(versioned(other, theirs))} "
+                    f"| {spread(ratio)} | {spread(busy)} | {len(theirs['rates'])} |"
+                )
+    lines += [
+        "",
+        f"Machine: {'; '.join(sorted(machines))}. `python scripts/bench.py NAME --cores N` runs one again.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def pairs(names: list[str]) -> list[tuple[str, str]]:
+    """Who stands beside whom: the first beside all others, and one run of ours on all cores beside one run of theirs."""
+    others = [(ALL_CORES, name) for name in names if ALL_CORES in names and not name.startswith("ours")]
+    return [(names[0], name) for name in names[1:]] + others
+
+
+def by_rounds(mine: list[float], theirs: list[float]) -> dict[str, float]:
+    """The median, smallest and largest of the rounds' ratios."""
+    ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+
+
+def worked(found: dict[str, Any]) -> list[float]:
+    """Rates for each second of processor time."""
+    return [rate / busy for rate, busy in zip(found["rates"], found["busy"], strict=True)]
+
+
+def versioned(name: str, found: dict[str, Any]) -> str:
+    """A contestant and the version of what it is, where its name is a library's."""
+    library = name.split()[0].split(".")[0].split("'")[0]
+    version = found.get("versions", {}).get(library)
+    return f"{name} ({library} {version})" if version else name
+
+
+def spread(found: dict[str, float]) -> str:
+    return f"{found['median']:.2f} ({found['min']:.2f} to {found['max']:.2f})"
+
+
+def interval(found: dict[str, Any], figure: str) -> str:
+    ends = found["interval"][figure]
+    if ends is None:
+        return "–"
+    return "all alike" if found["min"][figure] == found["max"][figure] else f"[{number(ends[0])}, {number(ends[1])}]"
+
+
+def number(value: float | None) -> str:
+    """At most five digits, and no exponent where it can be done without."""
+    if value is None:
+        return "–"
+    if value == int(value) and abs(value) < 1e6:
+        return f"{int(value):,}"
+    return f"{value:#.4g}".rstrip(".") if abs(value) < 1000 else f"{value:,.1f}"
+
+
+def cell(text: str) -> str:
+    return plain.literal(" ".join(text.split()))
