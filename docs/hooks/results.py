@@ -1,13 +1,12 @@
 """The results, made of what lies in docs/results: nothing here is typed by hand.
 
 A folder with a table.md is a study's. Any other folder holds summaries of runs and what belongs to them. Beside the folders
-lie summaries, and bench-*.json of scripts/bench.py. A Markdown file named as what it speaks of (about.md in a folder) is laid
+lie summaries, and what scripts/bench.py has stored and written. A Markdown file named as what it speaks of (about.md in a folder) is laid
 above it. A file of none of these kinds stops the build.
 """
 
 import json
 import re
-import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +22,9 @@ ABOUT = "about.md"
 SHOWN = {".png": "picture", ".txt": "text"}
 LINKED = {".csv", ".tex", ".jsonl", ".sgf"}
 OF_OTHERS = {"demo-curve.png": "ppo-cartpole"}  # a picture whose name does not begin with its summary's
-ALL_CORES = "ours, one run on all cores"
-MACHINE, SPREAD = {"processor", "cores", "system"}, {"median", "min", "max"}
+SPEED = "speed.md", "bench.md", "growth.md"  # the first is written by hand, the others by scripts/bench.py
+BENCHES = ("bench-", "growth-")  # what they are made of
+TESTED = "mutants"  # tests/mutants.py writes this folder and its table
 
 
 class Summary(NamedTuple):
@@ -42,26 +42,25 @@ class Results(NamedTuple):
     studies: dict[str, Path]
     folders: dict[str, Path]
     summaries: list[Summary]
-    benches: dict[str, dict[str, Any]]
     home: Path
 
 
 def read(home: Path) -> Results:
     """Raises ValueError for a file that it does not understand."""
-    found = Results({}, {}, [], {}, home)
+    found = Results({}, {}, [], home)
     claimed: set[Path] = set()
     for path in sorted(home.iterdir()):
+        if path.name == TESTED or path.name.startswith(BENCHES) or path.name in SPEED:
+            continue
         if path.is_dir():
             read_folder(found, path)
-        elif path.suffix == ".json" and path.name.startswith("bench-"):
-            found.benches[path.stem.removeprefix("bench-")] = bench(path)
         elif path.suffix == ".json":
             pictures = [x for x in sorted(home.glob("*.png")) if owner(x, home) == path.stem]
             about = path.with_suffix(".md")
             found.summaries.append(Summary(path, summary(path), pictures, about.read_text() if about.exists() else ""))
             claimed |= {*pictures, about}
     for path in home.iterdir():
-        belongs = path in claimed or path.name == "bench.md"
+        belongs = path in claimed or path.name in SPEED or path.name.startswith(BENCHES)
         if path.is_file() and path.suffix != ".json" and not belongs:
             raise ValueError(
                 f"{path}: no summary of that name lies beside it; name it after the JSON that it belongs to"
@@ -113,19 +112,6 @@ def summary(path: Path) -> dict[str, Any]:
     return found
 
 
-def bench(path: Path) -> dict[str, Any]:
-    """What scripts/bench.py --write left. Raises ValueError for anything else."""
-    found = json.loads(path.read_text())
-    for cores, one in found.items():
-        whole = set(one) == {"machine", "contestants"} and set(one["machine"]) == MACHINE and one["contestants"]
-        told = [
-            x for x in one.get("contestants", {}).values() if not {"unit", "rates", "busy", "rate", "ratio"} <= set(x)
-        ]
-        if not whole or told or any(set(x["ratio"]) != SPREAD for x in one["contestants"].values()):
-            raise ValueError(f"{path}, {cores!r}: not what scripts/bench.py writes")
-    return found
-
-
 def tables(text: str, folder: Path) -> None:
     """Raises ValueError unless a study's table.md begins with a table of numbers, each with its n."""
     lines = text.splitlines()
@@ -143,6 +129,7 @@ def pages(home: Path) -> dict[str, str]:
         "results/index.md": overview(found),
         "results/recipes.md": recipes(found),
         "results/speed.md": speed(found),
+        f"results/{TESTED}.md": (home / TESTED / "table.md").read_text(),
     }
     for name, folder in found.studies.items():
         pages[f"results/{name}.md"] = study_page(name, folder)
@@ -157,6 +144,7 @@ def nav(home: Path) -> list[Any]:
         {"Studies": [{name: f"results/{name}.md"} for name in found.studies]},
         {"Recipes": ["results/recipes.md", *[{name: f"results/{name}.md"} for name in found.folders]]},
         {"Speed": "results/speed.md"},
+        {"Mutants": f"results/{TESTED}.md"},
     ]
 
 
@@ -369,68 +357,15 @@ def others(folder: Path) -> list[str]:
 
 
 def speed(found: Results) -> str:
-    """One table of all comparisons."""
-    told = found.home / "bench.md"
-    lines = [
-        "# Speed",
-        "",
-        told.read_text().strip() if told.exists() else "",
-        "",
-        "## Every comparison",
-        "",
-        "The first contestant's rate over each other one's: the median over the rounds, and the smallest to the largest. Above "
-        "1 the first is the faster one.",
-        "",
-        "| bench | cores | first | its rate | beside | first / this | by processor time | rounds |",
-        "| --- | ---: | --- | ---: | --- | ---: | ---: | ---: |",
-    ]
-    machines = set()
-    for name, by_cores in found.benches.items():
-        for cores, one in by_cores.items():
-            contestants, machine = one["contestants"], one["machine"]
-            machines.add(f"{machine['processor']} with {machine['cores']} cores, {machine['system']}")
-            for first, other in pairs(list(contestants)):
-                mine, theirs = contestants[first], contestants[other]
-                ratio, busy = by_rounds(mine["rates"], theirs["rates"]), by_rounds(worked(mine), worked(theirs))
-                lines.append(
-                    f"| [{name}](bench-{name}.json) | {cores.split()[0]} | {cell(versioned(first, mine))} "
-                    f"| {mine['rate']['median']:,.0f} {mine['unit']} | {cell(versioned(other, theirs))} "
-                    f"| {spread(ratio)} | {spread(busy)} | {len(theirs['rates'])} |"
-                )
-    lines += [
-        "",
-        f"Machine: {'; '.join(sorted(machines))}. `python scripts/bench.py NAME --cores N` runs one again.",
-        "",
-    ]
-    return "\n".join(lines)
+    """What is to be said of the comparisons, and the tables that scripts/bench.py has made of what it stored."""
+    told, tables, growth = ((found.home / name).read_text() for name in SPEED)
+    parts = ["# Speed", told.strip(), demoted(tables), demoted(growth)]
+    return "\n\n".join(parts) + "\n"
 
 
-def pairs(names: list[str]) -> list[tuple[str, str]]:
-    """Who stands beside whom: the first beside all others, and one run of ours on all cores beside one run of theirs."""
-    others = [(ALL_CORES, name) for name in names if ALL_CORES in names and not name.startswith("ours")]
-    return [(names[0], name) for name in names[1:]] + others
-
-
-def by_rounds(mine: list[float], theirs: list[float]) -> dict[str, float]:
-    """The median, smallest and largest of the rounds' ratios."""
-    ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
-    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
-
-
-def worked(found: dict[str, Any]) -> list[float]:
-    """Rates for each second of processor time."""
-    return [rate / busy for rate, busy in zip(found["rates"], found["busy"], strict=True)]
-
-
-def versioned(name: str, found: dict[str, Any]) -> str:
-    """A contestant and the version of what it is, where its name is a library's."""
-    library = name.split()[0].split(".")[0].split("'")[0]
-    version = found.get("versions", {}).get(library)
-    return f"{name} ({library} {version})" if version else name
-
-
-def spread(found: dict[str, float]) -> str:
-    return f"{found['median']:.2f} ({found['min']:.2f} to {found['max']:.2f})"
+def demoted(text: str) -> str:
+    """A page as a part of another."""
+    return re.sub(r"^#", "##", text.strip(), flags=re.MULTILINE)
 
 
 def interval(found: dict[str, Any], figure: str) -> str:

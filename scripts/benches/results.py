@@ -19,6 +19,7 @@ from research.engine.manifest import processor
 ROOT = Path(__file__).resolve().parent.parent.parent
 Found = dict[str, dict[str, Any]]
 UNKNOWN = "not recorded"
+ALL_CORES = "ours, one run on all cores"  # the fair one beside one run of theirs
 HEAD = ("bench", "cores", "ours", "its rate", "beside", "ours / beside: median (min to max)")
 HEAD += ("by processor time", "rounds", "date", "versions", "revision", "machine")
 
@@ -123,15 +124,21 @@ def table(folder: Path) -> str:
 
 
 def table_rows(name: str, cores: int, entry: dict[str, Any], machines: list[str]) -> list[tuple[str, ...]]:
-    (first, ours), *others = entry["contestants"].items()
-    rate = f"{ours['rate']['median']:,.0f} {ours['unit']}"
     date, revision = entry.get("date", UNKNOWN), entry.get("revision", UNKNOWN)
-    machine = str(machines.index(described(entry["machine"])) + 1)
-    return [
-        (name, str(cores), first, rate, other, show(result["ratio"]), show(result["ratio_by_processor"]))
-        + (str(len(result["rates"])), date, versions(ours, result), revision, machine)
-        for other, result in others
-    ]
+    machine, rows = str(machines.index(described(entry["machine"])) + 1), []
+    for one, other in pairs(list(entry["contestants"])):
+        ours, theirs = entry["contestants"][one], entry["contestants"][other]
+        rate = f"{statistics.median(ours['rates']):,.0f} {ours['unit']}"
+        by_clock, by_work = ratios(ours["rates"], theirs["rates"]), ratios(by_processor(ours), by_processor(theirs))
+        told = (name, str(cores), one, rate, other, show(by_clock), show(by_work), str(len(theirs["rates"])))
+        rows.append((*told, date, versions(ours, theirs), revision, machine))
+    return rows
+
+
+def pairs(names: list[str]) -> list[tuple[str, str]]:
+    """Who stands beside whom: the first beside all others, and one run of ours on all cores beside one run of theirs."""
+    others = [(ALL_CORES, name) for name in names if ALL_CORES in names and not name.startswith("ours")]
+    return [(names[0], name) for name in names[1:]] + others
 
 
 def versions(*results: dict[str, Any]) -> str:
