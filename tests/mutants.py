@@ -124,7 +124,8 @@ def changes(node: ast.AST) -> Iterator[tuple[str, list[ast.AST]]]:
         case ast.Constant(value=bool(value)):
             yield "constant", [other(value=not value)]
         case ast.Constant(value=int(value) | float(value)):
-            yield "constant", [other(value=value + 1), other(value=value - 1 if isinstance(value, int) else value / 2)]
+            less = value - 1 if isinstance(value, int) else value / 2
+            yield "constant", [other(value=x) for x in (value + 1, less) if x != value]
         case ast.Name(id=name) if name in NAMES:
             yield "name", [other(id=NAMES[name])]
         case ast.Attribute(attr=name) if name in NAMES:
