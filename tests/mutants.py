@@ -124,7 +124,8 @@ def changes(node: ast.AST) -> Iterator[tuple[str, list[ast.AST]]]:
         case ast.Constant(value=bool(value)):
             yield "constant", [other(value=not value)]
         case ast.Constant(value=int(value) | float(value)):
-            yield "constant", [other(value=value + 1), other(value=value - 1 if isinstance(value, int) else value / 2)]
+            less = value - 1 if isinstance(value, int) else value / 2
+            yield "constant", [other(value=x) for x in (value + 1, less) if x != value]
         case ast.Name(id=name) if name in NAMES:
             yield "name", [other(id=NAMES[name])]
         case ast.Attribute(attr=name) if name in NAMES:
@@ -197,10 +198,14 @@ def plain(file: str) -> str:
 
 def draw(count: int, seed: int) -> list[tuple[dict[str, Any], str]]:
     """Places drawn without replacement, and a change for each -> what is told of it, the whole file's text."""
-    moments = random.Random(seed)
-    drawn = []
-    for place in moments.sample([place for file in files() for place in places(file)], count):
+    moments, drawn = random.Random(seed), []
+    every = [place for file in files() for place in places(file)]
+    chosen = moments.sample(every, count)
+    for place in chosen:
         text = moments.choice(place.changes)()
+        if text == plain(place.file):  # equal arguments that changed places
+            chosen.append(moments.choice(every))
+            continue
         lines = zip(plain(place.file).splitlines(), text.splitlines(), strict=False)
         before, after = next((a.strip(), b.strip()) for a, b in lines if a != b)
         told = {"file": place.file, "line": place.line, "kind": place.kind, "before": before, "after": after}
