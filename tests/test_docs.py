@@ -23,9 +23,9 @@ from pages import PAGES, ROOT, command_lines
 
 from research import Budget, Plan, Row
 from research.catalog import RECIPES, find
-from research.command import budget, options, seeds
 from research.engine.fields import check
 from research.engine.run import run
+from research.options import budget, options, seeds
 from research.studies import STUDIES
 
 reference, results = importlib.import_module("reference"), importlib.import_module("results")
