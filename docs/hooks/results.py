@@ -1,8 +1,8 @@
 """The results, made of what lies in docs/results: nothing here is typed by hand.
 
 A folder with a table.md is a study's. Any other folder holds summaries of runs and what belongs to them. Beside the folders
-lie summaries, and what scripts/bench.py has stored and written. A Markdown file named as what it speaks of (about.md in a folder) is laid
-above it. A file of none of these kinds stops the build.
+lie summaries, and what scripts/bench.py has stored and written. A Markdown file named as what it speaks of (about.md in a
+folder) is laid above it. A file of none of these kinds stops the build.
 """
 
 import json
