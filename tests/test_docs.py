@@ -141,7 +141,6 @@ def test_every_file_of_the_results_is_shown_or_linked(site):
     [
         ("strange.json", "{}", "is no summary of a run: it has no"),
         ("broken.json", "{", "is no JSON"),
-        ("bench-new.json", '{"1 core": {"contestants": {}}}', "not what scripts/bench.py writes"),
         ("lost.png", "", "no summary of that name lies beside it"),
         ("own/table.md", "| on | arm | x | n |\n| --- |\n", "no study has that name"),
         ("classic-control/table.md", "# Classic control\n\n\n", "is no study's table"),
@@ -201,8 +200,8 @@ def test_the_loss_of_the_pages_is_cross_entropy_where_it_does_not_focus(own):
 
 def test_the_study_of_the_tutorial_is_one(own):
     study = study_of(own)
-    assert [(arm.name, plan) for arm, plan in zip(study.arms, study.sweeps(study.blocks[0]), strict=False)]
-    (sweep,) = [sweep for _, sweep in study.sweeps(study.blocks[0])]
+    ((block, arms, sweep),) = study.work()
+    assert block == "Acrobot-v1" and arms == study.arms
     assert len(sweep.cells) == 2 and len(sweep.seeds) == 5 and sweep.cells[0].hyper != sweep.cells[1].hyper
 
 
@@ -382,7 +381,7 @@ def spoken_of(about: Path) -> list[Path]:
     return list(about.parent.glob(f"{about.stem}*.json"))
 
 
-ABOUTS = [x for x in sorted((ROOT / "docs" / "results").rglob("*.md")) if x.name not in ("table.md", "bench.md")]
+ABOUTS = [x for x in sorted((ROOT / "docs" / "results").rglob("*.md")) if x.name not in ("table.md", *results.SPEED)]
 
 
 @pytest.mark.parametrize("about", ABOUTS, ids=lambda path: str(path.relative_to(ROOT / "docs" / "results")))

@@ -129,7 +129,7 @@ def pages(home: Path) -> dict[str, str]:
         "results/index.md": overview(found),
         "results/recipes.md": recipes(found),
         "results/speed.md": speed(found),
-        f"results/{TESTED}.md": (home / TESTED / "table.md").read_text(),
+        f"results/{TESTED}.md": tested(home),
     }
     for name, folder in found.studies.items():
         pages[f"results/{name}.md"] = study_page(name, folder)
@@ -359,8 +359,17 @@ def others(folder: Path) -> list[str]:
 def speed(found: Results) -> str:
     """What is to be said of the comparisons, and the tables that scripts/bench.py has made of what it stored."""
     told, tables, growth = ((found.home / name).read_text() for name in SPEED)
-    parts = ["# Speed", told.strip(), demoted(tables), demoted(growth)]
+    stored = [path.name for path in sorted(found.home.iterdir()) if path.name.startswith(BENCHES)]
+    files = f"Files: {', '.join(f'[{name}]({name})' for name in stored if name.endswith('.json'))}."
+    parts = ["# Speed", told.strip(), demoted(tables), demoted(growth), files]
     return "\n\n".join(parts) + "\n"
+
+
+def tested(home: Path) -> str:
+    """What the tests notice of mistakes, as tests/mutants.py has written it."""
+    head = "# Mutants\n\nSmall mistakes drawn at random, each alone, and whether tests notice: `python tests/mutants.py`."
+    draws = [f"[{path.name}]({TESTED}/{path.name})" for path in sorted((home / TESTED).glob("*.json"))]
+    return f"{head}\n\n{escaped((home / TESTED / 'table.md').read_text())}\n\nFiles: {', '.join(draws)}.\n"
 
 
 def demoted(text: str) -> str:
