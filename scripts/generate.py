@@ -2,6 +2,8 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import jax
@@ -10,6 +12,7 @@ import tyro
 from research.command import OfRun, command, learned, terminal
 from research.data.vocabulary import Stream, from_json
 from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, check
+from research.engine.plan import Plan
 from research.language import generation, lm
 from research.recipes.lm import VOCABULARY
 
@@ -40,7 +43,7 @@ def main(arguments: list[str]) -> int:
         )
     vocabulary = from_json(file.read_text(encoding="utf-8"))
     prompt = vocabulary.encode(chosen.prompt)  # what cannot be read is refused before anything is loaded
-    run = learned(chosen, terminal(stderr=True, highlight=False))
+    run = learned(chosen, terminal(stderr=True, highlight=False), partial(fits, chosen.folder))
     model = lm.model_of(run.plan.setup, len(vocabulary))
     sampling = generation.Sampling(chosen.temperature, min(chosen.top_k, len(vocabulary)), chosen.top_p)
     key, stream = jax.random.key(chosen.draw), Stream(vocabulary)
@@ -51,6 +54,14 @@ def main(arguments: list[str]) -> int:
         sys.stdout.flush()
     sys.stdout.write(stream.close() + "\n")
     return 0
+
+
+def fits(folder: Path, plan: Plan) -> None:
+    """Raises ValueError for a run that has a vocabulary, and is no language model's."""
+    if not isinstance(plan.setup, lm.Setup):
+        raise ValueError(
+            f"{folder} is a run of {plan.recipe.name!r}, which is no language model; give the folder of one"
+        )
 
 
 if __name__ == "__main__":
