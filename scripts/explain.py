@@ -48,12 +48,12 @@ def main(arguments: list[str]) -> int:
     file = chosen.folder / CLASSES
     if not file.is_file():
         raise ValueError(f"{chosen.folder} holds no {CLASSES}, so it is no run of finetune; give the folder of one")
-    classes = json.loads(file.read_text(encoding="utf-8"))
     vocabulary = from_json((chosen.folder / VOCABULARY).read_text(encoding="utf-8"))
     told = terminal(stderr=True, highlight=False)
     given = [] if sys.stdin.isatty() else list(sentences(vocabulary))
     run = learned(chosen, told)
-    data = inputs_of(run, chosen.folder).final
+    inputs = inputs_of(run, chosen.folder)
+    data, classes = inputs.final, json.loads(inputs.files[CLASSES])
     longest = run.plan.setup.buckets[-1]
     cut = sum(len(tokens) > longest for tokens in given)
     if cut:

@@ -65,6 +65,11 @@ def check(values: Any, default: Any) -> None:
             # bool is an int to Python, but not to a reader.
             if not isinstance(value, accepted) or (isinstance(value, bool) and bare is not bool):
                 raise ValueError(f"{name}={value!r} must be of type {bare.__name__}; usual: {usual!r}")
+        elif get_origin(bare) is tuple and (item := get_args(bare)[0]) in (int, float, str):
+            accepted = {int, float} if item is float else {item}
+            fits = isinstance(value, tuple) and {type(x) for x in value} <= accepted
+            if not fits:
+                raise ValueError(f"{name}={value!r} must be a tuple of {item.__name__}; usual: {usual!r}")
         for interval in intervals:
             if not interval.holds(value):
                 raise ValueError(f"{name}={value!r} must be {interval}; usual: {usual!r}")
