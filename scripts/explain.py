@@ -51,8 +51,8 @@ def main(arguments: list[str]) -> int:
     told = terminal(stderr=True, highlight=False)
     given = [] if sys.stdin.isatty() else list(sentences(vocabulary))
     run = learned(chosen, told, of_kind(finetune.Setup, KIND))
-    classes = json.loads((chosen.folder / CLASSES).read_text(encoding="utf-8"))
-    data = inputs_of(run, chosen.folder).final
+    inputs = inputs_of(run, chosen.folder)
+    data, classes = inputs.final, json.loads(inputs.files[CLASSES])
     longest = run.plan.setup.buckets[-1]
     cut = sum(len(tokens) > longest for tokens in given)
     if cut:

@@ -20,7 +20,7 @@ from research.sweep import lanes
 
 @dataclass(frozen=True)
 class Arguments:
-    study: Annotated[str, tyro.conf.Positional] = ""
+    study: Annotated[str | None, tyro.conf.Positional] = None
     """A study's name."""
     list: bool = False
     """Name the studies, and run nothing."""
@@ -37,7 +37,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, args=arguments, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
     console = terminal()
-    if chosen.list or not chosen.study:
+    if chosen.list or chosen.study is None:
         table = Table("study", "question", title="python scripts/reproduce.py STUDY [--quick]", box=None)
         for name in STUDIES:
             table.add_row(name, find(name).question)

@@ -180,6 +180,16 @@ def test_what_is_no_recipe_is_refused_where_it_is_written(change, message):
         replace(RECIPE, **change)
 
 
+def test_a_field_of_several_numbers_takes_no_other_kind():
+    class Options(NamedTuple):
+        widths: tuple[int, ...] = (64, 64)
+
+    check(Options(()), Options())
+    for value in ("x", 64, None, (None,), (64, "x"), (True,), [64]):
+        with pytest.raises(ValueError, match=r"widths=.* must be a tuple of int; usual: \(64, 64\)"):
+            check(Options(value), Options())
+
+
 def test_differences_name_the_field():
     assert list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})) == ["a.b: 1 -> 3"]
 

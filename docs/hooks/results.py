@@ -367,7 +367,9 @@ def speed(found: Results) -> str:
 
 def tested(home: Path) -> str:
     """What the tests notice of mistakes, as tests/mutants.py has written it."""
-    head = "# Mutants\n\nSmall mistakes drawn at random, each alone, and whether tests notice: `python tests/mutants.py`."
+    head = (
+        "# Mutants\n\nSmall mistakes drawn at random, each alone, and whether tests notice: `python tests/mutants.py`."
+    )
     draws = [f"[{path.name}]({TESTED}/{path.name})" for path in sorted((home / TESTED).glob("*.json"))]
     return f"{head}\n\n{escaped((home / TESTED / 'table.md').read_text())}\n\nFiles: {', '.join(draws)}.\n"
 

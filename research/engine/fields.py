@@ -70,6 +70,10 @@ def check(values: Any, default: Any) -> None:
             # bool is an int to Python, but not to a reader.
             if not isinstance(value, accepted) or (isinstance(value, bool) and plain is not bool):
                 raise ValueError(f"{name}={value!r} must be of type {plain.__name__}; usual: {usual!r}")
+        elif get_origin(plain) is tuple and (item := get_args(plain)[0]) in (int, float, str):
+            kinds_of_items = {int, float} if item is float else {item}
+            if not isinstance(value, tuple) or not {type(x) for x in value} <= kinds_of_items:
+                raise ValueError(f"{name}={value!r} must be a tuple of {item.__name__}; usual: {usual!r}")
         for interval in intervals:
             if not interval.holds(value):
                 raise ValueError(f"{name}={value!r} must be {interval}; usual: {usual!r}")
