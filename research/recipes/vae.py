@@ -75,5 +75,3 @@ VAE_MNIST = recipe(
 
     python scripts/train.py vae-mnist""",
 )
-
-RECIPES = (VAE, VAE_MNIST)
