@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     file = chosen.folder / CLASSES
     if not file.is_file():
         raise ValueError(f"{chosen.folder} holds no {CLASSES}, so it is no run of finetune; give the folder of one")
-    vocabulary = from_json((chosen.folder / VOCABULARY).read_text(encoding="utf-8"))
+    vocabulary = from_json((chosen.folder / VOCABULARY).read_bytes())
     told = terminal(stderr=True, highlight=False)
     given = [] if sys.stdin.isatty() else list(sentences(vocabulary))
     run = learned(chosen, told)

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         raise ValueError(
             f"{chosen.folder} holds no {VOCABULARY}, so it is no language model's run; give the folder of one"
         )
-    vocabulary = from_json(file.read_text(encoding="utf-8"))
+    vocabulary = from_json(file.read_bytes())
     prompt = vocabulary.encode(chosen.prompt)  # what cannot be read is refused before anything is loaded
     run = learned(chosen, terminal(stderr=True, highlight=False), partial(fits, chosen.folder))
     model = lm.model_of(run.plan.setup, len(vocabulary))

@@ -94,7 +94,7 @@ def translate_input(system: System, chosen: Arguments, told: Console) -> None:
 def vocabulary_of(folder: Path) -> Vocabulary:
     """Raises ValueError where a folder is no translation's run."""
     file = folder / VOCABULARY
-    vocabulary = from_json(file.read_text(encoding="utf-8")) if file.is_file() else None
+    vocabulary = from_json(file.read_bytes()) if file.is_file() else None
     if vocabulary is None or vocabulary.spellings[0]:
         raise ValueError(
             f"{folder} holds no {VOCABULARY} of two languages, so it is no translation's run; give one's folder"

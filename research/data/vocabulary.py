@@ -186,7 +186,7 @@ def byte_pairs(pieces: Iterable[str], size: int, special: bool = False) -> ByteP
     return vocabulary
 
 
-def from_json(text: str) -> Vocabulary:
+def from_json(text: str | bytes) -> Vocabulary:
     """What `to_json` wrote. Raises ValueError for anything else."""
     try:
         content = json.loads(text)

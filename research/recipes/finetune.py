@@ -111,7 +111,7 @@ def pretrained(setup: finetune.Setup, folder: Path) -> tuple[finetune.Net, Vocab
         raise ValueError(f"pretrained={str(folder)!r} is another net than this setup's; give {flags}")
     state, tick, _ = saved.living_state(plan, folder, "pretrained", best=True)
     net: Any = finetune.net_of(state.params)
-    vocabulary = from_json((folder / VOCABULARY).read_text(encoding="utf-8"))
+    vocabulary = from_json((folder / VOCABULARY).read_bytes())
     text = f"{plan.setup.text}, {tick} of {plan.ticks} updates"
     return net, vocabulary, f"pretrained by {folder.name}, seed {plan.rows[0].seed} ({text})"
 
