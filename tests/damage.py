@@ -224,7 +224,7 @@ def damage(folder: Path, done: Damage) -> str:
         case "bytes":
             path.write_bytes(text[:place] + b"\xff" + text[place:])
         case "field":
-            path.write_text(changed(text.decode(), done))
+            path.write_text(changed(text.decode(errors="replace"), done))
         case _:
             path.write_bytes(b"".join(changed_lines(text.splitlines(keepends=True), done)))
     return told
@@ -244,7 +244,7 @@ def changed_lines(lines: list[bytes], done: Damage) -> list[bytes]:
             return [*before, json.dumps(done.value).encode() + b"\n", *after]
         case "cut line":
             return [*before, line[: done.which % len(line)], *after]
-    return [*before, changed(line.decode(), done).encode() + b"\n", *after]
+    return [*before, changed(line.decode(errors="replace"), done).encode() + b"\n", *after]
 
 
 def changed(text: str, done: Damage) -> str:

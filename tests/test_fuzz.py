@@ -30,12 +30,13 @@ from hypothesis import strategies as st
 
 # How many examples: in `make test`, and of the marker `slow`.
 LINES, ALL_LINES = 300, 2000
-FOLDERS, ALL_FOLDERS = 80, 400  # of runs that are trained on, swept, searched, reproduced and reported
+FOLDERS, ALL_FOLDERS = 60, 400  # of runs that are trained on, swept, searched, reproduced and reported
 READ_FOLDERS, ALL_READ_FOLDERS = 20, 100  # of runs that are played, generated from, ...
 
 # Lines that were found to end in a traceback, to hang, or to take all memory.
 LINEAR = str(Path(__file__).parent / "own" / "linear.py")
 RATE = ["--draw", "learning_rate=log:1e-4:1"]
+MANY = ",".join(map(str, range(1, 151)))
 KNOWN = [
     Line("train.py", [LINEAR, "--seeds", "1000000"]),
     Line("train.py", [LINEAR, "--seeds", "1" + "0" * 30]),
@@ -45,7 +46,7 @@ KNOWN = [
     Line("sweep.py", [LINEAR, *RATE, "--draws", "20000"]),
     Line("sweep.py", [LINEAR, *RATE, "--draw-seed", "-1"]),
     Line("sweep.py", ["ppo", "--draw", "clip=uniform:-1e308:1e308"]),
-    Line("sweep.py", [LINEAR, "--grid", "learning_rate=" + ",".join(map(str, range(1, 20000)))]),
+    Line("sweep.py", [LINEAR, "--grid", f"learning_rate={MANY}", "--grid", f"batch_size={MANY}"]),
     *[Line("train.py", [name]) for name in ("up.py", "list.py", "no-setup.py", "dict.py", "no-load.py", "budget.py")],
     Line("gtp.py", ["runs/alphazero-go-9x9", "--recipe", "no-setup.py"]),
     Line("generate.py", ["runs/translate-tiny"]),

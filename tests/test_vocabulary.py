@@ -151,7 +151,7 @@ def test_every_process_learns_the_same():
         assert json.loads(done.stdout) == json.loads(PAIRS.to_json())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "byte pairs", "special": true, "tokenizer": {}}'])
+@pytest.mark.parametrize("text", ["", b"\xff", "[]", "{}", '{"kind": "byte pairs", "special": true, "tokenizer": {}}'])
 def test_what_is_no_vocabulary_is_refused(text):
     with pytest.raises(ValueError, match="cannot be read.*make it again"):
         from_json(text)

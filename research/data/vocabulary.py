@@ -188,7 +188,7 @@ def byte_pairs(pieces: Iterable[str], size: int, special: bool = False) -> ByteP
     return vocabulary
 
 
-def from_json(text: str) -> Vocabulary:
+def from_json(text: str | bytes) -> Vocabulary:
     """What `to_json` wrote. Raises ValueError for anything else."""
     try:
         content = json.loads(text)
@@ -213,7 +213,7 @@ def of_run(folder: Path, kind: str) -> Vocabulary:
     """The vocabulary of a run, which is one of that kind. Raises ValueError where the folder holds none."""
     if not (folder / FILE).is_file():
         raise ValueError(f"{folder} holds no {FILE}, so it is no {kind}; give the folder of one")
-    return from_json((folder / FILE).read_text(encoding="utf-8"))
+    return from_json((folder / FILE).read_bytes())
 
 
 def _lines(text: str) -> Iterator[str]:
