@@ -245,6 +245,12 @@ def checkout(home: Path) -> None:
             shutil.copyfile(ROOT / name, home / name)
     for file in files():
         (home / file).write_text(plain(file))
+    for words in (
+        ["init"],
+        ["add", "."],
+        ["-c", "user.name=mutants", "-c", "user.email=mutants", "commit", "-m", "A copy"],
+    ):
+        subprocess.run(["git", *words], cwd=home, capture_output=True, check=True)  # a manifest tells of its revision
 
 
 def try_test(home: Path, test: str, limit: float, cache: Path, fill: bool = False) -> Outcome:

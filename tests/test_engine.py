@@ -19,7 +19,7 @@ import pytest
 from own import linear
 from rich.console import Console
 
-from research.engine import chunk, progress, session
+from research.engine import chunk, progress, record, session
 from research.engine.checkpoint import Checkpoints
 from research.engine.debug import debug
 from research.engine.experiment import Experiment, Inputs, Ratio, Tick
@@ -177,9 +177,9 @@ def test_a_record_opens_at_a_tick_and_drops_what_is_past_it(tmp_path):
 
 
 def test_a_record_takes_no_number_that_json_has_no_word_for(tmp_path):
-    record = Record(tmp_path, 0)
+    opened = Record(tmp_path, 0)
     with pytest.raises(ValueError, match="JSON"):
-        record.append("metrics.jsonl", [{"tick": 5, "row": 0, "loss": float("nan")}])
+        opened.append("metrics.jsonl", [{"tick": 5, "row": 0, "loss": float("nan")}])
     assert read_lines(tmp_path / "metrics.jsonl") == []
 
 
@@ -206,6 +206,22 @@ def test_what_bits_depend_on_is_recorded(monkeypatch):
         "xla_flags": [],
     }
     assert {name: found[name] for name in told} == told
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_the_revision_is_the_checkouts_and_says_whether_it_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(record.package, "__path__", [str(tmp_path)])
+    assert record.revision() == {}
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init")
+    git("commit", "--allow-empty", "-m", "Nothing yet")
+    assert record.revision() == {"revision": git("rev-parse", "HEAD"), "dirty": False}
+    (tmp_path / "file").touch()
+    assert record.revision()["dirty"] is True
 
 
 def test_every_window_is_recorded_once_for_each_row(tmp_path):
@@ -396,6 +412,18 @@ def test_the_test_set_is_scored_once_at_the_end(tmp_path):
         ["validation_error"], ["validation_error"], ["final", "test_error"]
     ]  # fmt: skip
     assert len(seen) == 3
+
+
+def test_a_checkpoint_is_saved_as_often_as_asked_for_and_at_the_end(tmp_path, monkeypatch):
+    whole, saved = session.Session.save, []
+    monkeypatch.setattr(
+        session.Session, "save", lambda self, state, tick, best: saved.append(tick) or whole(self, state, tick, best)
+    )
+    folder = run(plan(1), tmp_path / "often", save_seconds=0)
+    assert saved == [10, 20, 30, 40]
+    run(plan(1), tmp_path / "seldom", save_seconds=3600)
+    assert saved[4:] == [40]
+    assert not (folder / "profile").exists()
 
 
 def test_fresh_sets_the_older_folder_aside(tmp_path):
@@ -595,10 +623,10 @@ def test_two_processes_never_write_one_folder(tmp_path):
     from research.engine.files import claim
 
     handle = claim(tmp_path)
+    held = len(os.listdir("/dev/fd"))
     with pytest.raises(ValueError, match="is in use"):
         claim(tmp_path)
-    import os
-
+    assert len(os.listdir("/dev/fd")) == held, "a refused claim keeps no file open"
     os.close(handle)
     os.close(claim(tmp_path))
 
