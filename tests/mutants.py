@@ -76,7 +76,7 @@ TESTS = {
 # Those that could still see it; what lives through the first ones is tried with these when it is tried again.
 WIDER = {
     "numerics": "ppo q_methods lm translate classify games contract",
-    "engine": "kill viewers play report sweep processes contract",
+    "engine": "kill viewers play finetune report sweep processes contract",
     "report": "study",
 }
 # Of the contract suite three recipes; what resumes elsewhere runs all of them, and `kill` asks the same.

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,6 +124,11 @@ def test_ratios_are_recorded_with_their_counts_and_nothing_ended_is_null():
 def test_numbers_are_written_short_and_exactly():
     assert number(np.float32(0.1)) == 0.1 and number(np.float32(np.nan)) is None and number(np.bool_(True)) is True
     assert np.float32(number(np.float32(1 / 3))) == np.float32(1 / 3)
+
+
+def test_a_plan_stays_as_it_was_checked():
+    with pytest.raises(FrozenInstanceError):
+        plan(1).budget = Budget(30)
 
 
 def test_rows_are_packed_into_lanes_of_one_width():
@@ -730,6 +735,15 @@ def test_a_process_takes_its_devices_threads_and_cache_from_the_plan(tmp_path):
     assert configured(1, cores + 1) == f"ValueError: {told}"
     if cores > 1:  # JAX has started with one device: the process starts itself anew
         assert configured(2, 2, "started") == f"2 1 {cache}"
+
+
+def test_where_a_system_counts_no_cores_there_is_one(monkeypatch):
+    for name, value in (("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", ""), ("NPROC", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    with pytest.raises(ValueError, match="device_count=2 must be at least 1 and at most the 1 cores here; try 1"):
+        configure(1, light=True, device_count=2)
 
 
 def test_an_accelerator_is_deterministic_unless_asked_to_be_fast(monkeypatch):
