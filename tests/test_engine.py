@@ -451,21 +451,49 @@ def test_figures_that_a_record_cannot_hold_are_refused(score, message, tmp_path)
         run(plan(2, recipe), tmp_path)
 
 
+class Watching:
+    """A viewer that writes down in `seen` what it is shown."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def __call__(self, folder, manifest, tick):
+        self.seen.append(("opened", folder.name, tick))
+        return self
+
+    def lines(self, name, lines):
+        pass
+
+    def pictures(self, tick, pictures):
+        self.seen.append((tick, {name: pixels.tolist() for name, pixels in pictures.items()}))
+
+    def close(self):
+        self.seen.append(("closed",))
+
+
+def test_pictures_of_each_evaluation_lie_in_the_folder_and_reach_the_viewers(tmp_path):
+    def load(setup):
+        return Inputs(linear.load(setup).data, final={"x": np.ones(3, np.float32), "y": np.ones(3, np.float32)})
+
+    def pictures(outputs, data):
+        return {"size": np.full((1, 1, 3), len(data["x"]) % 256, np.uint8)}
+
+    viewed, recipe = [], replace(RECIPE, load=load, pictures=pictures)
+    folder = run(plan(1, recipe), tmp_path, viewers=[Watching(viewed)])
+    whole, few = [[[0, 0, 0]]], [[[3, 3, 3]]]  # 256 points, and the 3 of the test set
+    shown = [(20, {"validation_size": whole}), (40, {"validation_size": whole}), (40, {"test_size": few})]
+    assert viewed == [("opened", folder.name, 0), *shown, ("closed",)]
+    names = ["test_size-00000040.png", "validation_size-00000020.png", "validation_size-00000040.png"]
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == names
+
+
 def test_a_run_that_is_complete_says_so(tmp_path):
-    said, seen = io.StringIO(), []
-
-    class Viewer:
-        def __init__(self, folder, manifest, tick):
-            seen.append((folder.name, manifest["complete"], tick))
-
-        def close(self):
-            seen.append("closed")
-
+    said, viewed = io.StringIO(), []
     folder = run(plan(1), tmp_path)
     before = (folder / "metrics.jsonl").read_bytes()
-    assert run(plan(1), tmp_path, console=Console(file=said, width=200), viewers=[Viewer]) == folder
+    assert run(plan(1), tmp_path, console=Console(file=said, width=200), viewers=[Watching(viewed)]) == folder
     assert said.getvalue() == f"{folder.name} is complete already; --fresh repeats it\n"
-    assert seen == [(folder.name, True, 40), "closed"] and (folder / "metrics.jsonl").read_bytes() == before
+    assert viewed == [("opened", folder.name, 40), ("closed",)] and (folder / "metrics.jsonl").read_bytes() == before
 
 
 def test_a_run_that_other_code_began_is_told_of_and_left_alone(tmp_path, monkeypatch):
