@@ -76,7 +76,7 @@ TESTS = {
 # Those that could still see it; what lives through the first ones is tried with these when it is tried again.
 WIDER = {
     "numerics": "ppo q_methods lm translate classify games contract",
-    "engine": "kill viewers play report sweep processes contract",
+    "engine": "kill viewers play finetune report sweep processes contract",
     "report": "study",
 }
 # Of the contract suite three recipes; what resumes elsewhere runs all of them, and `kill` asks the same.
@@ -245,6 +245,12 @@ def checkout(home: Path) -> None:
             shutil.copyfile(ROOT / name, home / name)
     for file in files():
         (home / file).write_text(plain(file))
+    for words in (
+        ["init"],
+        ["add", "."],
+        ["-c", "user.name=mutants", "-c", "user.email=mutants", "commit", "-m", "A copy"],
+    ):
+        subprocess.run(["git", *words], cwd=home, capture_output=True, check=True)  # a manifest tells of its revision
 
 
 def try_test(home: Path, test: str, limit: float, cache: Path, fill: bool = False) -> Outcome:

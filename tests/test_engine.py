@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import pytest
 from own import linear
 from rich.console import Console
 
-from research.engine import chunk, progress, session
+from research.engine import chunk, manifest, progress, session
 from research.engine.best import no_best
 from research.engine.checkpoint import Checkpoints
 from research.engine.debug import debug
@@ -128,6 +128,11 @@ def test_numbers_are_written_short_and_exactly():
     assert np.float32(number(np.float32(1 / 3))) == np.float32(1 / 3)
 
 
+def test_a_plan_stays_as_it_was_checked():
+    with pytest.raises(FrozenInstanceError):
+        plan(1).budget = Budget(30)
+
+
 def test_rows_are_packed_into_lanes_of_one_width():
     rows = [Row(seed, linear.Hyper()) for seed in range(5)]
     assert [len(lane) for lane in pack(rows, 2)] == [2, 2, 1]
@@ -221,9 +226,9 @@ def test_a_record_that_has_lost_doubled_or_moved_a_line_is_not_gone_on_with(kept
 
 
 def test_a_record_takes_no_number_that_json_has_no_word_for(tmp_path):
-    record = Record(tmp_path, 0)
+    opened = Record(tmp_path, 0)
     with pytest.raises(ValueError, match="JSON"):
-        record.append("metrics.jsonl", [{"tick": 5, "row": 0, "loss": float("nan")}])
+        opened.append("metrics.jsonl", [{"tick": 5, "row": 0, "loss": float("nan")}])
     assert read_lines(tmp_path / "metrics.jsonl") == []
 
 
@@ -250,6 +255,22 @@ def test_what_bits_depend_on_is_recorded(monkeypatch):
         "xla_flags": [],
     }
     assert {name: found[name] for name in told} == told
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_the_revision_is_the_checkouts_and_says_whether_it_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(record.package, "__path__", [str(tmp_path)])
+    assert manifest.revision() == {}
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init")
+    git("commit", "--allow-empty", "-m", "Nothing yet")
+    assert manifest.revision() == {"revision": git("rev-parse", "HEAD"), "dirty": False}
+    (tmp_path / "file").touch()
+    assert manifest.revision()["dirty"] is True
 
 
 def test_every_window_is_recorded_once_for_each_row(tmp_path):
@@ -442,6 +463,18 @@ def test_the_test_set_is_scored_once_at_the_end(tmp_path):
     assert len(seen) == 3
 
 
+def test_a_checkpoint_is_saved_as_often_as_asked_for_and_at_the_end(tmp_path, monkeypatch):
+    whole, saved = session.Session.save, []
+    monkeypatch.setattr(
+        session.Session, "save", lambda self, state, tick, best: saved.append(tick) or whole(self, state, tick, best)
+    )
+    folder = run(plan(1), tmp_path / "often", save_seconds=0)
+    assert saved == [10, 20, 30, 40]
+    run(plan(1), tmp_path / "seldom", save_seconds=3600)
+    assert saved[4:] == [40]
+    assert not (folder / "profile").exists()
+
+
 def test_fresh_sets_the_older_folder_aside(tmp_path):
     folder = run(plan(1), tmp_path)
     before = (folder / "metrics.jsonl").read_bytes()
@@ -462,21 +495,49 @@ def test_figures_that_a_record_cannot_hold_are_refused(score, message, tmp_path)
         run(plan(2, recipe), tmp_path)
 
 
+class Watching:
+    """A viewer that writes down in `seen` what it is shown."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def __call__(self, folder, manifest, tick):
+        self.seen.append(("opened", folder.name, tick))
+        return self
+
+    def lines(self, name, lines):
+        pass
+
+    def pictures(self, tick, pictures):
+        self.seen.append((tick, {name: pixels.tolist() for name, pixels in pictures.items()}))
+
+    def close(self):
+        self.seen.append(("closed",))
+
+
+def test_pictures_of_each_evaluation_lie_in_the_folder_and_reach_the_viewers(tmp_path):
+    def load(setup):
+        return Inputs(linear.load(setup).data, final={"x": np.ones(3, np.float32), "y": np.ones(3, np.float32)})
+
+    def pictures(outputs, data):
+        return {"size": np.full((1, 1, 3), len(data["x"]) % 256, np.uint8)}
+
+    viewed, recipe = [], replace(RECIPE, load=load, pictures=pictures)
+    folder = run(plan(1, recipe), tmp_path, viewers=[Watching(viewed)])
+    whole, few = [[[0, 0, 0]]], [[[3, 3, 3]]]  # 256 points, and the 3 of the test set
+    shown = [(20, {"validation_size": whole}), (40, {"validation_size": whole}), (40, {"test_size": few})]
+    assert viewed == [("opened", folder.name, 0), *shown, ("closed",)]
+    names = ["test_size-00000040.png", "validation_size-00000020.png", "validation_size-00000040.png"]
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == names
+
+
 def test_a_run_that_is_complete_says_so(tmp_path):
-    said, seen = io.StringIO(), []
-
-    class Viewer:
-        def __init__(self, folder, manifest, tick):
-            seen.append((folder.name, manifest["complete"], tick))
-
-        def close(self):
-            seen.append("closed")
-
+    said, viewed = io.StringIO(), []
     folder = run(plan(1), tmp_path)
     before = (folder / "metrics.jsonl").read_bytes()
-    assert run(plan(1), tmp_path, console=Console(file=said, width=200), viewers=[Viewer]) == folder
+    assert run(plan(1), tmp_path, console=Console(file=said, width=200), viewers=[Watching(viewed)]) == folder
     assert said.getvalue() == f"{folder.name} is complete already; --fresh repeats it\n"
-    assert seen == [(folder.name, True, 40), "closed"] and (folder / "metrics.jsonl").read_bytes() == before
+    assert viewed == [("opened", folder.name, 40), ("closed",)] and (folder / "metrics.jsonl").read_bytes() == before
 
 
 def test_a_run_that_other_code_began_is_told_of_and_left_alone(tmp_path, monkeypatch):
@@ -637,10 +698,10 @@ def test_two_processes_never_write_one_folder(tmp_path):
     from research.engine.files import claim
 
     handle = claim(tmp_path)
+    held = len(os.listdir("/dev/fd"))
     with pytest.raises(ValueError, match="is in use"):
         claim(tmp_path)
-    import os
-
+    assert len(os.listdir("/dev/fd")) == held, "a refused claim keeps no file open"
     os.close(handle)
     os.close(claim(tmp_path))
 
@@ -744,6 +805,15 @@ def test_a_process_takes_its_devices_threads_and_cache_from_the_plan(tmp_path):
     assert configured(1, cores + 1) == f"ValueError: {told}"
     if cores > 1:  # JAX has started with one device: the process starts itself anew
         assert configured(2, 2, "started") == f"2 1 {cache}"
+
+
+def test_where_a_system_counts_no_cores_there_is_one(monkeypatch):
+    for name, value in (("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", ""), ("NPROC", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    with pytest.raises(ValueError, match="device_count=2 must be at least 1 and at most the 1 cores here; try 1"):
+        configure(1, light=True, device_count=2)
 
 
 def test_an_accelerator_is_deterministic_unless_asked_to_be_fast(monkeypatch):
