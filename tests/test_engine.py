@@ -226,7 +226,7 @@ def test_a_record_that_has_lost_doubled_or_moved_a_line_is_not_gone_on_with(kept
 
 
 def test_a_record_takes_no_number_that_json_has_no_word_for(tmp_path):
-    opened = Record(tmp_path, 0)
+    opened = Record(tmp_path, 0, plan(1))
     with pytest.raises(ValueError, match="JSON"):
         opened.append("metrics.jsonl", [{"tick": 5, "row": 0, "loss": float("nan")}])
     assert read_lines(tmp_path / "metrics.jsonl") == []
@@ -259,7 +259,7 @@ def test_what_bits_depend_on_is_recorded(monkeypatch):
 
 @pytest.mark.skipif(not shutil.which("git"), reason="needs git")
 def test_the_revision_is_the_checkouts_and_says_whether_it_was_changed(tmp_path, monkeypatch):
-    monkeypatch.setattr(record.package, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(manifest, "PACKAGE", tmp_path)
     assert manifest.revision() == {}
 
     def git(*words: str) -> str:
