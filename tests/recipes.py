@@ -150,7 +150,7 @@ assert all(find(name).name == name for name in RECIPES), "a recipe's key in the 
 # a program is run.
 METHODS = list({tiny(name).make: name for name in reversed(NAMES)}.values())
 # What asks about compiled programs, of those too that have other networks.
-PROGRAMS = [*METHODS, "ppo-recurrent", "ppo-breakout", "alphazero-connect-four"]
+PROGRAMS = [*METHODS, "ppo-recurrent", "ppo-breakout"]
 
 
 def plan_of(recipe: Recipe, seeds: int = 3, chunk: int | None = None, **hyper: float) -> Plan:

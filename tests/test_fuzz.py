@@ -29,9 +29,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 # How many examples: in `make test`, and of the marker `slow`.
-LINES, ALL_LINES = 300, 2000
-FOLDERS, ALL_FOLDERS = 60, 400  # of runs that are trained on, swept, searched, reproduced and reported
-READ_FOLDERS, ALL_READ_FOLDERS = 20, 100  # of runs that are played, generated from, ...
+LINES, ALL_LINES = 200, 2000
+FOLDERS, ALL_FOLDERS = 40, 400  # of runs that are trained on, swept, searched, reproduced and reported
+READ_FOLDERS, ALL_READ_FOLDERS = 15, 100  # of runs that are played, generated from, ...
 
 # Lines that were found to end in a traceback, to hang, or to take all memory.
 LINEAR = str(Path(__file__).parent / "own" / "linear.py")
