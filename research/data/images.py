@@ -5,10 +5,7 @@ Dimensions: N images, H rows, W columns, C channels.
 
 import hashlib
 import logging
-import os
-import uuid
 import zipfile
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +15,7 @@ import pooch
 
 from research.data.fetch import data_root
 from research.data.image_files import FACTS, Split, check, find, note_of
+from research.engine.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -155,11 +153,10 @@ def _restore(path: Path) -> list[Split] | None:
 
 def _store(path: Path, splits: list[Split]) -> None:
     """Writes all or nothing. A cache that cannot be written costs time, never the run."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    (train, test) = splits
+    train, test = splits
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with replacing(path) as part, part.open("wb") as file:
             np.savez(
                 file,
                 train_images=train.images,
@@ -167,9 +164,5 @@ def _store(path: Path, splits: list[Split]) -> None:
                 test_images=test.images,
                 test_labels=test.labels,
             )
-        os.replace(part, path)
     except OSError as error:
         logger.warning(f"{path} could not be written ({error}); the images will be decoded again next time")
-    finally:
-        with suppress(OSError):
-            part.unlink()

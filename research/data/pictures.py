@@ -3,12 +3,13 @@
 Dimensions: N images, H rows, W columns, C channels.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from research.engine.files import replacing
 
 
 def tiled(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -27,7 +28,6 @@ def save_gif(path: Path, pictures: Sequence[Image.Image], milliseconds: int) -> 
     """Replaces `path` whole by an animation of the pictures, the last of which stays for a second longer."""
     few = [picture.quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     lasting = [milliseconds] * (len(few) - 1) + [milliseconds + 1000]
-    few[0].save(part, "GIF", save_all=True, append_images=few[1:], duration=lasting, loop=0)
-    os.replace(part, path)
+    with replacing(path) as part:
+        few[0].save(part, "GIF", save_all=True, append_images=few[1:], duration=lasting, loop=0)

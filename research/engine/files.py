@@ -1,11 +1,13 @@
 """Files of a run folder: replaced whole, read strictly, held by one process at a time. Loads no JAX."""
 
+import contextlib
 import fcntl
 import io
 import json
 import math
 import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,15 +32,24 @@ def claim(folder: Path) -> int:
     return handle
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file whole: a reader sees the old one or the new one."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    # A name that is no UTF-8, as an argument of a command may be, is no reason to write nothing.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what replaces `path` whole, or not at all: a reader sees the old one or the new one, however many
+    processes write."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")  # beside `path`, so that the renaming is atomic
     try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        yield part
         os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file whole."""
+    with replacing(path) as part:
+        # A name that is no UTF-8, as an argument of a command may be, is no reason to write nothing.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Any) -> None:

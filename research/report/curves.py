@@ -4,7 +4,6 @@ Dimensions: N rows (seeds), T times.
 """
 
 import math
-import os
 import textwrap
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from research.engine.files import replacing
 from research.report import run_folder
 from research.report.numerals import short
 from research.report.run_folder import Run
@@ -62,9 +62,8 @@ def draw(folder: Path, watch: tuple[str, ...] | None = None) -> Path:
     text = textwrap.fill(caption(run, panels, cropped), int(16 * figure.get_figwidth()))
     figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5, color="0.35")
     path = run.folder / CURVE
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png", metadata={"Software": None})
-    os.replace(part, path)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", metadata={"Software": None})
     return path
 
 
