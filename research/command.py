@@ -1,7 +1,6 @@
 """What every script has: one boxed message for what went wrong, and an exit code that says whose fault it was. Loads no JAX."""
 
 import codecs
-import importlib
 import io
 import linecache
 import signal
@@ -40,32 +39,24 @@ def command(main: Callable[[list[str]], Any]) -> None:
         code = 128 + signal.SIGINT
     except Exception as error:
         refused = isinstance(error, ValueError | FileNotFoundError) and raised_on_purpose(error)
-        gone = "" if refused else lost(error) or short_of_memory(error)
+        others = several()
+        gone = "" if refused else (others.lost(error) if others else "") or short_of_memory(error)
         if gone or refused or isinstance(error, (OSError, Damaged, Diverged)):
             say("bad input" if refused else "failed", gone or str(error), "red")
-        elif one_of_several():
+        elif others:
             traceback.print_exc()
         else:
             raise
         code = BAD_INPUT if refused else MACHINE
-    if code and one_of_several():
-        processes().part(code)
+    if code and (others := several()):
+        others.part(code)
     sys.exit(code)
 
 
-def processes() -> Any:
-    """research.engine.processes, which loads JAX."""
-    return importlib.import_module("research.engine.processes")
-
-
-def one_of_several() -> bool:
-    """Whether this process shares a run with others; one that has not loaded JAX does not."""
-    return "jax" in sys.modules and processes().several()
-
-
-def lost(error: BaseException) -> str:
-    """What to tell where an error means that another process of the run is gone; '' for any other."""
-    return processes().lost(error) if "jax" in sys.modules else ""
+def several() -> Any:
+    """research.engine.processes where this process shares a run with others, else None; what has not loaded it does not."""
+    loaded: Any = sys.modules.get("research.engine.processes")
+    return loaded if loaded and loaded.several() else None
 
 
 def short_of_memory(error: BaseException) -> str:

@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
 
 
 def on_board(plan: Plan) -> bool:
-    return isinstance(plan.recipe.make(plan.setup).evaluate, Plays)
+    return isinstance(plan.experiment.evaluate, Plays)
 
 
 def fits(plan: Plan, chosen: Arguments) -> None:
@@ -118,7 +118,7 @@ def drawn(environment: Environment, episode: Episode, length: int, ending: str) 
 
 def play_of(plan: Plan, episode: int) -> Play:
     """The evaluation of a plan's experiment. Raises ValueError where it plays no episodes, or not that one."""
-    play = plan.recipe.make(plan.setup).evaluate
+    play = plan.experiment.evaluate
     if not isinstance(play, Play):
         raise ValueError(
             f"recipe {plan.recipe.name!r} acts in no environment and plays no board (its `evaluate` is neither Play nor "

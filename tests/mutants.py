@@ -64,6 +64,7 @@ TESTS = {
     "engine/fields": "engine command_line",
     "engine/errors": "engine command_line",
     "engine/files": "engine command_line report",
+    "engine/forms": "engine command_line report",
     "engine/keys": "engine contract",
     "engine/lane": "engine contract",
     "engine/manifest": "engine command_line",

@@ -1,8 +1,6 @@
 """Public files, downloaded once, checked against a known SHA-256, kept under the data root."""
 
 import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -10,6 +8,8 @@ import pooch
 import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from research.engine.files import replacing
 
 PATIENCE = 30  # seconds without a byte before a server is given up
 
@@ -136,26 +136,23 @@ def verify(path: Path, sha256: str) -> None:
 
 def download(remote: Remote, path: Path) -> None:
     """Brings a file from the first of its homes that has it. Raises OSError where none does or the disk refuses it."""
-    # Unique, so that several processes may fetch the same file; beside `path`, so that the renaming is atomic.
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     failures = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for url in remote.urls:
-            failure = _attempt(url, part, remote.sha256)
-            if failure is None:
-                os.replace(part, path)
-                return
-            failures.append(f"{url}: {failure}")
+        with replacing(path) as part:
+            for url in remote.urls:
+                failure = _attempt(url, part, remote.sha256)
+                if failure is None:
+                    return
+                failures.append(f"{url}: {failure}")
+            raise ConnectionError(
+                f"{path} could not be downloaded from {'; '.join(failures)}. Try again with a connection that reaches one "
+                f"of these, or put the file there by hand (SHA-256 {remote.sha256})"
+            )
+    except ConnectionError:  # an OSError, and no disk's
+        raise
     except OSError as error:
         raise OSError(f"{path} could not be written: {error}; make room or choose another data root") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
-    raise ConnectionError(
-        f"{path} could not be downloaded from {'; '.join(failures)}. Try again with a connection that reaches one of "
-        f"these, or put the file there by hand (SHA-256 {remote.sha256})"
-    )
 
 
 def _attempt(url: str, part: Path, sha256: str) -> str | None:

@@ -6,13 +6,13 @@ import io
 import json
 import math
 import os
-import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from research.engine.errors import Damaged
+from research.engine.forms import ALWAYS, MANIFESTS, is_figure, misfit
 
 MANIFEST, METRICS, EVALUATIONS, TIMINGS = "manifest.json", "metrics.jsonl", "evaluations.jsonl", "timings.jsonl"
 # What a line says besides figures, and how the name of a ratio's count ends.
@@ -70,11 +70,6 @@ def finite(text: str) -> float:
     return float(text)
 
 
-def is_figure(x: Any) -> bool:
-    """A finite number, a bool, or None."""
-    return x is None or (isinstance(x, int | float) and abs(x) <= sys.float_info.max)
-
-
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a record; see `each_line`."""
     return [line for line, _ in each_line(path)]
@@ -118,57 +113,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         told = f"holds no {MANIFEST}, so it is not a run folder" if folder.is_dir() else "does not exist"
         raise ValueError(f"{folder} {told}; give a folder such as runs/NAME")
     manifest = read_json(path)
-    wrong = [name for name in ALWAYS if not isinstance(manifest, dict) or name not in manifest]
-    wrong = wrong or [name for name, fits in FITS.items() if name in manifest and not fits(manifest[name])]
-    if wrong:
-        raise Damaged(
-            f"{path} is not a run's manifest (see {wrong[0]!r} in it); restore it, or start over with --fresh"
-        )
+    if wrong := misfit(manifest, MANIFESTS, ALWAYS):
+        raise Damaged(f"{path} is not a run's manifest (see {wrong!r} in it); restore it, or start over with --fresh")
     return manifest
-
-
-def is_positive(x: Any) -> bool:
-    return is_figure(x) and x is not None and x > 0
-
-
-def texts(x: Any) -> bool:
-    return isinstance(x, list) and all(isinstance(item, str) for item in x)
-
-
-def whole_numbers(x: Any) -> bool:
-    return isinstance(x, dict) and all(type(item) is int and item > 0 for item in x.values())
-
-
-def rows(x: Any) -> bool:
-    """Rows of one recipe: each has a seed, and all the same hyper-parameters."""
-    if not isinstance(x, list) or not x or not all(isinstance(row, dict) and type(row.get("seed")) is int for row in x):
-        return False
-    hypers = [row.get("hyper") for row in x]
-    return all(
-        isinstance(hyper, dict) and hyper.keys() == hypers[0].keys() and all(map(is_figure, hyper.values()))
-        for hyper in hypers
-    )
-
-
-def kind(*kinds: type) -> Callable[[Any], bool]:
-    return lambda x: type(x) in kinds
-
-
-ALWAYS = ("recipe", "setup", "rows", "budget", "machine")
-FITS: dict[str, Callable[[Any], bool]] = {
-    "recipe": kind(str),
-    "setup": kind(dict),
-    "rows": rows,
-    "budget": lambda x: whole_numbers(x) and "steps" in x,
-    "machine": lambda x: isinstance(x, dict) and isinstance(x.get("versions", {}), dict),
-    "unit": kind(str),
-    "watch": texts,
-    "best": kind(str, type(None)),
-    "steps_per_tick": lambda x: type(x) is int and x > 0,
-    "file": kind(str, type(None)),
-    "note": kind(str),
-    "complete": kind(bool),
-    "revision": kind(str),
-    "dirty": kind(bool),
-    "earlier_machines": kind(list),
-}

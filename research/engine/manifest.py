@@ -59,14 +59,15 @@ def processor() -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def revision() -> dict[str, Any]:
-    """The package's git revision and whether its tree is dirty; empty outside a checkout. For the reader only."""
+def revision(*paths: str) -> dict[str, Any]:
+    """The package's git revision and whether its tree is dirty, or of that these paths alone (git's pathspecs); empty outside a
+    checkout. For the reader only."""
     try:
         commit, status = (
             subprocess.run(
                 ["git", "-C", str(PACKAGE), *words], capture_output=True, text=True, check=True
             ).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", *paths])
         )
     except (OSError, subprocess.CalledProcessError):
         return {}
@@ -102,7 +103,7 @@ def match_manifest(folder: Path, found: dict[str, Any], manifest: dict[str, Any]
 def abandoned(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
     """Unfinished folders of the same run that were begun by other source code."""
     for path in sorted(folder.parent.glob(f"{manifest['recipe']}-*/{MANIFEST}")):
-        with contextlib.suppress(Damaged):
+        with contextlib.suppress(Damaged, ValueError):
             found = read_manifest(path.parent)
             same = all(found.get(key) == manifest[key] for key in ("setup", "rows", "budget"))
             if same and found.get("source") != manifest["source"] and not found.get("complete"):

@@ -161,7 +161,7 @@ def check_even(why: str, **numbers: int) -> None:
 
 def player_of(plan: Plan) -> Plays:
     """The evaluation of a plan's experiment. Raises ValueError where it plays no board game."""
-    player = plan.recipe.make(plan.setup).evaluate
+    player = plan.experiment.evaluate
     if not isinstance(player, Plays):
         raise ValueError(
             f"recipe {plan.recipe.name!r} plays no board game; give the folder of a run that does, such as "

@@ -11,19 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from research.engine.errors import Damaged
 from research.engine.fields import described
-from research.engine.files import (
-    COUNT,
-    EVALUATIONS,
-    MANIFEST,
-    MARKS,
-    METRICS,
-    TIMINGS,
-    Damaged,
-    is_figure,
-    read_lines,
-    read_manifest,
-)
+from research.engine.files import COUNT, EVALUATIONS, MARKS, METRICS, TIMINGS, read_lines, read_manifest
+from research.engine.forms import is_figure
 
 SEARCH = "search.json"  # the result of a search, which has no run folders
 
@@ -65,9 +56,6 @@ class Run(NamedTuple):
 def read(folder: Path) -> Run:
     """Reads a run folder, complete or not. Raises ValueError where there is none, Damaged for a bad line."""
     folder = Path(folder)
-    path = folder / MANIFEST
-    if not path.exists():
-        raise ValueError(f"{folder} holds no manifest.json, so it is not a run folder; give a folder such as runs/NAME")
     manifest = read_manifest(folder)
     metrics, evaluations, timings = (read_lines(folder / name) for name in (METRICS, EVALUATIONS, TIMINGS))
     rows = range(len(manifest["rows"]))

@@ -1,7 +1,6 @@
 """A finished search on paper: every setting with how far it came, as tables, a page and parallel coordinates."""
 
 import html
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ from matplotlib.figure import Figure
 
 from research.engine.errors import Damaged
 from research.engine.fields import bare
-from research.engine.files import FITS as MANIFEST_FITS
-from research.engine.files import is_positive, kind, read_json, whole_numbers
+from research.engine.files import read_json
+from research.engine.forms import MANIFESTS, Fits, is_positive, kind, misfit, whole_numbers
 from research.report import figures
 from research.report.numerals import MISSING
 from research.report.paper import (
@@ -57,16 +56,15 @@ def write(search: Path, out: Path, title: str = "") -> list[str]:
 def read(search: Path) -> dict[str, Any]:
     """The result file of a search. Raises Damaged where it is not one."""
     found = read_json(search / SEARCH, "run the search again")
-    wrong = [name for name in FITS if not isinstance(found, dict) or name not in found]
-    wrong = wrong or [name for name, fits in FITS.items() if not fits(found[name])]
+    wrong = misfit(found, SEARCHES, SEARCHES)
     if not wrong and not all(fits_outcome(x, found["log"], len(found["stops"])) for x in found["outcomes"]):
-        wrong = ["outcomes"]
+        wrong = "outcomes"
     if wrong:
-        raise Damaged(f"{search / SEARCH} is not a search's result (see {wrong[0]!r} in it); run the search again")
+        raise Damaged(f"{search / SEARCH} is not a search's result (see {wrong!r} in it); run the search again")
     return found
 
 
-FITS: dict[str, Callable[[Any], bool]] = {
+SEARCHES: dict[str, Fits] = {
     "recipe": kind(str),
     "unit": kind(str),
     "figure": kind(str),
@@ -78,7 +76,7 @@ FITS: dict[str, Callable[[Any], bool]] = {
     "ticks_unpruned": is_positive,
     "budget": lambda x: whole_numbers(x) and "steps" in x,
     "log": lambda x: isinstance(x, dict) and all("." in name and type(law) is bool for name, law in x.items()),
-    "machine": MANIFEST_FITS["machine"],
+    "machine": MANIFESTS["machine"],
     "outcomes": lambda x: isinstance(x, list) and len(x) > 0,
 }
 

@@ -9,14 +9,12 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from research.engine.manifest import processor
+from research.engine.manifest import processor, revision
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 Found = dict[str, dict[str, Any]]
 UNKNOWN = "not recorded"
 ALL_CORES = "ours, one run on all cores"  # the fair one beside one run of theirs
@@ -36,22 +34,16 @@ def circumstances(cores: range) -> dict[str, Any]:
             "jax": version("jax"),
         },
         "date": datetime.date.today().isoformat(),
-        "revision": revision(),
+        "revision": code(),
         "pinned_to": list(cores),
         "load": round(os.getloadavg()[0], 1),
     }
 
 
-def revision() -> str:
+def code() -> str:
     """The git revision of this checkout, and whether the package or the scripts differ from it."""
-    try:
-        commit, changes = (
-            subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "--short=10", "HEAD"], ["status", "--porcelain", "research", "scripts"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return UNKNOWN
-    return commit + (" with changes" if changes else "")
+    found = revision(":/research", ":/scripts")
+    return found["revision"][:10] + (" with changes" if found["dirty"] else "") if found else UNKNOWN
 
 
 def store(path: Path, entry: dict[str, Any]) -> None:
@@ -124,14 +116,14 @@ def table(folder: Path) -> str:
 
 
 def table_rows(name: str, cores: int, entry: dict[str, Any], machines: list[str]) -> list[tuple[str, ...]]:
-    date, revision = entry.get("date", UNKNOWN), entry.get("revision", UNKNOWN)
+    date, made_by = entry.get("date", UNKNOWN), entry.get("revision", UNKNOWN)
     machine, rows = str(machines.index(described(entry["machine"])) + 1), []
     for one, other in pairs(list(entry["contestants"])):
         ours, theirs = entry["contestants"][one], entry["contestants"][other]
         rate = f"{statistics.median(ours['rates']):,.0f} {ours['unit']}"
         by_clock, by_work = ratios(ours["rates"], theirs["rates"]), ratios(by_processor(ours), by_processor(theirs))
         told = (name, str(cores), one, rate, other, show(by_clock), show(by_work), str(len(theirs["rates"])))
-        rows.append((*told, date, versions(ours, theirs), revision, machine))
+        rows.append((*told, date, versions(ours, theirs), made_by, machine))
     return rows
 
 
