@@ -28,6 +28,8 @@ class Arguments:
     """A small version: fewer seeds and steps, no verdict."""
     out: Path = Path("runs")
     """Folder of run folders and of the study's report."""
+    fresh: bool = False
+    """Start every run over; older folders are set aside."""
     other_machine: bool = False
     """Resume although devices or versions differ; equal bits are not promised then."""
     device_count: int | None = None
@@ -51,7 +53,7 @@ def main(arguments: list[str]) -> int:
         min(len(study.arms) * study.seeds_of(chosen.quick), study.width), light=light, device_count=chosen.device_count
     )
     failed: list[tuple[str, str]] = []
-    how = {"other_machine": chosen.other_machine, "device_count": chosen.device_count}
+    how = {name: getattr(chosen, name) for name in ("fresh", "other_machine", "device_count")}
     for block, _, sweep in work:
         console.print(f"{study.name}: {block}, {sweep.recipe.name}", style="bold")
         stopped = lanes.run_lanes(sweep, folder / block, console, **how)

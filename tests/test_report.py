@@ -228,11 +228,22 @@ def test_series_keep_rows_and_kinds_apart(tmp_path):
 
 def test_long_records_are_folded_to_what_a_picture_can_show(tmp_path):
     metrics = [{"tick": tick, "row": 0, "finite": True, "loss": float(tick)} for tick in range(1, 1001)]
-    evaluations = [{"tick": tick, "row": 0, "error": float(tick)} for tick in range(1, 202)]
+    evaluations = [{"tick": tick, "row": 0, "error": float(tick)} for tick in range(800, 1001)]
     series, evaluated = read_series(read(run_folders.write(tmp_path, SEEDS[:1], metrics, evaluations)))
-    assert evaluated.values.tolist() == [[float(tick) for tick in range(1, 202)]], "an evaluation is shown as it is"
+    assert evaluated.values.tolist() == [[float(tick) for tick in range(800, 1001)]], "an evaluation is shown as it is"
     assert series.ticks[:2].tolist() == [10, 20] and series.ticks[-1] == 1000
     np.testing.assert_allclose(series.values[0, :2], [5.5, 15.5])
+
+
+@pytest.mark.parametrize("name", ["metrics", "evaluations", "timings"])
+def test_a_complete_run_that_lost_its_last_line_is_not_reported_from_what_is_left(tmp_path, name):
+    classified(tmp_path)
+    path = tmp_path / f"{name}.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    lines = [line for line in lines if '"final"' not in line]
+    path.write_text("".join(lines[:-1]) + lines[-1][:9])
+    with pytest.raises(Damaged, match=rf"{name}.jsonl lacks lines of tick 100, the last one.*were lost; restore the file"):
+        read(tmp_path)
 
 
 def test_one_quantity_on_three_sets_shares_a_panel(tmp_path):

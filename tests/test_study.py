@@ -19,6 +19,7 @@ from research.report.stats import prediction_interval
 from research.studies import STUDIES, find, page
 from research.studies.study import BEFORE, Arm, Before, Block, Preset, Published, Study, verdict, welch
 from research.sweep import lanes
+from scripts import reproduce
 
 ROOT = Path(__file__).resolve().parent.parent
 SCORES = [1.0, 2.0, 3.0, 4.0, 5.0]
@@ -204,6 +205,18 @@ def test_every_study_is_valid_in_both_sizes(name):
     arms = {(block.name, arm.name) for block in study.blocks for arm in study.arms}
     assert all((x.block, x.arm) in arms and x.source for x in study.published)
     assert all(x.why for x in study.published if not x.comparable)
+
+
+def test_reproduce_goes_on_and_starts_over_when_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(reproduce, "find", lambda name: STUDY)
+    command = [STUDY.name, "--quick", "--device-count", "1", "--out", str(tmp_path)]
+    names = lambda: sorted(path.name for path in tmp_path.glob("*/*/*/*") if path.is_dir())
+    assert reproduce.main(command) == 0
+    runs = names()
+    assert reproduce.main(command) == 0 and names() == runs
+    assert capsys.readouterr().out.count("is complete already; --fresh repeats it") == len(runs)
+    assert reproduce.main([*command, "--fresh"]) == 0
+    assert names() == sorted(runs + [f"{name}.old-1" for name in runs])
 
 
 def test_reproduce_lists_studies_and_refuses_unknown_ones():

@@ -54,7 +54,7 @@ class Run(NamedTuple):
 
 
 def read(folder: Path) -> Run:
-    """Reads a run folder, complete or not. Raises ValueError where there is none, Damaged for a bad line."""
+    """Reads a run folder, complete or not. Raises ValueError where there is none, Damaged for a bad line, or a lost last one."""
     folder = Path(folder)
     manifest = read_manifest(folder)
     metrics, evaluations, timings = (read_lines(folder / name) for name in (METRICS, EVALUATIONS, TIMINGS))
@@ -71,6 +71,14 @@ def read(folder: Path) -> Run:
                 raise Damaged(
                     f"{folder / name} has a line without {field!r}, or with a row that the manifest lacks: "
                     f"{json.dumps(line)[:60]}; restore it, or start over with --fresh"
+                )
+    if manifest.get("complete") and "steps_per_tick" in manifest:
+        end = manifest["budget"]["steps"] // manifest["steps_per_tick"]
+        for name, lines, *_ in needs:
+            if {line.get("row") for line in lines if line["tick"] == end} != ({None} if name == TIMINGS else {*rows}):
+                raise Damaged(
+                    f"{folder / name} lacks lines of tick {end}, the last one, though the run is complete: they were lost; "
+                    "restore the file, or repeat the run with --fresh"
                 )
     tick = max((line["tick"] for line in [*metrics[-1:], *evaluations[-1:], *timings[-1:]]), default=0)
     return Run(folder, manifest, metrics, evaluations, timings, tick)
