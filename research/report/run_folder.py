@@ -54,7 +54,7 @@ class Run(NamedTuple):
 
 
 def read(folder: Path) -> Run:
-    """Reads a run folder, complete or not. Raises ValueError where there is none, Damaged for a bad line, or a lost last one."""
+    """Reads a run folder, complete or not. Raises ValueError where there is none, Damaged for a bad line or no last one."""
     folder = Path(folder)
     manifest = read_manifest(folder)
     metrics, evaluations, timings = (read_lines(folder / name) for name in (METRICS, EVALUATIONS, TIMINGS))
