@@ -21,7 +21,11 @@ def write(
     files = {"metrics": [*metrics], "evaluations": [*evaluations], "timings": [*timings]}
     end = max((line["tick"] for lines in files.values() for line in lines), default=100)
     places = [{"row": row} for row in range(len(rows))]
-    last = {"metrics": [{"finite": True} | place for place in places], "evaluations": places, "timings": [{"seconds": 0.0}]}
+    last = {
+        "metrics": [{"finite": True} | place for place in places],
+        "evaluations": places,
+        "timings": [{"seconds": 0.0}],
+    }
     content = {
         "recipe": "toy",
         "setup": {"width": 8},

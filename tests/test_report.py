@@ -242,7 +242,9 @@ def test_a_complete_run_that_lost_its_last_line_is_not_reported_from_what_is_lef
     lines = path.read_text().splitlines(keepends=True)
     lines = [line for line in lines if '"final"' not in line]
     path.write_text("".join(lines[:-1]) + lines[-1][:9])
-    with pytest.raises(Damaged, match=rf"{name}.jsonl lacks lines of tick 100, the last one.*were lost; restore the file"):
+    with pytest.raises(
+        Damaged, match=rf"{name}.jsonl lacks lines of tick 100, the last one.*were lost; restore the file"
+    ):
         read(tmp_path)
 
 
