@@ -31,7 +31,6 @@ class Request(NamedTuple):
     axes: tuple[int | None, ...]
     arguments: tuple[Any, ...]
     donate: bool = False
-    in_turn: bool = False
 
 
 class Lane:
@@ -51,10 +50,8 @@ class Lane:
         return jax.tree.map(lambda x: np.zeros((self.placement.width, *x.shape), x.dtype), shapes)
 
     def start(self) -> Any:
-        """State at tick 0. Rows begin in turn: a batched LAPACK call (the QR of an orthogonal initializer) waits on
-        the thread pool that it runs in, and hangs where that is small (jaxlib 0.10.2)."""
-        arguments = self.seeds, self.hyper, self.data
-        return self._run(Request(begin, (), (ROW, ROW, SHARED), arguments, in_turn=True))
+        """State at tick 0."""
+        return self._run(Request(begin, (), (ROW, ROW, SHARED), (self.seeds, self.hyper, self.data)))
 
     def compile(self, state: Any) -> None:
         """Compiles the chunk and the evaluation, so that what is wrong shows before anything is written.
@@ -128,13 +125,13 @@ class Lane:
 
     def _program(self, request: Request) -> Any:
         """The program for arguments of these shapes, compiled at most once."""
-        builder, numbers, axes, arguments, donate, in_turn = request
+        builder, numbers, axes, arguments, donate = request
         leaves, treedef = jax.tree.flatten(arguments)
         shapes = tuple((x.shape, x.dtype) for x in leaves)
         key = (builder, self.plan.recipe.make, self.plan.setup, *numbers, self.placement, treedef, shapes)
         if key not in _programs:
             function = builder(self.experiment, *numbers)
-            _programs[key] = self.placement.compile(function, axes, arguments, donate=donate, in_turn=in_turn)
+            _programs[key] = self.placement.compile(function, axes, arguments, donate=donate)
         return _programs[key]
 
     def _run(self, request: Request) -> Any:

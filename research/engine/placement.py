@@ -7,6 +7,7 @@ with `spread`.
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from research.engine import processes
 ROW, SHARED = 0, None  # how an argument of a row function is mapped, as in vmap's in_axes
 BATCH = "batch"
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+LAPACK_OF_SEVERAL = re.compile(r'custom_call @lapack_\w+\(.*num_batch_dims = "[1-9]')
 
 
 def accelerator_installed() -> bool:
@@ -48,6 +50,7 @@ def configure(rows: int, *, light: bool, device_count: int | None = None, fast: 
         devices = device_count or min(rows, cores)
         if devices > 1 or light:
             os.environ.setdefault("NPROC", "1")  # one thread per device: XLA sizes its thread pool from this
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # LAPACK's, which is loaded with its first call
         forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
         if not forced and not 1 <= devices <= cores:
             raise ValueError(
@@ -139,34 +142,47 @@ class Placement:
         axes: tuple[int | None, ...],
         args: tuple[Any, ...],
         donate: bool = False,
-        in_turn: bool = False,
     ) -> Any:
         """Compiles `row`, written for one row, for all rows; the first argument may be donated.
 
-        Ahead of time: the result refuses other shapes or types instead of compiling again. With `in_turn` a device
-        takes its rows one after another instead of all at once.
+        Ahead of time: the result refuses other shapes or types instead of compiling again. A device takes its rows one
+        after another where LAPACK is called in them: several matrices at once wait on the thread pool that they run in,
+        for ever where it is small (jaxlib 0.10.2). Raises ValueError where a row itself hands it several on one of
+        several devices.
         """
         per_device = self.width // len(self.devices) if self.maps_rows else self.width
         # One row pays nothing: no batch dimension anywhere in its program.
-        lane = alone(row, axes) if per_device == 1 else (one_by_one if in_turn else jax.vmap)(row, in_axes=axes)
+        lowered = self.lower(alone(row, axes) if per_device == 1 else jax.vmap(row, axes), axes, args, donate)
+        if per_device > 1 and LAPACK_OF_SEVERAL.search(lowered.as_text()):
+            lowered = self.lower(one_by_one(row, axes), axes, args, donate)
+        if len(self.devices) > 1 and LAPACK_OF_SEVERAL.search(lowered.as_text()):
+            raise ValueError(
+                f"a function of jnp.linalg gets several matrices at once on each of {len(self.devices)} CPU devices, where "
+                "it can wait for ever; give it one at a time, by jax.lax.map, or use --device-count 1"
+            )
+        program = lowered.compile()
+        return Mapped(program) if self.maps_rows else program
+
+    def lower(self, lane: Callable[..., Any], axes: tuple[int | None, ...], args: tuple[Any, ...], donate: bool) -> Any:
+        """`lane` as it will be compiled for these arguments."""
         donated = (0,) if donate else ()
         if self.maps_rows:
-            return compile_mapped(lane, axes, args, donated, self.devices)
+            return lower_mapped(lane, axes, args, donated, self.devices)
         if self.spreads_batch:
             whole = NamedSharding(self.mesh, PartitionSpec())
             with jax.set_mesh(self.mesh):
-                return jax.jit(lane, donate_argnums=donated, out_shardings=whole).lower(*args).compile()
-        return jax.jit(lane, donate_argnums=donated).lower(*args).compile()
+                return jax.jit(lane, donate_argnums=donated, out_shardings=whole).lower(*args)
+        return jax.jit(lane, donate_argnums=donated).lower(*args)
 
 
-def compile_mapped(
+def lower_mapped(
     lane: Callable[..., Any],
     axes: tuple[int | None, ...],
     args: tuple[Any, ...],
     donated: tuple[int, ...],
     devices: tuple[jax.Device, ...],
-) -> "Mapped":
-    """`jax.pmap` of `lane` over single leaves, compiled.
+) -> Any:
+    """`jax.pmap` of `lane` over single leaves, to be compiled.
 
     Leaves, because pmap (jax 0.10.2) reads `in_axes` as one entry per leaf wherever an argument list happens to have
     as many leaves as arguments, and so takes a (two leaves, ..., no leaf) list amiss without an error.
@@ -179,7 +195,7 @@ def compile_mapped(
         devices=devices,
         donate_argnums=tuple(n for n, i in enumerate(owners) if i in donated),
     )
-    return Mapped(mapped.lower(*leaves).compile())
+    return mapped.lower(*leaves)
 
 
 class Mapped(NamedTuple):
