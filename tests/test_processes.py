@@ -204,3 +204,22 @@ def test_processes_of_unequal_size_are_refused(monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(process_index=number) for number in (1, 0, 1)])
     with pytest.raises(ValueError, match="found 1 in process 0, 2 in process 1; give each the same --device-count"):
         processes.join("localhost:4321", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            "UNKNOWN: Gloo all-reduce failed: Connection closed by peer [127.0.0.1]:4321\nand more",
+            "Connection closed by peer",
+        ),
+        ("UNAVAILABLE: failed to connect to all addresses: Socket closed", "Socket closed"),
+        ("INTERNAL: Mosaic failed to compile", ""),
+        ("what gloo is: connection closed", ""),
+    ],
+)
+def test_an_error_that_tells_of_a_lost_process_is_known_by_its_code_and_words(error, told, monkeypatch):
+    assert processes.lost(RuntimeError(error)) == "", "one process loses nobody"
+    monkeypatch.setattr(processes, "several", lambda: True)
+    found = processes.lost(RuntimeError(error))
+    assert found == (f"{processes.GONE} ({error.splitlines()[0]})" if told else "") and told in found
