@@ -109,11 +109,12 @@ def test_tensorboard_holds_every_number_under_its_row(tmp_path):
 
 
 def test_tensorboard_can_be_looked_at_while_the_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(viewers.time, "monotonic", lambda: at)
+    at = lambda seconds: monkeypatch.setattr(viewers.time, "monotonic", lambda: 100.0 + seconds)
     run_folders.write(tmp_path, SEEDS)
-    at = 100.0
+    at(0)
     board = opened(TensorBoard, tmp_path, 0)
-    for at, tick, shown in ((100.0 + viewers.FLUSH_SECONDS / 2, 1, 0), (100.0 + viewers.FLUSH_SECONDS, 2, 2)):
+    for seconds, tick, shown in ((viewers.FLUSH_SECONDS / 2, 1, 0), (viewers.FLUSH_SECONDS, 2, 2)):
+        at(seconds)
         board.lines("metrics.jsonl", lines_of([tick]))
         assert len([key for key in events(tmp_path) if key[:2] == ("seed-8", "metrics/loss")]) == shown
     board.lines("metrics.jsonl", lines_of([3]))
