@@ -744,6 +744,23 @@ def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_tells_of_the_other(
     checkpoints.close()
 
 
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing_and_the_older_one(tmp_path, monkeypatch):
+    """In place of a full disk, whose own test runs in a process of its own."""
+    checkpoints, tree = Checkpoints(tmp_path), {"x": np.arange(4, dtype=np.float32)}
+    checkpoints.save(10, tree)
+
+    def full(tick, args):
+        (tmp_path / str(tick) / "state").mkdir(parents=True)
+        raise RuntimeError("No space left on device\nand forty lines more")
+
+    monkeypatch.setattr(checkpoints._orbax_manager, "save", full)
+    with pytest.raises(OSError, match=f"no checkpoint could be written to {tmp_path}: No space left on device$"):
+        checkpoints.save(20, tree)
+    assert [path.name for path in tmp_path.iterdir() if path.name.isdigit()] == ["10"]
+    assert checkpoints.restore(10, tree)["x"].tolist() == [0, 1, 2, 3]
+    checkpoints.close()
+
+
 def test_changed_bytes_in_a_checkpoint_are_noticed(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"x": np.arange(4, dtype=np.float32)})
