@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: demo test test-slow lint docs
+.PHONY: demo test test-slow coverage lint docs
 
 demo: .venv/installed
 	$(RUN) scripts/train.py ppo-cartpole --seeds 16
@@ -13,6 +13,10 @@ test: .venv/installed lint
 
 test-slow: .venv/installed
 	RESEARCH_TESTS_COMPILE=as-users-do $(RUN) -m pytest -m slow --durations=0 -rs
+
+# The lines of research/ that `make test` does not reach, its own processes included.
+coverage: .venv/installed
+	$(RUN) -m pytest -n 2 --dist loadgroup --cov
 
 lint: .venv/installed
 	.venv/bin/ruff check .

@@ -1,14 +1,18 @@
 """What a user types: good input leaves a run folder, bad input one message with value, rule and repair, and no trace."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from research.catalog import RECIPES
+import research
+from research import command
+from research.catalog import RECIPES, find
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = str(ROOT / "tests" / "own" / "linear.py")
@@ -51,6 +55,7 @@ BAD_INPUT = {
         "steps=250 is not a multiple of chunk=100; nearest: 200 or 300",
     ),
     "chunks that do not divide": ([OWN, "--record-every", "7"], "chunk=100 is not a multiple of record_every=7"),
+    "seconds below 0": ([OWN, "--save-seconds", "-1"], "save_seconds=-1.0 must be at least 0; usual: 30"),
     "too many devices": ([OWN, "--device-count", "99"], "device_count=99 must be at least 1 and at most"),
     "no devices": ([OWN, "--device-count", "0"], "device_count=0 must be at least 1"),
     "unknown choice": (["classify", "--setup.data", "imagenet"], "invalid choice 'imagenet'"),
@@ -68,6 +73,51 @@ def test_bad_input_exits_with_2_and_says_value_rule_and_repair(case, monkeypatch
     assert message in said, said
     assert "Traceback" not in said
     assert not list(tmp_path.iterdir()), "nothing is written"
+
+
+def test_a_file_that_python_cannot_read_is_refused_and_a_mistake_in_it_is_the_users_to_see(
+    monkeypatch, capsys, tmp_path
+):
+    path = tmp_path / "own.py"
+    path.write_bytes(b"recipe = 1\0")
+    code, _, said = train(monkeypatch, capsys, str(path))
+    assert (
+        code == 2 and "is not Python source (source code string cannot contain null bytes); give a file of text" in said
+    )
+    path.write_text("recipe = 1\nrecipe = (")
+    with pytest.raises(SyntaxError) as error:
+        find(str(path))
+    assert (error.value.filename, error.value.lineno) == (str(path), 2)
+
+
+def test_ctrl_c_outside_of_a_run_exits_as_a_shell_expects(capsys):
+    def main(arguments):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        command.command(main)
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert (
+        stop.value.code == 130
+        and "stopped by Ctrl-C; what was saved before is whole" in said
+        and "Traceback" not in said
+    )
+
+
+def test_a_bug_in_one_of_several_processes_is_shown_before_it_leaves_the_others(monkeypatch, capsys):
+    left: list[int] = []
+    monkeypatch.setattr(command, "several", lambda: SimpleNamespace(lost=lambda error: "", part=left.append))
+    with pytest.raises(SystemExit) as stop:
+        command.command(lambda arguments: [].pop())
+    assert stop.value.code == 1 and left == [1]
+    assert "IndexError: pop from empty list" in capsys.readouterr().err
+
+
+def test_a_misspelt_name_of_the_package_is_told_of_those_there_are():
+    with pytest.raises(
+        AttributeError, match="'research' has no attribute 'Budgets'; it has Budget, Experiment, .*, Tick"
+    ):
+        getattr(research, "Budgets")  # noqa: B009
 
 
 def test_missing_data_names_the_place_and_the_command(monkeypatch, capsys, tmp_path):
@@ -106,12 +156,15 @@ def test_a_full_disk_exits_with_1_and_keeps_what_was_committed(monkeypatch, caps
     out = str(tmp_path / "runs")
     limit = "import resource, sys, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); sys.argv = sys.argv[1:]; "
     code = limit + "runpy.run_path(sys.argv[0], run_name='__main__')"
+    # What measures coverage would write a file, too.
+    unmeasured = {name: x for name, x in os.environ.items() if not name.startswith("COVERAGE")}
     command = [OWN, "--steps", "5000", "--chunk", "500", "--record-every", "10", "--save-seconds", "0", "--out", out]
     done = subprocess.run(
         [sys.executable, "-c", code, str(ROOT / "scripts" / "train.py"), *command],
         capture_output=True,
         text=True,
         cwd=ROOT,
+        env=unmeasured,
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr and "failed" in done.stderr

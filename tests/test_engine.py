@@ -8,9 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import FrozenInstanceError, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,21 +20,21 @@ import pytest
 from own import linear
 from rich.console import Console
 
-from research.engine import chunk, manifest, progress, session
+from research.engine import chunk, manifest, placement, processes, progress, session
 from research.engine.best import no_best
 from research.engine.checkpoint import Checkpoints
 from research.engine.debug import debug
 from research.engine.errors import Damaged, Diverged, Interrupted
 from research.engine.experiment import Experiment, Inputs, Ratio, Tick
 from research.engine.fields import Count, Fraction, Interval, Natural, Positive, check
-from research.engine.files import read_lines
+from research.engine.files import read_lines, read_manifest
 from research.engine.keys import at_tick, stream
 from research.engine.lane import Lane
 from research.engine.manifest import differences, machine
-from research.engine.placement import DETERMINISTIC, Placement, configure
+from research.engine.placement import DETERMINISTIC, Placement, accelerator_installed, configure, spread
 from research.engine.plan import Budget, Plan, Row, pack
 from research.engine.record import Record, metric_lines, number
-from research.engine.run import run
+from research.engine.run import COMPLETE, run
 
 RECIPE = replace(linear.recipe, budget=Budget(40, chunk=10, record_every=5, evaluate_every=20))
 
@@ -68,6 +69,7 @@ def test_a_budget_counts_ticks():
 class Ranges(NamedTuple):
     rate: Positive = 0.1
     share: Fraction = 0.5
+    law: Literal["even", "normal"] = "normal"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,7 @@ class Ranges(NamedTuple):
         (Ranges(share=1.5), "share=1.5 must be at least 0 and at most 1; usual: 0.5"),
         (Ranges(share="x"), "share='x' must be of type float"),
         (Ranges(rate=True), "rate=True must be of type float"),
+        (Ranges(law="odd"), "law='odd' must be one of 'even', 'normal'; usual: 'normal'"),
     ],
 )
 def test_values_outside_their_interval_are_refused(values, message):
@@ -133,6 +136,11 @@ def test_a_plan_stays_as_it_was_checked():
         plan(1).budget = Budget(30)
 
 
+def test_a_plan_has_a_row():
+    with pytest.raises(ValueError, match="seeds=0 must be at least 1; try seeds=1"):
+        plan(0)
+
+
 def test_rows_are_packed_into_lanes_of_one_width():
     rows = [Row(seed, linear.Hyper()) for seed in range(5)]
     assert [len(lane) for lane in pack(rows, 2)] == [2, 2, 1]
@@ -152,6 +160,15 @@ def test_padding_never_reaches_the_record(tmp_path):
 def test_more_devices_than_there_are_is_refused():
     with pytest.raises(ValueError, match="device_count=9 must be at least 1 and at most the 8 devices here"):
         Placement.choose(9, 9)
+
+
+def test_a_batch_that_does_not_divide_over_the_devices_is_refused():
+    with jax.set_mesh(Placement.choose(1, 4).mesh):
+        assert jax.eval_shape(spread, jnp.zeros((8, 2))).shape == (8, 2)
+        for size, told in ((6, "4 or 8"), (3, "4")):
+            with pytest.raises(ValueError) as error:
+                jax.eval_shape(spread, jnp.zeros((size, 2)))
+            assert str(error.value) == f"a batch of {size} does not divide over 4 devices; nearest: {told}"
 
 
 def test_a_field_that_may_be_none_is_checked_where_it_is_not():
@@ -255,6 +272,15 @@ def test_what_bits_depend_on_is_recorded(monkeypatch):
         "xla_flags": [],
     }
     assert {name: found[name] for name in told} == told
+
+
+def test_a_processor_without_a_file_of_its_own_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest, "Path", lambda path: tmp_path / path.lstrip("/"))
+    monkeypatch.setattr(manifest.platform, "processor", lambda: "arm")
+    assert manifest.processor() == "arm"
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text("processor : 0\nmodel name : Ours 3000\nmodel name : Ours 3000\n")
+    assert manifest.processor() == "Ours 3000"
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="needs git")
@@ -479,7 +505,12 @@ def test_fresh_sets_the_older_folder_aside(tmp_path):
     folder = run(plan(1), tmp_path)
     before = (folder / "metrics.jsonl").read_bytes()
     assert run(plan(1), tmp_path, fresh=True) == folder
-    assert (tmp_path / f"{folder.name}.old-1" / "metrics.jsonl").read_bytes() == before
+    older = tmp_path / f"{folder.name}.old-1"
+    assert (older / "metrics.jsonl").read_bytes() == before
+    (older / "kept").touch()
+    run(plan(1), tmp_path, fresh=True)
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, older.name, f"{folder.name}.old-2"}
+    assert (older / "kept").exists()
 
 
 @pytest.mark.parametrize(
@@ -635,11 +666,15 @@ def test_a_record_whose_checkpoints_are_gone_is_not_erased(tmp_path, monkeypatch
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "{}", "{", '{"rows": []}'])
+NO_MANIFEST = dict.fromkeys(("[]", "null", "{}", '{"rows": []}'), "is not a run's manifest")
+NO_MANIFEST |= {"{": "is not JSON", "NaN": "is not JSON .NaN is no number", "1e999": "is not JSON .1e999 is no number"}
+
+
+@pytest.mark.parametrize("text", NO_MANIFEST)
 def test_a_damaged_manifest_is_named(text, tmp_path, monkeypatch):
     folder = half_done(tmp_path, monkeypatch)
     (folder / "manifest.json").write_text(text)
-    with pytest.raises(Damaged, match="manifest.json is not"):
+    with pytest.raises(Damaged, match=f"manifest.json {NO_MANIFEST[text]}"):
         run(plan(1), tmp_path, other_machine=True)
 
 
@@ -652,6 +687,33 @@ def test_a_signal_before_the_first_chunk_stops_at_once(tmp_path):
         run(plan(1, replace(RECIPE, make=make)), tmp_path)
 
 
+def test_a_second_ctrl_c_stops_within_the_chunk(tmp_path, monkeypatch):
+    whole = session.Session.note_metrics
+    seen: list[int] = []
+
+    def interrupted(self, metrics, tick, seconds):
+        whole(self, metrics, tick, seconds)
+        seen.append(tick)
+        os.kill(os.getpid(), signal.SIGINT)
+        seen.append(-tick)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(session.Session, "note_metrics", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan(1), tmp_path)
+    assert seen == [10, -10], "the first asks to stop after the chunk, the second waits for nothing"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_in_a_thread_leaves_the_signals_alone(tmp_path):
+    before, found = signal.getsignal(signal.SIGTERM), []
+    thread = threading.Thread(target=lambda: found.append(run(plan(1), tmp_path)))
+    thread.start()
+    thread.join()
+    assert read_manifest(found[0])["complete"] and signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_truncated_checkpoint_is_named_and_nothing_else_is_touched(tmp_path, monkeypatch):
     folder = half_done(tmp_path, monkeypatch)
     parts = [path for path in (folder / "checkpoints" / "10").rglob("*") if path.is_file() and path.parent.name == "d"]
@@ -659,6 +721,15 @@ def test_a_truncated_checkpoint_is_named_and_nothing_else_is_touched(tmp_path, m
         part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
     with pytest.raises(Damaged, match="checkpoint .*10 .*start over with --fresh"):
         run(plan(1), tmp_path)
+
+
+def test_a_process_that_hears_of_a_complete_run_does_nothing(tmp_path, monkeypatch):
+    """Process 0 has read so in the manifest, and the others never look into the folder."""
+    monkeypatch.setattr(processes, "leads", lambda: False)
+    monkeypatch.setattr(processes, "from_leader", lambda tick: np.int32(COMPLETE))
+    recipe = with_step(lambda state, hyper, data, tick: pytest.fail("it works"))
+    assert run(plan(1, recipe), tmp_path) == tmp_path / plan(1, recipe).name
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_tells_of_the_other(tmp_path):
@@ -670,6 +741,23 @@ def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_tells_of_the_other(
         checkpoints.restore(30, {"x": np.zeros(4, np.float64)})
     with pytest.raises(Damaged, match=r"20 .*; start over with --fresh$"):
         checkpoints.restore(20, {"x": np.zeros(4, np.float64)})
+    checkpoints.close()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing_and_the_older_one(tmp_path, monkeypatch):
+    """In place of a full disk, whose own test runs in a process of its own."""
+    checkpoints, tree = Checkpoints(tmp_path), {"x": np.arange(4, dtype=np.float32)}
+    checkpoints.save(10, tree)
+
+    def full(tick, args):
+        (tmp_path / str(tick) / "state").mkdir(parents=True)
+        raise RuntimeError("No space left on device\nand forty lines more")
+
+    monkeypatch.setattr(checkpoints._orbax_manager, "save", full)
+    with pytest.raises(OSError, match=f"no checkpoint could be written to {tmp_path}: No space left on device$"):
+        checkpoints.save(20, tree)
+    assert [path.name for path in tmp_path.iterdir() if path.name.isdigit()] == ["10"]
+    assert checkpoints.restore(10, tree)["x"].tolist() == [0, 1, 2, 3]
     checkpoints.close()
 
 
@@ -712,6 +800,14 @@ def test_debug_names_row_seed_hyper_parameters_and_tick():
     with pytest.raises(FloatingPointError) as error:
         debug(Plan(recipe, recipe.setup, rows, replace(recipe.budget, steps=20)))
     assert "in row 1 (seed 8, learning_rate=0.1) at tick 12" in "".join(error.value.__notes__)
+
+
+def test_debug_names_a_metric_that_is_infinite_without_a_nan():
+    """One over 1, then one over 0."""
+    falls = lambda tick: {"fine": jnp.float32(1), "loss": 1 / (1 - tick.index.astype(jnp.float32))}
+    recipe = with_step(lambda state, hyper, data, tick: (state, falls(tick)))
+    with pytest.raises(FloatingPointError, match=r"^loss not finite\nin row 0 .* at tick 1$"):
+        debug(plan(1, recipe))
 
 
 def test_schedules_read_the_length_of_the_run_from_the_tick(tmp_path):
@@ -814,6 +910,27 @@ def test_where_a_system_counts_no_cores_there_is_one(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     with pytest.raises(ValueError, match="device_count=2 must be at least 1 and at most the 1 cores here; try 1"):
         configure(1, light=True, device_count=2)
+
+
+def test_a_process_that_was_started_anew_in_vain_says_why(monkeypatch):
+    """JAX has started with other devices again: starting anew would never end."""
+    jax.devices()
+    for name, value in (("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", ""), ("NPROC", "1"), ("JAX_NUM_CPU_DEVICES", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "execv", lambda *words: pytest.fail("started anew once more"))
+    with pytest.raises(RuntimeError, match="jax_num_cpu_devices"):
+        configure(1, light=True, device_count=1)
+
+
+def test_an_accelerator_is_one_that_jax_is_told_of_or_would_find(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "")
+    for there in ((), ("libtpu",), ("jax_cuda12_plugin",), ("jax_cuda13_plugin",)):
+        monkeypatch.setattr(
+            placement.importlib.util, "find_spec", lambda name, there=there: name if name in there else None
+        )
+        assert accelerator_installed() is bool(there)
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu,cuda")
+    assert not accelerator_installed()
 
 
 def test_an_accelerator_is_deterministic_unless_asked_to_be_fast(monkeypatch):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import gymnax
 import jax
@@ -9,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
+from gymnax.environments import spaces
 from gymnax.utils import load_mnist
 
 from research.engine.experiment import Tick
 from research.rl import environments, ppo
-from research.rl.adapters import pgx_adapter, playground_adapter
+from research.rl.adapters import gymnax_adapter, pgx_adapter, playground_adapter
 from research.rl.environments import Box, Discrete, Environment, Outcome
 
 KEY = jax.random.key(0)
@@ -246,6 +248,41 @@ def test_a_missing_playground_says_how_to_install_it(monkeypatch):
     with pytest.raises(ValueError, match=r"playground:CartpoleBalance.*pip install '\.\[playground\]'"):
         environments.make("playground:CartpoleBalance")
     assert playground_adapter.names() == ()
+
+
+def test_a_playground_without_that_robot_or_its_model_is_told_so(monkeypatch):
+    """The package is there, in another's place, and fetches robot models with git."""
+    asked: list[object] = []
+
+    def load(name, config_overrides):
+        asked.append((name, config_overrides))
+        if name == "Gone":
+            raise subprocess.CalledProcessError(128, ["git", "clone"])
+        return Robots()
+
+    robots = SimpleNamespace(
+        ALL_ENVS=("CartpoleBalance", "CartpoleSwingup", "Gone"),
+        load=load,
+        get_default_config=lambda name: SimpleNamespace(episode_length=7),
+    )
+    monkeypatch.setattr(playground_adapter, "registry", lambda: robots)
+    assert playground_adapter.names() == ("playground:CartpoleBalance", "playground:CartpoleSwingup", "playground:Gone")
+    with pytest.raises(
+        ValueError, match="not one that mujoco_playground has; close to it: playground:CartpoleBalance, "
+    ):
+        environments.make("playground:CartpolBalance")
+    with pytest.raises(ValueError, match="needs robot models .* with git, and could not .*'git', 'clone'"):
+        environments.make("playground:Gone")
+    assert environments.make("playground:CartpoleSwingup").time_limit == 7
+    assert asked[-1] == ("CartpoleSwingup", {"impl": "jax"})
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Box(-np.inf, 1.0, (2,)), spaces.Box(0.0, 1.0, (2, 2)), spaces.Tuple([spaces.Discrete(2)])]
+)
+def test_actions_that_no_policy_makes_are_refused(space):
+    with pytest.raises(ValueError, match="environment='own' has actions .*must be Discrete or a bounded Box of rank 1"):
+        gymnax_adapter.action_space("own", space)
 
 
 @struct.dataclass

@@ -22,6 +22,7 @@ from research.language import finetune, lm
 from research.language.reasons import reasons
 from research.numerics.attribution import integrated_gradients
 from research.numerics.calibration import calibration_error
+from research.recipes import finetune as recipe
 from research.recipes.finetune import FINETUNE, fitted, load
 from research.recipes.lm import LM
 from research.report import highlights
@@ -346,6 +347,12 @@ def test_bad_input_is_named(what, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=said):
         finetune.make(setup)
         load(setup)
+
+
+def test_sst2_is_learned_from_and_judged_on_its_own_parts(monkeypatch):
+    parts = dict(zip(("train", "dev", "test"), recipe.parts_of(SMALL), strict=True))
+    monkeypatch.setattr(recipe, "load_sst2", lambda: {name: parts[name] for name in sorted(parts)})
+    assert recipe.parts_of(replace(SMALL, data="sst2")) == tuple(parts.values())
 
 
 def test_a_pretrained_net_must_be_the_setups(language_model, tmp_path):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from kills import assert_ends_alike
-from recipes import TINY, compiled, plan_of
+from recipes import TINY, compiled, plan_of, tiny
 from scipy import stats
 
 from research.catalog import find
@@ -52,6 +52,8 @@ def test_a_board_that_is_not_there_is_refused_with_its_neighbour():
         boards.make("conect_four")
     with pytest.raises(ValueError, match="board='go_25x25'"):
         boards.make("go_25x25")
+    with pytest.raises(ValueError, match="longest=5 is Go's alone; board='tic_tac_toe' ends by its own rules"):
+        boards.make("tic_tac_toe", longest=5)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,29 @@ def test_score_counts_what_was_lost_and_by_whom():
     told = contest.score(contest.Outputs(outcome, np.ones((1, 2), bool), np.array([[True, False]])))
     expected = {"losses": 3, "wins_first": 0.5, "draws_first": 0.25, "wins_second": 0, "draws_second": 0.5}
     assert {k: v.item() for k, v in told.items()} == expected | {"policy_agrees": 1, "search_agrees": 0.5}
+
+
+def test_choices_at_solved_positions_are_the_nets_own_and_the_searchs(monkeypatch):
+    """A judge who likes low cells takes 2 where the other has 0 and 1, which alone holds; and 1 where 8 would win."""
+    moves = np.array([[4, 0, 8, 1], [6, 0, 7, 4]], np.int32)
+    best = np.arange(9) == np.array([[2], [8]])
+    table = solved.best_moves()
+    reached = boards.reached(TIC_TAC_TOE, moves)
+    np.testing.assert_array_equal(table[np.asarray(contest.code(reached.observation))], best)
+    known = contest.Solved(table, moves, best)
+    assert contest.agreement(known, jnp.array([2, 7])).tolist() == [True, False]
+    low = lambda state: lambda seen: (jnp.tile(-0.1 * jnp.arange(9.0), (len(seen), 1)), jnp.zeros(len(seen)))
+    monkeypatch.setattr(contest, "contest", lambda *how: jnp.ones(4))  # takes long to compile
+    judged = contest.Judged(TIC_TAC_TOE, low, "puct", 64, "random", 4)
+    found = jax.jit(lambda data: judged(jax.random.key(0), None, None, data))(known)
+    assert found.agreed.tolist() == [True, False] and found.found.tolist() == [True, True]
+    nothing = judged(jax.random.key(0), None, None, known._replace(moves=moves[:0], best=best[:0]))
+    assert len(nothing.agreed) == len(nothing.found) == 0 and nothing.outcome.tolist() == [1] * 4
+
+
+def test_who_plays_no_board_game_is_no_player():
+    with pytest.raises(ValueError, match="recipe 'classify' plays no board game; give the folder of a run that does"):
+        contest.player_of(plan_of(tiny("classify"), seeds=1))
 
 
 # Search

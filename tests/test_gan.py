@@ -16,6 +16,7 @@ from research.gan import adversarial, mixture, pictures, points, sampling
 from research.gan.objectives import OBJECTIVES, interpolated, r1, slopes
 from research.gan.packs import Batch, packed
 from research.models.gan import COLLECTION, Discriminator
+from research.recipes import mixtures
 from research.report import figures
 from research.studies.mode_collapse_2d import CPU
 
@@ -356,6 +357,15 @@ def test_noise_falls_to_nothing():
         game = points.game_of(replace(SMALL, input_noise=setup))
         read = adversarial.shown(game, jnp.float32(level), jax.random.key(0), batch).samples
         assert float(read.std()) == pytest.approx(expected, rel=0.05)
+
+
+def test_rows_are_shown_side_by_side_where_samples_are_points_of_a_plane():
+    ring, samples = mixture.ring(), np.random.default_rng(0).normal(size=(7, 4, 2))
+    shown = mixtures.scatters(points.Outputs(samples, ring), ring)["samples"]
+    side = pictures.SIDE
+    assert shown.shape == (side, mixtures.SHOWN * side, 3)
+    np.testing.assert_array_equal(shown[:, side : 2 * side], pictures.scatter(samples[1], ring))
+    assert mixtures.scatters(points.Outputs(samples[..., :1], mixture.line()), mixture.line()) == {}
 
 
 def test_a_mixture_is_drawn_evenly_and_as_wide_as_it_is():

@@ -450,6 +450,18 @@ def test_colours_change_by_hand():
         np.testing.assert_allclose(found[i], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_colours_change_before_places_and_each_by_a_key_of_its_own():
+    setup = replace(SMALL, data="cifar10", recolour=True, shift=1, cutout=2)
+    x = jax.random.uniform(jax.random.key(0), (4, 6, 6, 3), minval=-1.0)
+    colour_key, shift_key, cutout_key = jax.random.split(jax.random.key(1), 3)
+    coloured = augment.recolour(colour_key, x)
+    alone = images.changed(replace(setup, shift=0, cutout=0), jax.random.key(1), x)
+    np.testing.assert_array_equal(alone, coloured)
+    expected = augment.cutout(cutout_key, augment.shift(shift_key, coloured, 1), 2)
+    np.testing.assert_array_equal(images.changed(setup, jax.random.key(1), x), expected)
+    np.testing.assert_array_equal(images.changed(replace(SMALL, shift=0, cutout=0), jax.random.key(1), x), x)
+
+
 def test_few_training_images_are_of_every_class():
     data = load_pictures(replace(SMALL, images=20)).data
     assert np.bincount(data.train.labels).tolist() == [2] * 10
@@ -512,6 +524,17 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     assert code == 0, wrong
     (folder,) = (home / "gan").iterdir()
     return {"judge": judge, "gan": folder}
+
+
+@pytest.mark.xdist_group("gan")
+def test_a_classifier_that_is_kept_judges_as_the_run_does(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(judges, "WEIGHTS", tmp_path / "weights")
+    assert judges.keep(runs["judge"]) == tmp_path / "weights" / "digits-judge.npz"
+    kept, whole = judge_for(SMALL), judges.of_run(runs["judge"], replace(SMALL, judge_net="conv32"))
+    assert jax.tree.structure(kept.params) == jax.tree.structure(whole.params)
+    for ours, theirs in zip(jax.tree.leaves(kept.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_array_equal(ours, np.float16(theirs).astype(np.float32))
+    assert (kept.mean.tolist(), kept.std.tolist()) == (whole.mean.tolist(), whole.std.tolist())
 
 
 @pytest.mark.xdist_group("gan")

@@ -61,6 +61,9 @@ def test_a_stone_without_liberties_is_taken_and_suicide_refused():
         go.after(game, go.point("A1", 5))
     with pytest.raises(ValueError, match="B1 is taken"):
         go.after(game, go.point("B1", 5))
+    for wrong in (-1, 26):
+        with pytest.raises(ValueError, match=f"move={wrong} is no point of 5x5"):
+            go.after(game, wrong)
 
 
 def test_ko_cannot_be_retaken_at_once_and_can_after_a_move_elsewhere():
@@ -104,6 +107,7 @@ def test_every_command_of_a_regression_session():
     e = engine()
     assert talk(e, "protocol_version", "name", "version") == ["= 2\n\n", "= tester\n\n", "= 1\n\n"]
     assert talk(e, "boardsize 5", "clear_board", "komi 0.5", "get_komi") == ["=\n\n"] * 3 + ["= 0.5\n\n"]
+    assert talk(e, "query_boardsize") == ["= 5\n\n"]
     assert talk(e, "play b C3", "genmove w", "genmove b") == ["=\n\n", "= A5\n\n", "= B5\n\n"]
     assert talk(e, "move_history") == ["= black B5\nwhite A5\nblack C3\n\n"]
     assert talk(e, "undo", "genmove b") == ["=\n\n", "= B5\n\n"]

@@ -1,11 +1,13 @@
 """Cells of a sweep: what the command line's words become, and every way in which they are refused."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from research.engine.fields import Natural, Positive, written
 from research.recipes.ppo import CARTPOLE
 from research.sweep import grid
 from research.sweep.grid import ablated, combine, describe, drawn, listed
@@ -107,3 +109,29 @@ def test_a_name_in_setup_and_hyper_needs_its_part():
     with pytest.raises(ValueError, match="field='rate' is in both Setup and Hyper .*write setup.rate or hyper.rate"):
         grid.grid(recipe, ["rate=2"])
     assert grid.grid(recipe, ["hyper.rate=2"]) == [({"hyper.rate": 2.0},)]
+
+
+@dataclass(frozen=True)
+class Open:
+    limit: Natural | None = None
+    rate: Positive | None = 0.5
+    text: Path = Path("a.txt")
+    whatever: Any = None
+
+
+def test_fields_that_may_be_none_and_paths_have_their_types_too():
+    recipe = replace(CARTPOLE, setup=Open())
+    texts = ["limit=none,3", "rate=None,0.25", "text=b.txt"]
+    values = [
+        [value for alternative in factor for value in alternative.values()] for factor in grid.grid(recipe, texts)
+    ]
+    assert values == [[None, 3], [None, 0.25], [Path("b.txt")]]
+    for text, kind in (("limit=2.5", "int or none"), ("rate=a", "float or none"), ("whatever=1", "Any")):
+        with pytest.raises(ValueError, match=f"'{text.split('=')[1]}' must be {kind}"):
+            grid.grid(recipe, [text])
+
+
+def test_settings_are_told_as_the_command_line_takes_them():
+    said = [written(x) for x in (True, False, (64, 64), 1e-3, 3, "relu", None)]
+    assert said == ["true", "false", "64x64", "0.001", "3", "relu", "None"]
+    assert describe({"setup.clip_values": False}) == "clip_values=false"

@@ -16,6 +16,7 @@ import numpy as np
 import pooch
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from research.data import fetch, image_files, images
 from research.data.fetch import Remote, data_root
@@ -488,3 +489,16 @@ def test_cifar10_is_complete_and_its_jpeg_copy_says_so():
     encoding = json.loads((files[0].parent / "features.json").read_text())
     jpeg = encoding["featuresDict"]["features"]["image"]["image"].get("encodingFormat") == "jpeg"
     assert bool(note_of(files)) == jpeg
+
+
+def test_where_somebody_watches_progress_is_a_bar(monkeypatch):
+    for terminal in (True, False):
+        screen = io.StringIO()
+        console = lambda screen=screen, terminal=terminal, **how: Console(
+            file=screen, force_terminal=terminal, width=80
+        )
+        monkeypatch.setattr(image_files, "Console", console)
+        assert list(image_files._progress(range(3), "Reading mnist")) == [0, 1, 2]
+        said = screen.getvalue()
+        assert ("100%" in said) is terminal and "Reading mnist" in said
+        assert terminal or said == "Reading mnist\n"

@@ -173,6 +173,7 @@ BAD_SETUPS = {
         {"text": "short.txt", "byte_pairs": 100},
         "byte_pairs=100 must be 0, for characters, or at least 256",
     ),
+    "context": ({"context": 1}, "context=1 leaves nothing to look at; use at least 2, usual: 64"),
     "large": ({"text": "short.txt", "byte_pairs": 9000}, "byte_pairs=9000 is more than the text yields"),
 }
 

@@ -1,5 +1,6 @@
 """Matches against players outside a program, and the script that holds them."""
 
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +185,35 @@ def test_a_program_that_is_none_or_speaks_otherwise_is_refused(monkeypatch):
         match.Speaks("sleep 1000", 3, 7.5)
     with pytest.raises(ValueError, match="unacceptable size"):
         match.Speaks(f"{PROGRAM} 3", 5, 7.5)
+
+
+def says(count: int | str, answer: str, then: str = "exit") -> str:
+    """The command line of a program that gives so many answers, all alike, and then does something else."""
+    return f"""sh -c "trap '' TERM; for i in $(seq {count}); do read told; echo '= {answer}'; echo; done; {then}\""""
+
+
+def test_a_program_that_ends_or_answers_nonsense_is_named(monkeypatch):
+    closed, close = [], program.Program.close
+    monkeypatch.setattr(program.Program, "close", lambda self: closed.append(self) or close(self))
+    with pytest.raises(NoAnswer, match="answered 'known_command kgs-genmove_cleanup' with 'nothing'"):
+        match.Speaks(says(5, "x"), 3, 7.5)
+    assert len(closed) == 1 and closed[0].process.returncode is not None, "none is left behind"
+    rival = match.Speaks(says(99, "D9"), 3, 7.5)
+    assert not rival.counts and rival.winner([4, 9, 9]) is None, "who cannot count is not asked to"
+    with pytest.raises(NoAnswer, match="moves to 'D9' is no point of 3x3"):
+        rival.chosen([])
+    rival.program.process.kill()
+    rival.program.process.wait()
+    with pytest.raises(NoAnswer, match="answered 'name' with 'nothing'"):
+        rival.program.ask("name")
+    rival.close()
+
+
+def test_a_program_that_does_not_end_when_told_to_is_ended(monkeypatch):
+    monkeypatch.setattr(program, "PARTING", 0.2)
+    rival = program.Program(says(5, "x", "exec sleep 60"), 3, 7.5)
+    rival.close()
+    assert rival.process.returncode == -signal.SIGKILL
 
 
 def played_out(game: sgf.Record) -> str:

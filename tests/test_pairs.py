@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pooch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from research.data.pairs import (
     load_pairs,
     load_sst2,
     padded,
+    sst2_text,
     turn,
 )
 from research.data.vocabulary import BEGIN, END, PADDING
@@ -141,6 +143,19 @@ def test_sst2_is_fetched_and_read_by_split(home, tmp_path):
     found = load_sst2(tmp_path / "root")
     assert [x.labels.tolist() for x in found.values()] == [[1, 0], [0], [1]]
     assert tuple(found) == ("train", "dev", "test")
+
+
+def test_sst2s_sentences_without_their_labels_are_a_text_of_their_own(home, monkeypatch, tmp_path):
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "caches")
+    small = {"dev.tsv": "bad\t0\n", "test.tsv": "good\t1\n"}
+    home("sst2", small | {"train.tsv": "so good \t1\nso bad\t0\n"})
+    path = sst2_text(tmp_path / "root")
+    assert path.read_text() == "so good\nso bad\n", "the training part alone"
+    written = path.stat().st_mtime_ns
+    assert sst2_text(tmp_path / "root") == path and path.stat().st_mtime_ns == written
+    home("sst2", small | {"train.tsv": "so so\t1\nso bad\t0\n"})
+    other = sst2_text(tmp_path / "other")
+    assert other != path and other.read_text() == "so so\nso bad\n" and path.read_text() == "so good\nso bad\n"
 
 
 def test_languages_are_checked_first(tmp_path):

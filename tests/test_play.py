@@ -5,7 +5,9 @@ import io
 import json
 import re
 import runpy
+import shutil
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -126,7 +128,45 @@ def test_a_moved_recipe_is_named_and_can_be_given(folder, tmp_path):
     assert code == 2 and "'linear' as it is now does not fit it" in said
     code, _, said = script("play.py", moved, "--recipe", ROOT / "tests" / "own" / "lander.py")
     assert code == 2 and "holds no checkpoint; one is saved" in said
-    assert [path.name for path in moved.iterdir()] == ["manifest.json"]
+    (moved / "checkpoints").mkdir()  # where a run has begun, and has saved nothing yet
+    code, _, said = script("play.py", moved, "--recipe", ROOT / "tests" / "own" / "lander.py")
+    assert code == 2 and "holds no checkpoint; one is saved" in said
+    assert {path.name for path in moved.rglob("*")} == {"manifest.json", "checkpoints"}
+
+
+def test_what_other_code_learned_is_played_and_told_of(folder, tmp_path):
+    older = Path(shutil.copytree(folder, tmp_path / "older"))
+    manifest = json.loads((older / "manifest.json").read_text())
+    (older / "manifest.json").write_text(json.dumps(manifest | {"source": "of last week"}))
+    told = "the code has changed since this run began"
+    for where, expected in ((folder, False), (older, True)):
+        code, printed, said = script("play.py", where, "--out", tmp_path / "play.gif")
+        assert code == 0 and (told in f"{printed} {said}") is expected
+
+
+def test_a_row_that_diverged_is_refused(folder, monkeypatch):
+    """By name of the row where it is played, and of the field where another recipe begins with it."""
+    whole = saved.state_of
+
+    def dead(*what, **how):
+        found = whole(*what, **how)
+        return found._replace(state=(found.state, np.float32(np.nan)))
+
+    manifest = read_manifest(folder)
+    plan = saved.plan_of(find(manifest["file"]), manifest)
+    assert alive(saved.living_state(plan, folder, "policy").state)
+    monkeypatch.setattr(saved, "state_of", dead)
+    code, _, said = script("play.py", folder, "--seed", 1)
+    assert code == 2 and re.search(r"the state of seed 1 holds a NaN at tick \d+: that row diverged", said)
+    with pytest.raises(ValueError, match="policy='.*' holds a NaN: that run diverged; use another one"):
+        saved.living_state(plan, folder, "policy")
+
+
+def test_a_run_to_begin_with_that_has_saved_nothing_is_named_with_its_field(folder, tmp_path):
+    manifest = read_manifest(folder)
+    plan = saved.plan_of(find(manifest["file"]), manifest)
+    with pytest.raises(ValueError, match="policy='.*', whose data must still be there: .* holds no checkpoint"):
+        saved.living_state(plan, tmp_path, "policy")
 
 
 BAD_INPUT = {
@@ -163,6 +203,21 @@ def test_a_plan_comes_back_from_its_manifest():
         recipe = find(name)
         plan = Plan(recipe, recipe.setup, (Row(3, recipe.hyper), Row(4, recipe.hyper)), recipe.budget)
         assert saved.plan_of(recipe, json.loads(json.dumps(plan.manifest()))) == plan
+
+
+@dataclass(frozen=True)
+class OfFile:
+    text: Path | None = Path("usual.txt")
+
+
+@pytest.mark.parametrize("text", [Path("a", "b.txt"), None])
+def test_a_path_comes_back_from_a_manifest_which_holds_it_as_text(text):
+    usual = find("classify")
+    recipe = replace(usual, setup=OfFile(), make=lambda setup: usual.make(usual.setup))
+    plan = Plan(recipe, OfFile(text), (Row(0, recipe.hyper),), recipe.budget)
+    written = json.loads(json.dumps(plan.manifest()))
+    assert written["setup"] == {"text": "a/b.txt" if text else None}
+    assert saved.plan_of(recipe, written).setup == OfFile(text)
 
 
 def test_a_seed_of_several_rows_is_refused_without_the_row():

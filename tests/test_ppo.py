@@ -33,6 +33,9 @@ def test_clipped_objective_by_hand():
     log_ratio = jnp.log(numbers(2, 2, 0.5, 0.5))
     found = objectives.policy_objective(log_ratio, numbers(1, -1, 1, -1), jnp.float32(0.2))
     np.testing.assert_allclose(found, -0.275, rtol=1e-6)
+    # Unclipped, and the last advantage -2: (2 - 2 + 0.5 - 1) / 4 = -0.125.
+    found = objectives.policy_objective(log_ratio, numbers(1, -1, 1, -2), None)
+    np.testing.assert_allclose(found, -0.125, rtol=1e-6)
 
 
 def test_value_objective_by_hand():

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -179,3 +181,45 @@ def test_rows_are_not_spread_over_processes(recipe, tmp_path):
 def test_what_does_not_name_several_processes_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         processes.join(*arguments)
+
+
+def test_processes_that_do_not_find_each_other_say_where_they_looked(monkeypatch):
+    """Outside a cluster JAX finds no address for 'auto', and asks for one."""
+    asked: list[object] = []
+
+    def initialize(*address, **seconds):
+        asked.extend(address)
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(processes, "_explain_abort", lambda message: None)
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    with pytest.raises(OSError, match="did not find each other at auto within 120 s: coordinator_address should be"):
+        processes.join("auto", None, None)
+    assert asked == [None, None, None], "JAX finds all three out"
+
+
+def test_processes_of_unequal_size_are_refused(monkeypatch):
+    monkeypatch.setattr(processes, "_explain_abort", lambda message: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *address, **seconds: None)
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(process_index=number) for number in (1, 0, 1)])
+    with pytest.raises(ValueError, match="found 1 in process 0, 2 in process 1; give each the same --device-count"):
+        processes.join("localhost:4321", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            "UNKNOWN: Gloo all-reduce failed: Connection closed by peer [127.0.0.1]:4321\nand more",
+            "Connection closed by peer",
+        ),
+        ("UNAVAILABLE: failed to connect to all addresses: Socket closed", "Socket closed"),
+        ("INTERNAL: Mosaic failed to compile", ""),
+        ("what gloo is: connection closed", ""),
+    ],
+)
+def test_an_error_that_tells_of_a_lost_process_is_known_by_its_code_and_words(error, told, monkeypatch):
+    assert processes.lost(RuntimeError(error)) == "", "one process loses nobody"
+    monkeypatch.setattr(processes, "several", lambda: True)
+    found = processes.lost(RuntimeError(error))
+    assert found == (f"{processes.GONE} ({error.splitlines()[0]})" if told else "") and told in found

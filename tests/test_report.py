@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from rich.console import Console
 
 from research.engine.errors import Damaged
 from research.engine.run import run
-from research.report.curves import arrange, draw, draw_curve, limit
+from research.report import figures, paper
+from research.report.collect import Entry, Group
+from research.report.curves import arrange, caption, draw, draw_curve, limit
 from research.report.numerals import alike
 from research.report.run_folder import read
 from research.report.series import EVALUATION, METRIC, Series, fold, read_series
@@ -320,6 +323,104 @@ def test_every_kind_of_run_is_drawn(tmp_path, case):
     with Image.open(path) as picture:
         assert picture.format == "PNG" and 700 < picture.width < 1800
         assert len(picture.convert("L").getcolors(1 << 16)) > 10, "a blank picture"
+
+
+def test_places_without_a_panel_stay_empty(tmp_path):
+    """Four panels stand in two rows of three: the last two places are white but for the line of text below."""
+    evaluations = [{"tick": tick, "row": 0, "a": 1.0, "b": 2.0, "c": 3.0, "d": tick} for tick in (50, 100)]
+    with Image.open(draw(run_folders.write(tmp_path, SEEDS[:1], (), evaluations))) as picture:
+        grey = np.asarray(picture.convert("L"))
+    height, width = grey.shape
+    lower = grey[int(0.55 * height) : int(0.85 * height)]
+    assert (lower[:, int(0.35 * width) :] == 255).all() and (lower[:, : int(0.3 * width)] < 255).any()
+
+
+def test_a_caption_says_what_the_lines_do_not(tmp_path):
+    def said(rows, values):
+        lines = [{"tick": tick, "row": row, "error": x} for tick in (50, 100) for row, x in enumerate(values)]
+        run = read(run_folders.write(tmp_path, rows, (), lines))
+        return caption(run, arrange(read_series(run), ()), [])
+
+    many = [(seed, {"rate": float(rate)}) for rate in range(8) for seed in (0, 1)]
+    assert said(many, [1.0] * 16) == "Line: mean over seeds (n = 2). No bands over so many settings."
+    missing = "Where a seed has no value, the mean is over the others, so n is smaller there."
+    band = "Line: mean over seeds (n = 3). Band: 95 % t interval of the mean. Thin: single seeds."
+    assert said(SEEDS, [1.0, None, 2.0]) == f"{band} {missing}"
+    assert said(SEEDS, [None, None, None]) == said(SEEDS, [1.0, 1.0, 1.0]) == band
+
+
+# Figures of a comparison
+
+
+def group(values: dict, *scores: float | None) -> Group:
+    """A setting whose seeds 0, 1, ... have these errors."""
+    entries = (Entry(None, i, {}, i, x is not None, {"error": x}) for i, x in enumerate(scores))
+    return Group(values, tuple(entries))
+
+
+FACTORS = {  # means 2, 6, 4 and, since one seed has no value, none
+    (0.1, True): (1.0, 3.0),
+    (0.1, False): (6.0, 6.0),
+    (0.2, True): (4.0, 4.0),
+    (0.2, False): (1.0, None),
+}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_map_has_the_mean_of_each_setting_of_two_fields():
+    settings = {names: {"hyper.rate": names[0], "setup.clip": names[1]} for names in FACTORS}
+    groups = [group(settings[names], *scores) for names, scores in FACTORS.items()]
+    figure = figures.heat_map(groups, "error")
+    axis, _ = figure.axes  # beside it the bar of its colours
+    np.testing.assert_array_equal(axis.images[0].get_array().filled(np.nan), [[2, 6], [4, np.nan]])
+    assert [x.get_text() for x in axis.get_yticklabels()] == ["0.1", "0.2"] and axis.get_ylabel() == "rate"
+    assert [x.get_text() for x in axis.get_xticklabels()] == ["true", "false"] and axis.get_xlabel() == "clip"
+    # Written at (column, row): black on what is above the middle of 2 and 6, and where there is no colour.
+    written = {text.get_position(): (text.get_text(), text.get_color()) for text in axis.texts}
+    assert written == {(0, 0): ("2", "white"), (1, 0): ("6", "black"), (0, 1): ("4", "white"), (1, 1): ("–", "black")}
+    # None is drawn of a grid with a hole, of one field or three, of a single row, of settings that read alike.
+    assert figures.heat_map(groups[:3], "error") is None
+    assert figures.heat_map(groups[:2], "error") is None
+    assert figures.heat_map([group({"hyper.rate": x}, x) for x in (0.1, 0.2)], "error") is None
+    assert figures.heat_map([group(x.values | {"setup.more": 1}, 1.0) for x in groups], "error") is None
+    alike = [group({"hyper.rate": a + 1e-9 * i, "setup.clip": b}, 1.0) for i in (0, 1) for a, b in FACTORS]
+    assert figures.heat_map(alike, "error") is None
+    # Where nothing has a value, there are places and no figure.
+    figure = figures.heat_map([group(x, None) for x in settings.values()], "error")
+    assert {text.get_text() for text in figure.axes[0].texts} == {"–"}
+
+
+def test_places_on_an_axis_by_hand():
+    assert figures.places([1, 3, 2]).tolist() == [0, 1, 0.5]
+    np.testing.assert_allclose(figures.places([1e-4, 1e-2, 1e-3]), [0, 1, 0.5])  # more than 30 times: by the logarithm
+    assert figures.places(["relu", "tanh", "relu", "gelu"]).tolist() == [0, 0.5, 0, 1]  # as they come
+    assert figures.places([(64,), True, None]).tolist() == [0, 0.5, 1]
+    assert figures.places([True, True]).tolist() == [0.5, 0.5]
+
+
+def test_a_profile_has_a_band_from_five_seeds_on():
+    five, four = {"": np.arange(5.0)}, {"": np.arange(4.0)}
+    for settings, bands in (({"a": five, "b": five}, 2), ({"a": five, "b": four}, 1), ({"a": four}, 0)):
+        (axis,) = figures.profile(settings, "error").axes
+        assert (len(axis.lines), len(axis.collections)) == (len(settings), bands)
+    # Half of 1, 1, 3, 3, ... are above 2, and the band holds that line.
+    (axis,) = figures.profile({"a": {"": np.tile([1.0, 3.0], 5)}}, "error").axes
+    (line,), (band,) = axis.lines, axis.collections
+    middle = np.interp(2.0, *line.get_data())
+    heights = [y for x, y in band.get_paths()[0].vertices if 1.5 < x < 2.5]
+    assert middle == 0.5 and min(heights) < 0.5 < max(heights)
+
+
+def test_runs_that_are_not_complete_or_diverged_are_told_of():
+    run, waiting = SimpleNamespace(complete=True), SimpleNamespace(complete=False)
+    good, bad = Entry(run, 0, {}, 0, True, {}), Entry(run, 1, {}, 1, False, {})
+    assert paper.warnings([good]) == []
+    assert paper.warnings([good, bad, bad]) == [
+        "2 of 3 runs diverged; they have no figures, and their settings no mean."
+    ]
+    assert paper.warnings([good, good._replace(run=waiting)]) == [
+        "1 of 2 runs are not complete: their figures are the newest there are."
+    ]
 
 
 def test_the_report_reads_what_the_engine_writes(tmp_path):

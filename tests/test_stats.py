@@ -8,6 +8,7 @@ import pytest
 
 from research.report import stats
 from research.report.stats import (
+    Estimate,
     bootstrap,
     holm,
     improvement,
@@ -230,6 +231,7 @@ def test_prediction_interval_covers_one_further_run():
         found = prediction_interval(seen)
         inside.append(found.low <= new <= found.high)
     assert np.mean(inside) == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / 4_000))
+    assert prediction_interval([3.0]) == Estimate(3.0, None, None, 1), "one score says nothing of the next"
 
 
 @pytest.mark.parametrize("scores", [{}, {"a": []}, {"a": [np.nan]}, {"a": [[1.0]]}])

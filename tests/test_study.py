@@ -4,11 +4,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import run_folders
 from own import linear
+from PIL import Image
 from rich.console import Console
 
 from research.engine.files import read_manifest
@@ -144,6 +146,47 @@ def test_arms_are_put_together_over_blocks_that_name_their_full_score():
     assert page.scaled(replace(study, blocks=(easy,)), {"easy": members["easy"]}) == {}
     unscaled = replace(study, blocks=(easy, hard._replace(full_score=None)))
     assert page.scaled(unscaled, members) == {}
+
+
+def test_a_study_shows_its_newest_pictures_and_a_profile_over_its_blocks(tmp_path, monkeypatch):
+    shown: dict[str, dict] = {}
+    strips = page.figures.strips
+    monkeypatch.setattr(
+        page.figures, "strips", lambda title, found: shown.update({title: found}) or strips(title, found)
+    )
+    (block,) = STUDY.blocks
+    blocks = tuple(block._replace(name=name, full_score=-1.0) for name in ("easy", "hard"))
+    study = replace(STUDY, blocks=blocks, arms=(Arm("32 points"), Arm("8 points", {"batch_size": 8})), picture="line")
+    for name, _, sweep in study.work(True):
+        assert lanes.run_lanes(sweep, tmp_path / name, Console(quiet=True), device_count=1) == []
+    first, _ = (path.parent for path in sorted(tmp_path.glob("easy/*/*/manifest.json")))
+    (first / "pictures").mkdir()
+    for name in ("line-00000009", "line-00000010", "test_line-00000020"):
+        Image.fromarray(np.zeros((2, 4, 3), np.uint8)).save(first / "pictures" / f"{name}.png")
+    page.write(study, tmp_path, quick=True)
+    assert {path.name for path in tmp_path.glob("*.png")} >= {"easy-line.png", "hard-line.png", "profile.png"}
+    newest = first / "pictures" / "line-00000010.png"
+    assert set(shown["easy: line"].values()) == {newest, None} and set(shown["hard: line"].values()) == {None}
+    assert list(shown["easy: line"]) == ["32 points", "8 points"]
+
+
+def test_a_published_figure_is_compared_with_all_seeds_of_whole_runs_alone():
+    def told(scores: list[float | None], complete: bool = True) -> list[str]:
+        run = SimpleNamespace(complete=complete)
+        entries = (Entry(run, i, {}, i, x is not None, {"error": x}) for i, x in enumerate(scores))
+        group = Group({"study.on": "a line", "study.arm": "32 points"}, tuple(entries))
+        (line,) = page.published(STUDY, {"a line": [group]})
+        return [line[2], line[-1]]
+
+    assert told([0.01, 0.02, None, 0.03]) == ["–", "not comparable: 3 of our 4 seeds have a final value"]
+    assert told([0.01, 0.02, 0.03, 0.04], complete=False)[1].startswith("not comparable: 4 of our 4")
+    assert told([0.01, 0.02, 0.03, 0.04])[0] == "0.025" and "not comparable" not in told([0.01, 0.02, 0.03, 0.04])[1]
+
+
+@pytest.mark.parametrize("how", [{"spread": None, "kind": "std", "n": 5}, {"spread": 0.1, "kind": "SE", "n": 1}])
+def test_a_published_spread_is_there_and_of_several_runs(how):
+    with pytest.raises(ValueError, match="nobody: kind='.*' needs a spread above 0 and n of 2 or more"):
+        replace(STUDY, published=(published(1.0, source="nobody", **how),))
 
 
 def test_arms_may_be_different_recipes(tmp_path):

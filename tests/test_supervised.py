@@ -197,6 +197,7 @@ def test_records_that_do_not_fit_are_refused(tmp_path):
     load = lambda **changes: load_records(replace(setup, **changes))
     for changes, told in (
         ({"records": str(tmp_path / "none.sgf")}, "none.sgf'.*: No such file or directory"),
+        ({"records": str(tmp_path)}, "it is no file; give an SGF file of games"),
         ({"records": str(tmp_path / "three.sgf")}, "games of Go, 3 points a side, and board='go_5x5'"),
         ({"records": str(tmp_path / "three.sgf"), "board": "go_3x3"}, "holds 3 different games; give 10 or more"),
         ({"records": str(tmp_path / "letter.sgf")}, "letter.sgf'.*is not SGF"),

@@ -18,9 +18,11 @@ from unittest import mock
 
 import jax
 import pytest
+import submitit
 from own import linear
 from rich.console import Console
 
+from research.engine.errors import Damaged
 from research.engine.files import read_lines
 from research.engine.plan import Budget, Plan, Row
 from research.engine.run import run
@@ -117,6 +119,30 @@ def test_the_width_that_fits_grows_with_the_memory(monkeypatch):
     assert 1 <= found[0] < found[1]
 
 
+def test_rows_over_two_devices_have_the_memory_of_each(monkeypatch):
+    """A device holds what one alone would with half of the memory, and there are two."""
+    plan = sweep("learning_rate=0.1,0.2").lanes[0]
+    monkeypatch.setattr(lanes, "free_memory", lambda: 10**6)
+    both = lanes.fitting_width(plan, 2)
+    monkeypatch.setattr(lanes, "free_memory", lambda: 10**6 // 2)
+    assert both % 2 == 0 and both / 2 == pytest.approx(lanes.fitting_width(plan, 1), rel=0.02)
+
+
+def test_free_memory_is_the_accelerators_or_else_the_machines(monkeypatch):
+    told: list[dict[str, int] | None] = [{"bytes_limit": 100, "bytes_in_use": 30}, {"bytes_limit": 100}, {}, None]
+    monkeypatch.setattr(jax, "local_devices", lambda: [SimpleNamespace(memory_stats=lambda: told.pop(0))])
+    monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 5, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert [lanes.free_memory() for _ in range(4)] == [70, 100, 20480, 20480]
+
+
+def test_a_sweep_has_a_cell_and_a_seed():
+    whole = sweep("learning_rate=0.1")
+    with pytest.raises(ValueError, match="a sweep of no cells runs nothing; name a field with --grid"):
+        replace(whole, cells=())
+    with pytest.raises(ValueError, match="seeds=0 must be at least 1"):
+        replace(whole, seeds=())
+
+
 def test_a_sweep_keeps_the_width_that_it_was_begun_with(tmp_path):
     narrow, wide = sweep("learning_rate=0.1,0.2", width=2), sweep("learning_rate=0.1,0.2", width=6)
     assert narrow.name == wide.name and narrow.lanes != wide.lanes
@@ -125,6 +151,12 @@ def test_a_sweep_keeps_the_width_that_it_was_begun_with(tmp_path):
     assert lanes.begun_width(wide, tmp_path) == 2
     with pytest.raises(ValueError, match="lanes=6, but .* was begun with lanes of 2; go on with --lanes 2"):
         lanes.open_folder(wide, tmp_path)
+    for damaged in ("[]", "{}", '{"width": "2"}', '{"width": true}'):
+        (tmp_path / narrow.name / "sweep.json").write_text(damaged)
+        with pytest.raises(
+            Damaged, match="sweep.json does not say the width of the sweep's lanes; restore it, or remove it"
+        ):
+            lanes.begun_width(narrow, tmp_path)
 
 
 def test_a_job_is_told_to_save_while_its_process_is_waited_for(tmp_path):
@@ -146,6 +178,35 @@ job()
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGUSR2)
     assert process.communicate(timeout=30)[0] == "saved with 143 queued again: True\n"
+
+
+def test_a_job_that_was_told_to_stop_waits_to_be_queued_again_and_others_end(monkeypatch):
+    """Slurm ends what has not ended by itself, and would take a job that ends before as done."""
+    slept: list[float] = []
+    monkeypatch.setattr(launch.time, "sleep", slept.append)
+    for code, grace in ((0, []), (3, []), (143, [launch.GRACE_SECONDS])):
+        slept.clear()
+        codes, signals = [None, code, code], []
+        process = SimpleNamespace(poll=lambda codes=codes: codes.pop(0), send_signal=signals.append)
+        monkeypatch.setattr(launch.subprocess, "Popen", lambda words, process=process, **how: process)
+        job = launch.LaneJob(["train"])
+        assert job() == code and slept == [launch.POLL_SECONDS / 10, *grace]
+        assert job.checkpoint().function.words == ["train"] and signals == [], "none is sent to what has ended"
+
+
+def test_a_lane_whose_launcher_has_ended_before_it_began_ends_too(monkeypatch):
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(launch.ctypes, "CDLL", lambda name: SimpleNamespace(prctl=lambda *words: asked.append(words)))
+    monkeypatch.setattr(sys, "platform", "linux")
+    launch.stop_with_launcher()
+    assert asked == [], "a lane that nobody launched stops with nobody"
+    monkeypatch.setenv(launch.LAUNCHER, str(os.getppid()))
+    launch.stop_with_launcher()
+    assert asked == [(1, signal.SIGTERM)]
+    monkeypatch.setenv(launch.LAUNCHER, str(os.getpid()))  # nobody is its own parent
+    with pytest.raises(SystemExit) as stop:
+        launch.stop_with_launcher()
+    assert stop.value.code == 143
 
 
 # The command line
@@ -333,9 +394,61 @@ def test_a_job_that_fails_is_named_with_its_log(tmp_path):
         launch.local([], 999, tmp_path, said.append)
 
 
+class Cluster:
+    """Stands for submitit's executor under Slurm: jobs end as `ends` says, the later the earlier they were submitted."""
+
+    ends: list[int | BaseException] = []
+
+    def __init__(self, folder):
+        self.jobs, self.batches, self.parameters = [], 0, {}
+        Cluster.last = self
+
+    def update_parameters(self, **parameters):
+        self.parameters = parameters
+
+    @contextlib.contextmanager
+    def batch(self):
+        self.batches += 1
+        yield
+
+    def submit(self, job):
+        number, end = len(self.jobs), self.ends[len(self.jobs)]
+        waits = iter([False] * (len(self.ends) - number) + [True])
+        error = end if isinstance(end, BaseException) else None
+        self.jobs.append(job)
+        return SimpleNamespace(
+            job_id=f"7_{number}", done=lambda: next(waits), exception=lambda: error, result=lambda: end
+        )
+
+
+def test_lanes_are_one_array_of_slurms_whose_exit_codes_come_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(submitit, "SlurmExecutor", Cluster)
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0)
+    monkeypatch.setattr(Cluster, "ends", [0, OSError("node failure"), 3])
+    said: list[str] = []
+    words = [["train", str(lane)] for lane in range(3)]
+    codes = launch.slurm(words, ["partition=gpu", "time=60", "mem=16GB"], 2, tmp_path / "logs", said.append)
+    assert codes == [0, 1, 3], "1 for a job that was lost"
+    assert Cluster.last.parameters == {"array_parallelism": 2, "partition": "gpu", "time": 60, "mem": "16GB"}
+    assert Cluster.last.batches == 1 and [job.words for job in Cluster.last.jobs] == words
+    assert said == [
+        "submitted 7_0, 7_1, 7_2; this process may be stopped, the jobs go on",
+        "lane 3 of 3 (job 7_2) ended with exit code 3",
+        "lane 2 of 3 (job 7_1) ended with exit code 1",
+        "lane 1 of 3 (job 7_0) ended with exit code 0",
+    ]
+
+
 def test_slurm_settings_that_do_not_fit_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "srun").touch(0o755)  # as much of Slurm as submitit looks for
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="--slurm mem=2GB, partitoin=main: .*partitoin"):
+        launch.slurm([], ["mem=2GB", "partitoin=main"], None, tmp_path / "logs", print)
     with pytest.raises(ValueError, match="--slurm 'partition' must be KEY=VALUE"):
         launch.slurm([], ["partition"], None, tmp_path, print)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ValueError, match="--launch slurm: .*use --launch local"):
+        launch.slurm([], ["partition=main"], None, tmp_path, print)
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(ValueError, match=r"submitit is not installed.*pip install 'research\[cluster\]'"):
         launch.slurm([], ["partition=main"], None, tmp_path, print)

@@ -267,3 +267,8 @@ def test_refusals_name_the_repair():
     with pytest.raises(ValueError, match=r"9 tokens are more than there are positions: longest=8"):
         net, params = gpt()
         net.apply(params, jnp.zeros((1, 9), jnp.int32))
+    for net, given in ((Encoder, (TOKENS, LENGTHS)), (EncoderDecoder, (TOKENS, LENGTHS, TOKENS))):
+        with pytest.raises(
+            ValueError, match="mixer='gru' sees only what comes before; an encoder needs mixer='attention'"
+        ):
+            net(replace(SHAPE, mixer="gru"), 11).init(KEY, *given)

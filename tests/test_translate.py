@@ -29,6 +29,7 @@ from research.engine.plan import Budget, Plan, Row
 from research.engine.run import run
 from research.language import bleu, generation, pictures, translate, words
 from research.models.sequences import alignment
+from research.recipes import translate as recipe
 from research.recipes.translate import TRANSLATE, drawn, load, pairs_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -494,6 +495,19 @@ def test_a_note_counts_what_does_not_fit(tmp_path):
         "of 3 and 3 held-out sentences 1 and 2 are cut there, and 0 and 1 references go on where translations end. "
     )
     assert "of the text as it stands" in note
+
+
+def test_multi30k_is_learned_from_and_judged_on_its_own_parts(monkeypatch):
+    train, validation, test = pairs_of(SMALL)
+    parts = {"test_2017_flickr": train, "test_2016_flickr": test, "val": validation, "train": train}
+    monkeypatch.setattr(
+        recipe, "load_multi30k", lambda source, target: parts if (source, target) == ("en", "de") else {}
+    )
+    found, own = load(replace(SMALL, source="en", target="de")), load(SMALL)
+    for part in ("data", "final"):
+        for ours, theirs in zip(*(jax.tree.leaves(getattr(x, part)) for x in (found, own)), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert "tokenized_bleu is tokenised, lowercased BLEU" in found.note and "as it stands" in own.note
 
 
 @pytest.mark.parametrize("count", [3, 7, 10, 19, 20, 40])

@@ -108,6 +108,20 @@ def test_tensorboard_holds_every_number_under_its_row(tmp_path):
     assert not any("finite" in tag or "final" in tag for _, tag, _ in found)
 
 
+def test_tensorboard_can_be_looked_at_while_the_run_goes_on(tmp_path, monkeypatch):
+    at = lambda seconds: monkeypatch.setattr(viewers.time, "monotonic", lambda: 100.0 + seconds)
+    run_folders.write(tmp_path, SEEDS)
+    at(0)
+    board = opened(TensorBoard, tmp_path, 0)
+    for seconds, tick, shown in ((viewers.FLUSH_SECONDS / 2, 1, 0), (viewers.FLUSH_SECONDS, 2, 2)):
+        at(seconds)
+        board.lines("metrics.jsonl", lines_of([tick]))
+        assert len([key for key in events(tmp_path) if key[:2] == ("seed-8", "metrics/loss")]) == shown
+    board.lines("metrics.jsonl", lines_of([3]))
+    assert ("seed-8", "metrics/loss", 3) not in events(tmp_path), "so soon after"
+    board.close()
+
+
 def test_tensorboard_shows_pictures(tmp_path):
     run_folders.write(tmp_path, SEEDS)
     board = opened(TensorBoard, tmp_path, 0)

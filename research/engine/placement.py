@@ -252,7 +252,8 @@ def spread(batch: Any) -> Any:
         if x.shape[0] % count:
             below = x.shape[0] // count * count
             raise ValueError(
-                f"a batch of {x.shape[0]} does not divide over {count} devices; nearest: {below or count} or {below + count}"
+                f"a batch of {x.shape[0]} does not divide over {count} devices; "
+                f"nearest: {f'{below} or ' if below else ''}{below + count}"
             )
         return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH))
 

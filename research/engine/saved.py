@@ -47,7 +47,7 @@ def settled(value: Any, usual: Any) -> Any:
     """A Setup's value as it was before JSON, which knows neither tuples nor paths; `usual` is the recipe's."""
     if isinstance(value, list):
         return tuple(settled(x, None) for x in value)
-    return Path(value) if isinstance(usual, Path) else value
+    return Path(value) if isinstance(usual, Path) and isinstance(value, str) else value
 
 
 def plan_in(folder: Path, recipes: Iterable[Recipe], field: str) -> Plan:

@@ -5,7 +5,7 @@ import subprocess
 import threading
 from typing import Self
 
-PATIENCE = 300.0  # seconds for an answer
+PATIENCE, PARTING = 300.0, 5.0  # seconds for an answer, and to end when told to
 
 
 class NoAnswer(ValueError):
@@ -79,7 +79,7 @@ class Program:
     def close(self) -> None:
         self.process.terminate()
         try:
-            self.process.communicate(timeout=5)
+            self.process.communicate(timeout=PARTING)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()

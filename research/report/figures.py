@@ -134,7 +134,8 @@ def heat_map(groups: Sequence[Group], name: str) -> Figure | None:
     if len(fields) != FACTORS:
         return None
     rows, columns = (list(dict.fromkeys(written(group.values[field]) for group in groups)) for field in fields)
-    if min(len(rows), len(columns)) < 2 or len(groups) < len(rows) * len(columns) or max(len(rows), len(columns)) > 24:
+    # More groups than places are settings that read alike, of which one would hide the other.
+    if min(len(rows), len(columns)) < 2 or len(groups) != len(rows) * len(columns) or max(len(rows), len(columns)) > 24:
         return None
     table = np.full((len(rows), len(columns)), np.nan)
     for group in groups:
@@ -146,7 +147,7 @@ def heat_map(groups: Sequence[Group], name: str) -> Figure | None:
     picture = axis.imshow(table, cmap="viridis", aspect="auto")
     middle = (np.nanmin(table) + np.nanmax(table)) / 2 if np.isfinite(table).any() else 0.0
     for (y, x), value in np.ndenumerate(table):
-        colour = "black" if value > middle else "white"
+        colour = "white" if value <= middle else "black"  # also where there is no value, and so no colour behind it
         axis.text(x, y, "–" if np.isnan(value) else f"{value:.4g}", ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), rows)

@@ -92,8 +92,6 @@ class EventFile:
         self._write(0, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     def scalars(self, step: int, named: dict[str, float]) -> None:
-        if not named:
-            return
         values = [self._summary.Value(tag=tag, simple_value=float(x)) for tag, x in named.items()]
         self._write(step, summary=self._summary(value=values))
 

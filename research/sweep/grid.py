@@ -10,6 +10,7 @@ import types
 from collections.abc import Sequence
 from dataclasses import fields as setup_fields
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -211,10 +212,18 @@ def parse(text: str, kind: Any, where: str) -> Any:
     try:
         return convert(text.strip(), kind)
     except (ValueError, KeyError):
-        told = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-        if get_origin(kind) is Literal:
-            told = " or ".join(map(repr, get_args(kind)))
-        raise ValueError(f"{where}: {text!r} must be {told}; a tuple is written 64x64") from None
+        raise ValueError(f"{where}: {text!r} must be {spelled(kind)}; a tuple is written 64x64") from None
+
+
+def spelled(kind: Any) -> str:
+    """A field's type in the words of a refusal."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join("none" if x is type(None) else spelled(x) for x in get_args(kind))
+    if get_origin(kind) is Annotated:
+        return spelled(get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return " or ".join(map(repr, get_args(kind)))
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
 
 
 def convert(text: str, kind: Any) -> Any:
@@ -231,7 +240,7 @@ def convert(text: str, kind: Any) -> Any:
         return tuple(convert(item, inner) for item in text.split("x")) if text else ()
     if kind is bool:
         return {"true": True, "false": False}[text.lower()]
-    if kind in (int, float, str):
+    if kind in (int, float, str, Path):
         if not text:
             raise ValueError(text)
         return kind(text)
