@@ -12,6 +12,7 @@ from research.engine.plan import Recipe
 RECIPES = {
     "classify": "research.recipes.classify:CLASSIFY",
     "classify-cifar10": "research.recipes.classify:CIFAR10",
+    "rotation-digits": "research.recipes.rotation:ROTATION_DIGITS",
     "vae": "research.recipes.vae:VAE",
     "vae-mnist": "research.recipes.vae:VAE_MNIST",
     "lm": "research.recipes.lm:LM",

@@ -55,6 +55,7 @@ TINY: dict[str, dict] = {
     "classify": {"net": "conv32", "batch_size": 8, "evaluation_batch": 60, "cutout": 2, "flip": True},
     "classify-cifar10": {"data": "digits", "net": "lenet", "batch_size": 8, "evaluation_batch": 60, "shift": 1}
     | {"optimizer": "momentum"},
+    "rotation-digits": {"batch_size": 8, "evaluation_batch": 60},
     "vae": {"widths": (8,), "latent": 3, "batch_size": 8, "importance_samples": 3, "evaluation_batch": 60},
     "vae-mnist": {"data": "digits", "widths": (8, 4), "latent": 3, "batch_size": 8, "importance_samples": 2}
     | {"activation": "relu", "schedule": "constant"},
