@@ -47,7 +47,8 @@ class Arguments(OfRun):
     draw: Annotated[int, Interval(0, 2**32 - 1)] = 0
     """Seed of openings and of chance in play."""
     out: Path | None = None
-    """Where the records of games of Go are added, behind those of earlier matches; by default match.sgf in the run folder."""
+    """Where games of Go against another program are added, behind those of earlier matches; by default match.sgf in the
+    run folder."""
 
 
 class Side(NamedTuple):

@@ -1,8 +1,8 @@
 """Downloads data sets into the data root: `python scripts/prepare_data.py mnist cifar10`.
 
 The root is --root, else $RESEARCH_DATA_DIR, else a folder in the user's cache folder. What is there already is checked
-and kept. With TensorFlow installed (`pip install -e '.[prepare]'`), image sets are prepared by tensorflow-datasets;
-without, the publishers' own files are downloaded. Training reads either, and gets the same arrays.
+and kept. With TensorFlow installed (`pip install -c constraints.txt -e '.[prepare]'`), image sets are prepared by
+tensorflow-datasets; without, the publishers' own files are downloaded. Training reads either, and gets the same arrays.
 """
 
 from dataclasses import dataclass

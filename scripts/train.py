@@ -28,7 +28,7 @@ OWN_OPTIONS = {
     ),
     "processes": (int | None, None, "How many processes there are."),
     "process": (int | None, None, "Which of them this is, from 0; process 0 alone writes the run folder."),
-    "wandb": (bool, False, "Mirror the record to Weights & Biases (WANDB_MODE=offline works)."),
+    "wandb": (bool, False, "Mirror the record to Weights & Biases; offline unless WANDB_MODE=online."),
 }
 
 

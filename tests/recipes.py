@@ -147,8 +147,8 @@ assert {*TINY} == {*RECIPES}, f"a recipe needs its tiny Setup in TINY: {', '.joi
 assert all(find(name).name == name for name in RECIPES), "a recipe's key in the catalog is its name"
 
 
-# Recipes of one `make` differ in settings alone: the first, whose tiny Setup takes the branches, stands for the others wherever
-# a program is run.
+# Recipes of one `make` differ in settings alone: the first, whose tiny Setup takes the branches, stands for the others in
+# `make test` wherever a program is run.
 METHODS = list({tiny(name).make: name for name in reversed(NAMES)}.values())
 # What asks about compiled programs, of those too that have other networks.
 PROGRAMS = [*METHODS, "ppo-recurrent", "ppo-breakout"]

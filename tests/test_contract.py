@@ -1,5 +1,5 @@
-"""The contract that every recipe and every probe keeps: what the engine promises holds for all of them. Recipes that share
-a program stand for each other wherever a program is run."""
+"""The contract that every recipe and every probe keeps: what the engine promises holds for all of them. Of recipes that share
+a program one stands for the others in `make test`; `make test-slow` runs the others."""
 
 import functools
 import os
@@ -27,17 +27,14 @@ from research.engine.plan import Plan, Recipe, Row
 from research.engine.run import run
 from research.engine.saved import last_tree
 
-# One worker takes all tests of a recipe, so that they share its compiled programs.
-every_recipe = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]
-)
 
-every_method = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in METHODS]
-)
-every_program = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in PROGRAMS]
-)
+def every(quick: list[str]) -> pytest.MarkDecorator:
+    """Over all recipes, slowly where not among `quick`. One worker takes all tests of one, which share its programs."""
+    marks = lambda name: [pytest.mark.xdist_group(name), *([] if name in quick else [pytest.mark.slow])]
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in NAMES])
+
+
+every_recipe, every_method, every_program = every(NAMES), every(METHODS), every(PROGRAMS)
 
 
 @functools.lru_cache(2)
@@ -126,8 +123,9 @@ def compilations():
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-# XLA takes a scan of one tick apart, and unoptimised, as tests compile, one bias is rounded another way; optimised it is not.
-SHORTEST = {"gan-mnist": 2}
+# XLA takes a scan of one tick apart, and a bias may be rounded another way: of these GANs unoptimised, as `make test` compiles, and
+# of go-value optimised.
+SHORTEST = dict.fromkeys(("gan-mnist", "gan-grid", "dcgan-mnist", "stacked-mnist", "dcgan-cifar10", "go-value"), 2)
 
 
 @every_method

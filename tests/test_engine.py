@@ -835,6 +835,31 @@ def test_a_program_counts_the_state_that_it_writes_in_place_once():
     assert 2 * size <= lane.memory(lane.start()) < 2.1 * size
 
 
+def test_rows_go_to_lapack_one_after_another():
+    """Several matrices at once would wait for threads that wait for them (docs/design/traps.md)."""
+    random = np.random.default_rng(0)
+    matrices, right = (
+        np.float32(x) for x in (random.normal(size=(6, 40, 40)) + 9 * np.eye(40), random.normal(size=40))
+    )
+    for where in (Placement.choose(6, 1), Placement.choose(6, 2)):
+        args = where.put_rows(matrices), where.put_shared(right)
+        solve = where.compile(jnp.linalg.solve, (0, None), args)
+        calls = [line for line in solve.as_text().splitlines() if "lapack_sgetrf" in line]
+        assert calls and all('num_batch_dims="0"' in line for line in calls)
+        np.testing.assert_allclose(where.get_rows(solve(*args)), np.linalg.solve(matrices, right), rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_that_hands_lapack_several_matrices_is_refused_on_several_devices():
+    matrices = np.stack([np.eye(3, dtype=np.float32)] * 8).reshape(2, 4, 3, 3)
+    one, two = Placement.choose(2, 1), Placement.choose(2, 2)
+    alone = one.compile(jnp.linalg.inv, (0,), (one.put_rows(matrices),))
+    np.testing.assert_array_equal(alone(one.put_rows(matrices)), matrices)
+    with pytest.raises(ValueError, match="several matrices at once on each of 2 CPU devices.*--device-count 1"):
+        two.compile(jnp.linalg.inv, (0,), (two.put_rows(matrices),))
+    in_turn = two.compile(lambda x: jax.lax.map(jnp.linalg.inv, x), (0,), (two.put_rows(matrices),))
+    np.testing.assert_array_equal(two.get_rows(in_turn(two.put_rows(matrices))), matrices)
+
+
 @pytest.fixture
 def at(monkeypatch):
     """Sets the clock of a progress line (s)."""

@@ -1,4 +1,4 @@
-"""Rotation prediction: the turns, the read-out and its solution, the update, and a run on the digits."""
+"""Rotation prediction: the turns, the read-out, the update, and a run on the digits."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,6 @@ from research.vision.rotation import (
     objective,
     read_out,
     score,
-    solved,
     step,
     turned,
 )
@@ -51,13 +50,6 @@ def test_turns_are_counterclockwise_and_image_by_image():
     np.testing.assert_array_equal(turns[..., 0], expected)
     assert turns.dtype == jnp.uint8
     np.testing.assert_array_equal(labels, [0, 1, 2, 3, 0, 1, 2, 3])
-
-
-def test_solution_is_lapacks():
-    root = RANDOM.normal(size=(6, 6))
-    matrix, right = root @ root.T + np.eye(6), RANDOM.normal(size=(6, 3))
-    solution = solved(jnp.float32(matrix), jnp.float32(right))
-    np.testing.assert_allclose(solution, np.linalg.solve(matrix, right), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("ridge", "weight"), [(1e-6, 0.5), (1.0, 0.25), (3.0, 0.125)])

@@ -38,7 +38,7 @@ def configure(rows: int, *, light: bool, device_count: int | None = None, fast: 
     Where a module has started the backend while it was imported, the process starts itself again with the settings.
 
     rows          rows of the plan; on CPU each core becomes a device as far as there are rows for them
-    light         ticks too small for threads inside one operation (measured in DESIGN 2.10)
+    light         ticks too small for threads inside one operation (measured in docs/design/traps.md)
     device_count  overrides the number of devices of this process
     fast          lifts determinism on GPU
     """

@@ -75,7 +75,7 @@ class Recipe:
     watch           figures, as recorded, for the progress line, the table and the curve, most important first
     best            evaluation figure, as recorded, whose best state is kept, '-' in front where smaller is better
     pictures        (outputs, inputs.data) -> dict[str, u8[H,W,3]] on the host, written at each evaluation; or None
-    light           True where a tick is so small that threads inside one operation slow it down (DESIGN 2.10)
+    light           True where a tick is so small that threads inside one operation slow it down (docs/design/traps.md)
     file            the user's own file that defines it, None for ours; its content is part of a run's name
     about           claim, result, cost, command: the text of `--help`
     """

@@ -65,8 +65,12 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
             initialization_timeout=JOIN_SECONDS,
             shutdown_timeout_seconds=PART_SECONDS,
         )
-    except (RuntimeError, ValueError) as error:
+    except RuntimeError as error:
         raise OSError(f"{missed}: {error}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"coordinator={coordinator!r} finds no cluster that JAX knows ({error}); give HOST:PORT, --processes and --process"
+        ) from error
     _explain_abort(GONE)
     devices = collections.Counter(device.process_index for device in jax.devices())
     if len(set(devices.values())) > 1:

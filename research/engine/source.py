@@ -11,7 +11,17 @@ from typing import Any
 PACKAGE = Path(__file__).parents[1]
 # What reads runs or chooses which to run decides nothing in one; nor does what is only looked at: files named `*pictures.py`.
 LEFT_OUT = tuple(
-    PACKAGE / name for name in ("report", "studies", "sweep", "catalog.py", "command.py", "engine/saved.py")
+    PACKAGE / name
+    for name in (
+        "report",
+        "studies",
+        "sweep",
+        "catalog.py",
+        "command.py",
+        "learned.py",
+        "options.py",
+        "engine/saved.py",
+    )
 )
 
 

@@ -139,8 +139,8 @@ FINETUNE = Recipe(
     without labels the head alone 62.9 % [62.1, 63.7], head and last block 66.7 % [65.9, 67.6], LoRA with 2.4 % of the weights
     67.2 % [66.1, 68.3], and all of it 76.4 % [75.5, 77.3]. 24 to 87 s a seed of one core. See the study finetune.
 
-    python scripts/train.py lm --setup.text sst2 --setup.byte-pairs 4096 --setup.dropout 0.1
-    python scripts/train.py finetune --setup.pretrained runs/lm-... --setup.mode lora --seeds 5
+    python scripts/train.py lm --setup.text sst2 --setup.byte-pairs 4096 --setup.batch-size 24 --setup.dropout 0.1
+    python scripts/train.py finetune --setup.pretrained runs/lm-... --setup.mode lora --hyper.learning-rate 3e-3 --seeds 5
     python scripts/train.py finetune --setup.data my.tsv           # from nothing
     python scripts/explain.py runs/finetune-... < sentences.txt""",
 )

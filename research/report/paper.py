@@ -66,7 +66,7 @@ def printed(groups: Sequence[Group], figures: Sequence[str], n: str) -> tuple[li
     for group in groups:
         numbers = [group.numbers(name) for name in figures]
         texts = [text for x in numbers for text in interval(x["mean"], x["low"], x["high"])]
-        rows.append([*group.settings, *texts, str(numbers[0]["n"])])
+        rows.append([*group.settings, *texts, str(len(group.entries))])
     return heads, rows
 
 

@@ -170,25 +170,10 @@ def read_out(features: Array, labels: Array, classes: int, ridge: Array) -> tupl
     product = partial(jnp.matmul, precision="highest")  # squares of 8 or 11 bits would be too few to solve with
     covariance = product(centred.T, centred) / len(labels)
     penalty = jnp.maximum(ridge * jnp.diagonal(covariance).mean(), jnp.finfo(jnp.float32).tiny)
-    weights = solved(
-        covariance + penalty * jnp.eye(features.shape[1]), product(centred.T, targets - target_mean[None]) / len(labels)
-    )
+    penalized = covariance + penalty * jnp.eye(features.shape[1])
+    crossed = product(centred.T, targets - target_mean[None]) / len(labels)
+    weights = jax.scipy.linalg.solve(penalized, crossed, assume_a="pos")
     return weights, target_mean - product(mean, weights)
-
-
-def solved(matrix: Array, right: Array) -> Array:
-    """x f32[D,K] of matrix @ x = right, for a symmetric and positive definite matrix f32[D,D] and right f32[D,K]: by
-    Gauss-Jordan elimination, which such a matrix needs no pivots for
-
-    Not by jnp.linalg: in jaxlib 0.10.2 LAPACK's calls over several rows wait for threads that wait for them, on a CPU of
-    few cores, and the run stands still."""
-    size = len(matrix)
-
-    def eliminate(index: Array, system: Array) -> Array:
-        row = system[index] / system[index, index]
-        return (system - system[:, index][:, None] * row[None]).at[index].set(row)
-
-    return jax.lax.fori_loop(0, size, eliminate, jnp.concatenate([matrix, right], axis=1))[:, size:]
 
 
 def score(outputs: Outputs) -> dict[str, np.ndarray]:
