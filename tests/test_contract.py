@@ -123,8 +123,8 @@ def compilations():
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-# XLA takes a scan of one tick apart, and a bias may be rounded another way: of these GANs unoptimised, as `make test` compiles, and
-# of go-value optimised.
+# XLA takes a scan of one tick apart, and a bias may be rounded another way: of these GANs unoptimised, as `make test`
+# compiles, and of go-value optimised.
 SHORTEST = dict.fromkeys(("gan-mnist", "gan-grid", "dcgan-mnist", "stacked-mnist", "dcgan-cifar10", "go-value"), 2)
 
 
