@@ -8,6 +8,7 @@ from pathlib import Path
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Tests compile far more than they compute. RESEARCH_TESTS_COMPILE=as-users-do leaves the compiler as it is.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # bits of what NumPy solves depend on it
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 if os.environ.get("RESEARCH_TESTS_COMPILE") != "as-users-do":
     os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"

@@ -252,22 +252,26 @@ def test_a_record_takes_no_number_that_json_has_no_word_for(tmp_path):
 def test_what_bits_depend_on_is_recorded(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"--xla_b=2 {DETERMINISTIC} --xla_a=1")
     monkeypatch.setenv("NPROC", "3")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
     found = machine(Placement.choose(5, 2))
     told = {
         "device_count": 2,
         "lane_width": 6,
         "threads": "3",
+        "lapack_threads": "2",
         "deterministic": True,
         "xla_flags": ["--xla_a=1", "--xla_b=2"],
     }
     assert {name: found[name] for name in told} == told
     monkeypatch.delenv("NPROC")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
     monkeypatch.setenv("XLA_FLAGS", "")
     found = machine(Placement.choose(1))
     told = {
         "device_count": 1,
         "lane_width": 1,
         "threads": f"all {os.cpu_count()}",
+        "lapack_threads": f"all {os.cpu_count()}",
         "deterministic": False,
         "xla_flags": [],
     }
@@ -894,12 +898,17 @@ def test_where_nobody_watches_progress_is_a_line_every_five_seconds_and_the_last
 CONFIGURED = """
 import os, sys, jax
 from research.engine.placement import configure
+from threadpoolctl import threadpool_info
+if "reports" in sys.argv:
+    import scipy.linalg
 if "started" in sys.argv:
     jax.devices()
 rows, count = int(sys.argv[1]), int(sys.argv[2])
 configure(rows, light="light" in sys.argv, device_count=count or None)
 cache, least = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
-print(len(jax.devices()), os.environ.get("NPROC"), cache, least)
+jax.jit(jax.numpy.linalg.inv).lower(jax.numpy.eye(2))  # loads LAPACK
+lapack = max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+print(len(jax.devices()), os.environ.get("NPROC"), lapack, cache, least)
 """
 
 
@@ -907,7 +916,8 @@ print(len(jax.devices()), os.environ.get("NPROC"), cache, least)
 def test_a_process_takes_its_devices_threads_and_cache_from_the_plan(tmp_path):
     """A device for each core as far as there are rows for them, with a thread each; one large net has all threads."""
     cores = len(os.sched_getaffinity(0))
-    settings = {"XLA_FLAGS", "NPROC", "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"}
+    cached = {"JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"}
+    settings = {"XLA_FLAGS", "NPROC", "OPENBLAS_NUM_THREADS"} | cached
     environment = {name: x for name, x in os.environ.items() if name not in settings}
     environment |= {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     file = tmp_path / "configured.py"
@@ -919,13 +929,14 @@ def test_a_process_takes_its_devices_threads_and_cache_from_the_plan(tmp_path):
         return (done.stdout or done.stderr).strip().splitlines()[-1]
 
     cache = f"{tmp_path / 'research' / 'xla'} 0.0"
-    assert configured(1, 0) == f"1 None {cache}"
-    assert configured(1, 0, "light") == f"1 1 {cache}"
-    assert configured(cores + 1, 0) == f"{cores} {1 if cores > 1 else None} {cache}"
+    assert configured(1, 0) == f"1 None {cores} {cache}"
+    assert configured(1, 0, "light") == f"1 1 1 {cache}"
+    assert configured(1, 0, "light", "reports") == f"1 1 1 {cache}", "what draws reports has loaded LAPACK already"
+    assert configured(cores + 1, 0) == f"{cores} {1 if cores > 1 else None} 1 {cache}"
     told = f"device_count={cores + 1} must be at least 1 and at most the {cores} cores here; try {cores}"
     assert configured(1, cores + 1) == f"ValueError: {told}"
     if cores > 1:  # JAX has started with one device: the process starts itself anew
-        assert configured(2, 2, "started") == f"2 1 {cache}"
+        assert configured(2, 2, "started") == f"2 1 1 {cache}"
 
 
 def test_where_a_system_counts_no_cores_there_is_one(monkeypatch):

@@ -207,13 +207,14 @@ def test_a_plan_comes_back_from_its_manifest():
 
 @dataclass(frozen=True)
 class OfFile:
-    text: Path | None = Path("usual.txt")
+    text: Path | None
 
 
+@pytest.mark.parametrize("setup", [OfFile(Path("usual.txt")), OfFile(None)])
 @pytest.mark.parametrize("text", [Path("a", "b.txt"), None])
-def test_a_path_comes_back_from_a_manifest_which_holds_it_as_text(text):
+def test_a_path_comes_back_from_a_manifest_which_holds_it_as_text(text, setup):
     usual = find("classify")
-    recipe = replace(usual, setup=OfFile(), make=lambda setup: usual.make(usual.setup))
+    recipe = replace(usual, setup=setup, make=lambda setup: usual.make(usual.setup))
     plan = Plan(recipe, OfFile(text), (Row(0, recipe.hyper),), recipe.budget)
     written = json.loads(json.dumps(plan.manifest()))
     assert written["setup"] == {"text": "a/b.txt" if text else None}

@@ -240,10 +240,9 @@ def test_long_records_are_folded_to_what_a_picture_can_show(tmp_path):
 
 @pytest.mark.parametrize("name", ["metrics", "evaluations", "timings"])
 def test_a_complete_run_that_lost_its_last_line_is_not_reported_from_what_is_left(tmp_path, name):
-    classified(tmp_path)
+    classified(tmp_path, final=True)
     path = tmp_path / f"{name}.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    lines = [line for line in lines if '"final"' not in line]
     path.write_text("".join(lines[:-1]) + lines[-1][:9])
     with pytest.raises(
         Damaged, match=rf"{name}.jsonl lacks lines of tick 100, the last one.*were lost; restore the file"
@@ -385,6 +384,10 @@ def test_a_map_has_the_mean_of_each_setting_of_two_fields():
     assert figures.heat_map([group(x.values | {"setup.more": 1}, 1.0) for x in groups], "error") is None
     alike = [group({"hyper.rate": a + 1e-9 * i, "setup.clip": b}, 1.0) for i in (0, 1) for a, b in FACTORS]
     assert figures.heat_map(alike, "error") is None
+    twice = [
+        {"hyper.rate": x, "setup.clip": y} for x, y in ((0.1, True), (0.1 + 1e-9, True), (0.2, True), (0.2, False))
+    ]
+    assert figures.heat_map([group(x, 1.0) for x in twice], "error") is None, "one twice and one not at all"
     # Where nothing has a value, there are places and no figure.
     figure = figures.heat_map([group(x, None) for x in settings.values()], "error")
     assert {text.get_text() for text in figure.axes[0].texts} == {"–"}

@@ -144,4 +144,4 @@ def test_learns_the_turns_and_keeps_the_digits_readable():
     outputs = jax.jit(experiment.evaluate)(jax.random.key(0), state, HYPER, data)
     figures = experiment.score(jax.tree.map(lambda leaf: np.asarray(leaf)[None], outputs))
     assert figures["turn_accuracy"][0] > 0.8  # by chance 0.25
-    assert figures["readout_accuracy"][0] > 0.88  # by chance 0.1
+    assert figures["readout_accuracy"][0] > 0.88  # which an untrained net has too: training does not spoil it

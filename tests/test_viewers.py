@@ -135,16 +135,16 @@ def test_tensorboard_shows_pictures(tmp_path):
 
 
 def test_tensorboard_after_a_kill_holds_each_step_once(tmp_path):
-    run_folders.write(tmp_path, SEEDS, metrics=lines_of([1, 2, 3]))
+    run_folders.write(tmp_path, SEEDS, metrics=lines_of([1, 2, 3]), complete=False)
     board = opened(TensorBoard, tmp_path, 0)
     board.lines("metrics.jsonl", lines_of([4]))
     board.close()
     # Killed at tick 4, restored at tick 2: the record is cut there, and ticks 3 and 4 are written again.
-    run_folders.write(tmp_path, SEEDS, metrics=lines_of([1, 2]))
+    run_folders.write(tmp_path, SEEDS, metrics=lines_of([1, 2]), complete=False)
     board = opened(TensorBoard, tmp_path, 2)
     board.lines("metrics.jsonl", lines_of([3, 4]))
     board.close()
-    run_folders.write(tmp_path, SEEDS, metrics=lines_of([1, 2, 3, 4]))
+    run_folders.write(tmp_path, SEEDS, metrics=lines_of([1, 2, 3, 4]), complete=False)
     assert_mirrors(tmp_path, {0: "seed-7", 1: "seed-8"})
 
 
@@ -194,7 +194,7 @@ def test_viewers_of_a_resumed_run_mirror_its_record(tmp_path):
 def test_wandb_names_group_config_and_steps(tmp_path, monkeypatch):
     import wandb
 
-    run_folders.write(tmp_path, SEEDS, steps_per_tick=16)
+    run_folders.write(tmp_path, SEEDS, steps_per_tick=16, complete=False)
     given, true_init = [], wandb.init
     monkeypatch.setattr(wandb, "init", lambda **options: given.append(options) or true_init(**options))
     mirror = opened(WeightsAndBiases, tmp_path, 0)

@@ -59,6 +59,7 @@ MANIFESTS: dict[str, Fits] = {
     "steps_per_tick": lambda x: type(x) is int and x > 0,
     "file": kind(str, type(None)),
     "note": kind(str),
+    "final": kind(bool),
     "complete": kind(bool),
     "revision": kind(str),
     "dirty": kind(bool),

@@ -42,6 +42,7 @@ def machine(placement: Placement) -> dict[str, Any]:
         "lane_width": placement.width,
         "processor": processor(),
         "threads": os.environ.get("NPROC") or f"all {os.cpu_count()}",
+        "lapack_threads": os.environ.get("OPENBLAS_NUM_THREADS") or f"all {os.cpu_count()}",
         "deterministic": DETERMINISTIC in os.environ.get("XLA_FLAGS", ""),
         "xla_flags": sorted(flags),
         "jax_settings": {name: str(getattr(jax.config, name)) for name in SETTINGS},

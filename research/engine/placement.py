@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from threadpoolctl import threadpool_limits
 
 from research.engine import processes
 
@@ -50,7 +51,9 @@ def configure(rows: int, *, light: bool, device_count: int | None = None, fast: 
         devices = device_count or min(rows, cores)
         if devices > 1 or light:
             os.environ.setdefault("NPROC", "1")  # one thread per device: XLA sizes its thread pool from this
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # LAPACK's, which is loaded with its first call
+            # LAPACK's: read when it is loaded, with its first call or, in what draws reports, already.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]), user_api="blas")
         forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
         if not forced and not 1 <= devices <= cores:
             raise ValueError(

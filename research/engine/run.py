@@ -63,8 +63,9 @@ def run(
     placement = Placement.choose(plan.lane_width, device_count)
     inputs = plan.recipe.load(plan.setup)
     manifest = plan.manifest() | {"data": data_hash(inputs), "machine": machine(placement)} | revision()
-    manifest["note"] = inputs.note
-    alike = {name: x for name, x in manifest["machine"].items() if name not in ("processor", "threads")}
+    manifest |= {"note": inputs.note, "final": inputs.final is not None}
+    each_its_own = "processor", "threads", "lapack_threads"
+    alike = {name: x for name, x in manifest["machine"].items() if name not in each_its_own}
     told = json.dumps([plan.identity(), manifest["data"], alike], sort_keys=True)
     processes.agree(digest([np.frombuffer(told.encode(), np.uint8)]))
     leads = processes.leads()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import jax
 
@@ -38,16 +38,17 @@ def plan_of(recipe: Recipe, manifest: dict[str, Any]) -> Plan:
             f"this is a run of recipe {manifest['recipe']!r}, and {recipe.name!r} as it is now does not fit it: {why}; use "
             "the code that made the run, or name the recipe's file"
         )
-    values = {name: settled(value, getattr(recipe.setup, name)) for name, value in setup.items()}
+    hints = get_type_hints(type(recipe.setup))
+    values = {name: settled(value, hints[name]) for name, value in setup.items()}
     hypers = [Row(row["seed"], type(recipe.hyper)(**row["hyper"])) for row in rows]
     return Plan(recipe, type(recipe.setup)(**values), tuple(hypers), Budget(**manifest["budget"]))
 
 
-def settled(value: Any, usual: Any) -> Any:
-    """A Setup's value as it was before JSON, which knows neither tuples nor paths; `usual` is the recipe's."""
+def settled(value: Any, hint: Any) -> Any:
+    """A Setup's value as it was before JSON, which knows neither tuples nor paths; `hint` is its field's type."""
     if isinstance(value, list):
         return tuple(settled(x, None) for x in value)
-    return Path(value) if isinstance(usual, Path) and isinstance(value, str) else value
+    return Path(value) if Path in (hint, *get_args(hint)) and isinstance(value, str) else value
 
 
 def plan_in(folder: Path, recipes: Iterable[Recipe], field: str) -> Plan:

@@ -91,6 +91,7 @@ class Session(NamedTuple):
         if lane.inputs.final is not None:
             self.score(state, total, final=True)
         if self.record:
+            self.record.sync()
             write_json(self.folder / MANIFEST, self.manifest | {"complete": True})
 
     def save(self, state: Any, tick: int, best: Best | None) -> None:

@@ -41,8 +41,10 @@ ROTATION_DIGITS = Recipe(
     linear read-out of its last hidden layer then names the digits.
 
     Over 5 seeds, on the test set: the read-out is right on 95.50 %, 95 % interval [93.80, 97.20], and the turn on 92.06 %
-    [91.17, 92.94]. Of the untrained nets of the same seeds the read-out makes 92.94 % [91.45, 94.44], which training
-    raises by 2.6 points [0.2, 5.0]; of the pixels themselves, 93.61 %. On 2 cores of an AMD EPYC the 5 seeds train in 17 s.
+    [91.17, 92.94]. Of nets of the same seeds that learn nothing (the second command) the read-out makes 92.94 % [91.45,
+    94.44], which training raises by 2.6 points [0.2, 4.9]; of the pixels themselves, 93.61 %. On 2 cores of an AMD EPYC the
+    5 seeds train in 17 s.
 
-    python scripts/train.py rotation-digits --seeds 5""",
+    python scripts/train.py rotation-digits --seeds 5
+    python scripts/train.py rotation-digits --seeds 5 --steps 50 --evaluate-every 50 --hyper.learning-rate 1e-12""",
 )

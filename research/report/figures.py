@@ -134,8 +134,10 @@ def heat_map(groups: Sequence[Group], name: str) -> Figure | None:
     if len(fields) != FACTORS:
         return None
     rows, columns = (list(dict.fromkeys(written(group.values[field]) for group in groups)) for field in fields)
-    # More groups than places are settings that read alike, of which one would hide the other.
-    if min(len(rows), len(columns)) < 2 or len(groups) != len(rows) * len(columns) or max(len(rows), len(columns)) > 24:
+    # Fewer places than groups: some settings read alike, and one would hide the other.
+    places = {tuple(written(group.values[field]) for field in fields) for group in groups}
+    whole = len(groups) == len(places) == len(rows) * len(columns)
+    if not whole or min(len(rows), len(columns)) < 2 or max(len(rows), len(columns)) > 24:
         return None
     table = np.full((len(rows), len(columns)), np.nan)
     for group in groups:

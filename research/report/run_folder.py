@@ -74,8 +74,11 @@ def read(folder: Path) -> Run:
                 )
     if manifest.get("complete") and "steps_per_tick" in manifest:
         end = manifest["budget"]["steps"] // manifest["steps_per_tick"]
-        for name, lines, *_ in needs:
-            if {line.get("row") for line in lines if line["tick"] == end} != ({None} if name == TIMINGS else {*rows}):
+        last = [(name, [line for line in lines if line["tick"] == end]) for name, lines, *_ in needs]
+        if manifest.get("final"):
+            last.append((EVALUATIONS, [line for line in evaluations if line.get("final")]))
+        for name, lines in last:
+            if {line.get("row") for line in lines} != ({None} if name == TIMINGS else {*rows}):
                 raise Damaged(
                     f"{folder / name} lacks lines of tick {end}, the last one, though the run is complete: they were lost; "
                     "restore the file, or repeat the run with --fresh"

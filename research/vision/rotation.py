@@ -67,7 +67,8 @@ class Hyper(NamedTuple):
     warmup: Fraction = 0.05
     """Share of the run over which the learning rate rises."""
     ridge: Positive = 1e-3
-    """Penalty of the read-out's squared weights, in units of the features' mean variance; training knows nothing of it."""
+    """Penalty of the read-out's squared weights, in units of the features' mean variance; training knows nothing of it. Float32
+    cannot solve for features that are all alike with less than 1e-6."""
 
 
 class State(NamedTuple):
