@@ -9,7 +9,8 @@ from research.data.image_files import Split
 from research.engine.chunk import advance, begin
 from research.engine.experiment import Tick
 from research.models.cnn import NETS
-from research.recipes.rotation import load, pictures
+from research.recipes.classify import load
+from research.recipes.rotation import pictures
 from research.vision.classify import Data
 from research.vision.rotation import (
     Hyper,

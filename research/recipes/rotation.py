@@ -2,22 +2,14 @@
 
 import numpy as np
 
-from research.data.images import load_with_validation
 from research.data.pictures import tiled
-from research.engine.experiment import Inputs
 from research.engine.plan import Budget, Recipe
+from research.recipes.classify import load
 from research.vision import rotation
 from research.vision.classify import Data
 from research.vision.rotation import Outputs
 
 ROWS = 8  # and columns, of a grid of pictures
-
-
-def load(setup: rotation.Setup) -> Inputs:
-    """Training and validation images; the test images only for the end."""
-    images = load_with_validation(setup.data, setup.validation)
-    data = Data(images.train, images.validation, images.mean, images.std)
-    return Inputs(data, final=data._replace(held_out=images.test), note=images.note)
 
 
 def pictures(outputs: Outputs, data: Data) -> dict[str, np.ndarray]:
