@@ -43,7 +43,7 @@ RESULTS = ROOT / "docs" / "results" / "mutants"
 TESTS = {
     "numerics/attribution": "finetune",
     "numerics/averages": "averages gan",
-    "numerics/blocks": "gan_images",
+    "numerics/blocks": "blocks gan_images",
     "numerics/calibration": "finetune",
     "numerics/decode": "decode lm",
     "numerics/foreign": "environments",
@@ -68,7 +68,7 @@ TESTS = {
     "engine/keys": "engine contract",
     "engine/lane": "engine contract",
     "engine/manifest": "engine command_line",
-    "engine/placement": "engine contract command_line",
+    "engine/placement": "engine contract command_line processes",
     "engine/plan": "engine command_line",
     "engine/processes": "engine processes",
     "engine/progress": "engine command_line",

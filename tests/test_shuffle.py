@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from research.numerics.shuffle import epoch_indices, name_order, permute
+from research.numerics.shuffle import epoch_indices, mix, name_order, permute
 
 
 def whole(order, n):
@@ -17,6 +17,12 @@ def whole(order, n):
 @pytest.mark.parametrize("order", [0, 1, 2**32 - 1])
 def test_bijection(n, order):
     assert np.array_equal(np.sort(whole(order, n)), np.arange(n))
+
+
+def test_mixing_is_murmurhashs_finalizer():
+    """MurmurHash3 (x86, 32 bits) of no bytes is the finalizer of its seed: 0x514E28B7 of 1, 0x81F16F39 of 2^32 - 1."""
+    seeds = jnp.array([1, 2**32 - 1], jnp.uint32) - jnp.uint32(0x9E3779B9)  # mix adds this
+    assert mix(seeds).tolist() == [0x514E28B7, 0x81F16F39]
 
 
 def test_large_sizes_do_not_wrap_around():

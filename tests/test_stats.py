@@ -146,6 +146,7 @@ def test_percentiles_of_shares_by_hand():
 def test_improvement_equals_rliables_and_by_hand():
     ours, theirs = tasks(RLIABLE["ours"]), tasks(RLIABLE["theirs"])
     found = improvement(ours, theirs)
+    assert found == improvement(ours, theirs, resamples=2000, seed=0)
     assert found.value == pytest.approx(float(RLIABLE["improvement"]), rel=1e-12)
     assert found.low < found.value < found.high
     # 2 beats 1, ties 2, loses to 3: (1 + 1/2 + 0) / 3.

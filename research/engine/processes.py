@@ -89,9 +89,7 @@ def _explain_abort(message: str) -> None:
     global _on_abort
     text = f"\n{message} (JAX's lines above say what it saw)\n".encode()
     _on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: (os.write(2, text), os._exit(1)))
-    handle = ctypes.CDLL(None).signal
-    handle.restype = ctypes.c_void_p
-    handle(int(signal.SIGABRT), _on_abort)
+    ctypes.CDLL(None).signal(int(signal.SIGABRT), _on_abort)
 
 
 def several() -> bool:
