@@ -1,8 +1,8 @@
 """Do the tests notice a mistake? Small mistakes drawn at random from the numerics, the engine and the statistics, each made
-alone in a copy of the checkout, and the tests that could see it run there until one fails.
+alone in a copy of the checkout, and the tests that could see it run there until one fails, the likeliest first.
 
     python tests/mutants.py --count 40 --seed 0    # writes docs/results/mutants/seed-0.json and the table beside it
-    python tests/mutants.py --seed 0 --again       # what survived there once more, with wider tests and those added since
+    python tests/mutants.py --seed 0 --again       # what survived there once more, with the tests added since
 
 A place is one node of a file's syntax tree and one way to change it; every place is as likely as any other, and nothing is
 picked by hand. No places are docstrings, annotations and the words of errors. Notes on survivors are written into the JSON by
@@ -80,7 +80,7 @@ TESTS = {
     "engine/source": "engine command_line",
     "report/stats": "stats report",
 }
-# Those that could still see it; what lives through the first ones is tried with these when it is tried again.
+# Those that could still see it; what lives through the first ones is tried with these.
 WIDER = {
     "numerics": "ppo q_methods lm translate classify games contract",
     "engine": "kill viewers play finetune report sweep processes contract",
@@ -229,9 +229,9 @@ def files() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in found if path.name != "__init__.py")
 
 
-def tests_of(file: str, wider: bool) -> list[str]:
+def tests_of(file: str) -> list[str]:
     name = file.removeprefix("research/").removesuffix(".py")
-    names = TESTS[name].split() + (WIDER[name.split("/")[0]].split() if wider else [])
+    names = TESTS[name].split() + WIDER[name.split("/")[0]].split()
     return [f"tests/test_{name}.py" for name in dict.fromkeys(names)]
 
 
@@ -309,9 +309,9 @@ class Trial:
             self.seconds[test] = outcome.seconds
         return 60 + 3 * self.seconds[test]
 
-    def outcome(self, mutated: str, text: str, wider: bool) -> Outcome:
+    def outcome(self, mutated: str, text: str) -> Outcome:
         file, seconds = self.home / mutated, 0.0
-        for test in tests_of(mutated, wider):
+        for test in tests_of(mutated):
             limit = self.limit(test)
             file.write_text(text)
             found = try_test(self.home, test, limit, self.cache)
@@ -338,7 +338,7 @@ def table() -> str:
         numbers = [content["n"], *(content.get(name, 0) for name in ("caught", "timed out", "survived"))]
         share = f"{content['share caught']:.1%} [{low:.1%}, {high:.1%}]"
         lines.append("| " + " | ".join(map(str, [content["seed"], content["revision"][:8], *numbers, share])) + " |")
-    lines += ["", "| draw | survivor | before | after | with later and wider tests | note |", "|" + "---|" * 6]
+    lines += ["", "| draw | survivor | before | after | tried again | note |", "|" + "---|" * 6]
     for content in draws:
         for mutant in content["mutants"]:
             if mutant["result"] == "survived":
@@ -354,7 +354,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=40, help="mutants to draw")
     parser.add_argument("--seed", type=int, default=0, help="which draw; one that was stopped goes on")
-    parser.add_argument("--again", action="store_true", help="try what survived that draw once more, with wider tests")
+    parser.add_argument("--again", action="store_true", help="try what survived that draw once more")
     options = parser.parse_args()
     path = RESULTS / f"seed-{options.seed}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -371,7 +371,7 @@ def main() -> None:
                 sys.exit(f"{path} is of other code: mutant {i} is now {told}; remove it")
             if i < len(found) and not (options.again and found[i]["result"] == "survived"):
                 continue
-            outcome = trial.outcome(told["file"], text, options.again)
+            outcome = trial.outcome(told["file"], text)
             if options.again:
                 found[i]["again"] = outcome._asdict()
             else:

@@ -161,11 +161,11 @@ def test_a_study_shows_its_newest_pictures_and_a_profile_over_its_blocks(tmp_pat
         assert lanes.run_lanes(sweep, tmp_path / name, Console(quiet=True), device_count=1) == []
     first, _ = (path.parent for path in sorted(tmp_path.glob("easy/*/*/manifest.json")))
     (first / "pictures").mkdir()
-    for name in ("line-00000009", "line-00000010", "test_line-00000020"):
+    for name in ("line-00000009", "line-99999999", "line-100000000", "test_line-200000000"):
         Image.fromarray(np.zeros((2, 4, 3), np.uint8)).save(first / "pictures" / f"{name}.png")
     page.write(study, tmp_path, quick=True)
     assert {path.name for path in tmp_path.glob("*.png")} >= {"easy-line.png", "hard-line.png", "profile.png"}
-    newest = first / "pictures" / "line-00000010.png"
+    newest = first / "pictures" / "line-100000000.png"
     assert set(shown["easy: line"].values()) == {newest, None} and set(shown["hard: line"].values()) == {None}
     assert list(shown["easy: line"]) == ["32 points", "8 points"]
 

@@ -446,6 +446,10 @@ def test_slurm_settings_that_do_not_fit_are_refused(tmp_path, monkeypatch):
         launch.slurm([], ["mem=2GB", "partitoin=main"], None, tmp_path / "logs", print)
     with pytest.raises(ValueError, match="--slurm 'partition' must be KEY=VALUE"):
         launch.slurm([], ["partition"], None, tmp_path, print)
+    with pytest.raises(ValueError, match="array_parallelism must be left out; --jobs says"):
+        launch.slurm([], ["array_parallelism=many"], None, tmp_path, print)
+    with pytest.raises(ValueError, match="jobs=0 must be at least 1"):
+        launch.slurm([], [], 0, tmp_path, print)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ValueError, match="--launch slurm: .*use --launch local"):
         launch.slurm([], ["partition=main"], None, tmp_path, print)

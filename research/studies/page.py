@@ -77,7 +77,8 @@ def groups(study: Study, folder: Path, quick: bool) -> dict[str, dict[str, Group
 
 def newest_picture(group: Group, name: str) -> Path | None:
     """The last picture of that name in the run folder of an arm's first seed."""
-    return max((group.entries[0].folder / "pictures").glob(f"{name}-*.png"), default=None)
+    found = (group.entries[0].folder / "pictures").glob(f"{name}-*.png")
+    return max(found, key=lambda path: int(path.stem.rpartition("-")[2]), default=None)
 
 
 def arms_only(group: Group) -> Group:

@@ -125,12 +125,16 @@ def slurm(
     wrong = [text for text in settings if not all(text.partition("="))]
     if wrong:
         raise ValueError(f"--slurm {wrong[0]!r} must be KEY=VALUE; for example partition=gpu or time=60")
+    chosen = {key: int(value) if value.isdecimal() else value for key, _, value in (x.partition("=") for x in settings)}
+    if "array_parallelism" in chosen:
+        raise ValueError("--slurm array_parallelism must be left out; --jobs says how many lanes run at a time")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs={jobs} must be at least 1; leave --jobs out for all at a time")
     logs.mkdir(parents=True, exist_ok=True)
     try:
         executor = submitit.SlurmExecutor(folder=logs)
     except RuntimeError as error:
         raise ValueError(f"--launch slurm: {error}; run where sbatch is on the path, or use --launch local") from error
-    chosen = {key: int(value) if value.isdecimal() else value for key, _, value in (x.partition("=") for x in settings)}
     limit = {"array_parallelism": jobs} if jobs else {}
     try:
         executor.update_parameters(**(limit | chosen))
