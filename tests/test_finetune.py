@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from recipes import TINY
-from test_lm import script
+from shell import script
 
 from research.engine.experiment import Tick
 from research.engine.files import read_manifest

@@ -11,7 +11,7 @@ import pytest
 from jax import lax
 from PIL import Image
 from recipes import compiled, plan_of, tiny
-from test_play import script
+from shell import script
 
 from research.data import augment
 from research.data.images import load_images

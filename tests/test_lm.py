@@ -1,9 +1,5 @@
 """Language models: losses by definition, learning where the entropy is known, streams, and text that goes on."""
 
-import contextlib
-import io
-import runpy
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from kills import assert_ends_alike
+from shell import script
 
 from research.data.text import draw_crops
 from research.engine.experiment import Tick
@@ -23,7 +20,6 @@ from research.language import generation, lm
 from research.recipes.lm import LM, NANOGPT_CPU, NANOGPT_GPU, load
 from research.studies import recurrent_rivals
 
-ROOT = Path(__file__).resolve().parent.parent
 KEY = jax.random.key(0)
 HYPER = jax.tree.map(jnp.float32, lm.Hyper())
 SMALL = lm.Setup(layers=1, heads=2, width=8, hidden=16, context=5, batch_size=4, evaluation_batches=2)
@@ -225,16 +221,6 @@ def test_draws_follow_the_key_and_a_temperature_of_nothing_does_not():
 
     assert drawn(0) == drawn(0) != drawn(1)
     assert drawn(0, temperature=0.0) == drawn(1, temperature=0.0) == drawn(1, top_k=1) == drawn(1, top_p=0.0)
-
-
-def script(name: str, *arguments: object) -> tuple[int, str, str]:
-    """Runs a script in this process -> (exit code, standard output, standard error as one line)."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", [name, *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(ROOT / "scripts" / name), run_name="__main__")
-    return int(stop.value.code or 0), out.getvalue(), " ".join(err.getvalue().replace("│", " ").split())
 
 
 def test_a_run_generates_text_or_says_why_not(tmp_path):

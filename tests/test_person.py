@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from recipes import plan_of, tiny
-from test_play import script
+from shell import script
 
 from research.engine.run import run
 from research.games import boards, person

@@ -1,12 +1,8 @@
 """What a run has learned, shown: the episode that is drawn is the one that was scored, and a picture shows its state."""
 
-import contextlib
-import io
 import json
 import re
-import runpy
 import shutil
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +14,7 @@ import pytest
 import run_folders
 from own.lander import LANDER, Lander
 from PIL import Image
+from shell import script
 
 from research.catalog import find
 from research.engine import saved
@@ -39,16 +36,6 @@ DICE = Actor(
     lambda key, shape: jax.random.bernoulli(key, 0.5, shape).astype(jnp.int32),
     lambda memory, episodes, drawn: (memory, drawn, ()),
 )
-
-
-def script(name: str, *arguments: object) -> tuple[int, str, str]:
-    """Runs a script in this process -> (exit code, standard output, standard error as one line)."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", [name, *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(ROOT / "scripts" / name), run_name="__main__")
-    return int(stop.value.code or 0), out.getvalue(), " ".join(err.getvalue().replace("│", " ").split())
 
 
 @pytest.fixture(scope="module")

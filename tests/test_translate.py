@@ -1,11 +1,7 @@
 """Translation: loss and batches by definition, search against the model run anew, BLEU by sacrebleu, a task it learns."""
 
-import contextlib
-import io
 import re
-import runpy
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -18,6 +14,7 @@ import pytest
 import sacrebleu
 from PIL import Image
 from recipes import PHRASES, TINY
+from shell import script
 
 from research.data.fetch import data_root
 from research.data.pairs import TOGETHER, bucket_rows, load_multi30k, turn
@@ -32,7 +29,6 @@ from research.models.sequences import alignment
 from research.recipes import translate as recipe
 from research.recipes.translate import TRANSLATE, drawn, load, pairs_of
 
-ROOT = Path(__file__).resolve().parent.parent
 KEY = jax.random.key(0)
 HYPER = jax.tree.map(jnp.float32, translate.Hyper())
 SMALL = replace(TRANSLATE.setup, **TINY["translate-tiny"], norm="pre", dropout=0.0)
@@ -389,33 +385,22 @@ def test_it_learns_to_say_letters_backwards(learned):
     assert Image.open(learned / "pictures" / "validation_attention-00000400.png").size[0] > 4 * pictures.CELL
 
 
-def script(*arguments: object, given: str | bytes = "") -> tuple[int, str, str]:
-    """Runs scripts/translate.py in this process -> (exit code, standard output, standard error as one line)"""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", ["translate.py", *map(str, arguments)])
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given if isinstance(given, bytes) else given.encode())))
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(ROOT / "scripts" / "translate.py"), run_name="__main__")
-    return int(stop.value.code or 0), out.getvalue(), " ".join(err.getvalue().replace("│", " ").split())
-
-
 def test_a_users_sentences_are_translated_line_by_line(learned):
     """A mark of byte order before the first is none of its text."""
     sentences = ["a b c d", "h g f e d c", "", "b  b a"]
-    code, text, said = script(learned, "--batch", 3, given="\ufeff" + "\n".join(sentences) + "\n")
+    code, text, said = script("translate.py", learned, "--batch", 3, given="\ufeff" + "\n".join(sentences) + "\n")
     assert code == 0 and "sentences are taken as they are" in said, said
     assert text.split("\n") == ["d c b a", "c d e f g h", "", "a b b", ""]
 
 
 def test_the_test_sentences_are_scored_and_runs_compared(learned, tmp_path):
-    code, text, said = script(learned, "--score")
+    code, text, said = script("translate.py", learned, "--score")
     (last,) = (line for line in read_lines(learned / "evaluations.jsonl") if line.get("final"))
     assert code == 0 and text.startswith("38 test sentences\n"), said
     printed = dict(re.findall(r"(\w+_bleu)  ([\d.]+) \[.*, seed 0, beam 1, length penalty 0.3\n", text))
     recorded = {kind: f"{last[f'test_{kind}']:.2f}" for kind in bleu.KINDS}
     assert printed == recorded, text
-    code, text, said = script(learned, "--against", learned, "--length-penalty", 0)
+    code, text, said = script("translate.py", learned, "--against", learned, "--length-penalty", 0)
     assert code == 0 and text.count("+0.00 [+0.00, +0.00]  difference, p = 1.000") == 2, said
     assert text.count("seed 0, beam 1, length penalty 0\n") == 4
     # A run of other texts, as far as its folder tells.
@@ -424,10 +409,10 @@ def test_the_test_sentences_are_scored_and_runs_compared(learned, tmp_path):
     manifest = read_manifest(other)
     manifest["setup"] |= {"source": setup.source, "target": setup.target}
     write_json(other / MANIFEST, manifest | {"data": data_hash(load(setup))})
-    code, _, said = script(learned, "--against", other)
+    code, _, said = script("translate.py", learned, "--against", other)
     assert code == 2 and "are tested on other texts" in said, said
     Path(setup.source).write_text(Path(setup.target).read_text())
-    code, text, said = script(other, "--score")
+    code, text, said = script("translate.py", other, "--score")
     assert code == 2 and "was trained on other data than there are now" in said and not text, said
 
 
@@ -448,7 +433,7 @@ def test_the_script_says_what_does_not_fit(learned, tmp_path):
         ([learned, "--beam", 0], "", "", "beam=0 must be at least 1"),
         ([tmp_path], "", "", "so it is no translation's run"),
     ):
-        code, text, said = script(*arguments, given=given)
+        code, text, said = script("translate.py", *arguments, given=given)
         assert code == 2 and told in said and text == printed, said
 
 
