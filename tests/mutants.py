@@ -68,7 +68,7 @@ TESTS = {
     "engine/keys": "engine contract",
     "engine/lane": "engine contract",
     "engine/manifest": "engine command_line",
-    "engine/placement": "engine contract command_line processes",
+    "engine/placement": "placement engine contract command_line processes",
     "engine/plan": "engine command_line",
     "engine/processes": "engine processes",
     "engine/progress": "engine command_line",

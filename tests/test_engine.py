@@ -1,5 +1,6 @@
 """The engine piece by piece: budgets, keys, folding, lanes, the record, best states, divergence, debugging."""
 
+import contextlib
 import io
 import json
 import os
@@ -112,6 +113,33 @@ def test_metrics_fold_to_means_and_sums_of_ratios():
     assert not chunk.fold({"loss": jnp.array([1.0, jnp.nan])})["finite"]
 
 
+def test_metrics_are_f32_and_ticks_i32_whatever_a_step_gives_and_jax_is_set_to():
+    ticks = []
+
+    def step(state, hyper, data, tick):
+        ticks.append(tick.index.dtype)
+        return state, {"half": jnp.bfloat16(1), "double": np.float64(1), "right": True, "won": Ratio(1, np.int64(2))}
+
+    row = chunk.advance(linear.make(RECIPE.setup)._replace(step=step), ticks=4, record_every=2)
+    with jax.enable_x64(True):
+        _, metrics = jax.eval_shape(row, (), np.uint32(0), (), (), np.int32(0), np.int32(4), None)
+    assert {(x.shape, x.dtype.name) for x in jax.tree.leaves(metrics | {"finite": ()})} == {((2,), "float32")}
+    assert {dtype.name for dtype in ticks} == {"int32"}
+
+
+@pytest.mark.parametrize(
+    ("state", "living"),
+    [
+        ({"weights": np.float32([[1, 2], [3, 4]]), "bias": np.float32(0), "count": np.int32(1)}, True),
+        ({"weights": np.float32([[1, 2], [3, np.nan]]), "bias": np.float32(0), "count": np.int32(1)}, False),
+        ({"weights": np.float32([[1, 2], [3, np.inf]]), "bias": np.float32(0)}, True),
+        ({"count": np.int32(1)}, True),
+    ],
+)
+def test_one_nan_ends_a_state(state, living):
+    assert chunk.alive(state) == living
+
+
 def test_ratios_are_recorded_with_their_counts_and_nothing_ended_is_null():
     ratio = Ratio(np.array([[6.0, 0.0]], np.float32), np.array([[4.0, 0.0]], np.float32))
     lines = metric_lines({"returned": ratio}, np.array([5, 10]), rows=1)
@@ -141,6 +169,14 @@ def test_a_plan_has_a_row():
         plan(0)
 
 
+def test_a_seed_has_32_bits():
+    assert Plan(RECIPE, RECIPE.setup, (Row(2**32 - 1, RECIPE.hyper),), RECIPE.budget).stacked(1)[0].tolist() == [
+        2**32 - 1
+    ]
+    with pytest.raises(ValueError, match="seed=4294967296 must be at least 0 and below 4294967296"):
+        Plan(RECIPE, RECIPE.setup, (Row(2**32, RECIPE.hyper),), RECIPE.budget)
+
+
 def test_rows_are_packed_into_lanes_of_one_width():
     rows = [Row(seed, linear.Hyper()) for seed in range(5)]
     assert [len(lane) for lane in pack(rows, 2)] == [2, 2, 1]
@@ -155,6 +191,12 @@ def test_rows_are_packed_into_lanes_of_one_width():
 def test_padding_never_reaches_the_record(tmp_path):
     folder = run(plan(3), tmp_path, device_count=2)
     assert {line["row"] for line in read_lines(folder / "metrics.jsonl")} == {0, 1, 2}
+
+
+def test_the_last_row_fills_a_lane():
+    lane = Lane(plan(3), linear.load(RECIPE.setup), Placement.choose(3, 2))
+    padded = lane.pad({"x": np.arange(6).reshape(3, 2)})
+    assert padded["x"].tolist() == [[0, 1], [2, 3], [4, 5], [4, 5]]
 
 
 def test_more_devices_than_there_are_is_refused():
@@ -399,6 +441,38 @@ def test_a_misspelt_best_figure_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_evaluation_that_fails_does_so_before_anything_is_written(tmp_path):
+    failing = linear.make(RECIPE.setup)._replace(evaluate=lambda key, state, hyper, data: data["z"])
+    with pytest.raises(KeyError, match="z"):
+        run(plan(1, replace(RECIPE, make=lambda setup: failing)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_that_nobody_divides_is_refused_on_several_devices():
+    divided = with_step(lambda state, hyper, data, tick: (state, {"loss": spread(data["x"]).mean()}))
+    for recipe, refused in ((RECIPE, pytest.raises(ValueError, match="linear marks no batch that several devices")),
+                            (divided, contextlib.nullcontext())):  # fmt: skip
+        lane = Lane(plan(1, recipe), linear.load(RECIPE.setup), Placement.choose(1, 2))
+        with refused:
+            lane.compile(lane.start())
+
+
+def test_a_feed_is_asked_for_the_chunks_of_the_run_and_each_tick_gets_its_part(tmp_path):
+    asked = set()
+
+    def feed(first: int, ticks: int) -> np.ndarray:
+        asked.add((first, ticks))
+        return np.repeat(np.arange(first, first + ticks, dtype=np.float32), 3).reshape(ticks, 3)
+
+    recipe = with_step(lambda state, hyper, data, tick: (state, {"loss": tick.feed[2]}))
+    streaming = plan(1, replace(recipe, load=lambda setup: linear.load(setup)._replace(feed=feed)))
+    folder = run(streaming, tmp_path)
+    assert [line["loss"] for line in read_lines(folder / "metrics.jsonl")] == [2 + 5 * i for i in range(8)]
+    lane = Lane(streaming, streaming.recipe.load(RECIPE.setup), Placement.choose(1, 1))
+    assert lane.memory(lane.start()) > 0
+    assert asked == {(first, 10) for first in range(0, 40, 10)}
+
+
 def test_texts_of_the_input_lie_in_the_run_folder(tmp_path):
     recipe = replace(RECIPE, load=lambda setup: RECIPE.load(setup)._replace(files={"words.json": '["a"]\n'}))
     assert (run(plan(1, recipe), tmp_path) / "words.json").read_text() == '["a"]\n'
@@ -478,8 +552,8 @@ def test_the_test_set_is_scored_once_at_the_end(tmp_path):
     seen = []
 
     def make(setup):
-        whole = linear.make(setup)
-        return whole._replace(score=lambda outputs: seen.append(outputs.shape) or {"error": outputs})
+        evaluate = lambda key, state, hyper, data: jnp.float32(len(data["x"]))
+        return linear.make(setup)._replace(evaluate=evaluate, score=lambda x: seen.append(x[0]) or {"error": x})
 
     def load(setup):
         data = linear.load(setup).data
@@ -490,7 +564,14 @@ def test_the_test_set_is_scored_once_at_the_end(tmp_path):
     assert [sorted(set(line) - {"tick", "row"}) for line in lines[::2]] == [
         ["validation_error"], ["validation_error"], ["final", "test_error"]
     ]  # fmt: skip
-    assert len(seen) == 3
+    assert seen == [256, 256, 7]
+
+
+def test_what_test_and_validation_share_lies_on_a_device_once():
+    data = linear.load(RECIPE.setup).data
+    lane = Lane(plan(1), Inputs(data, final=data | {"y": data["y"][:7]}), Placement.choose(1, 1))
+    final = lane._placed_final()
+    assert final["x"] is lane.data["x"] and final["y"].shape == (7,)
 
 
 def test_a_checkpoint_is_saved_as_often_as_asked_for_and_at_the_end(tmp_path, monkeypatch):
@@ -835,8 +916,10 @@ def test_a_program_counts_the_state_that_it_writes_in_place_once():
     large = linear.make(RECIPE.setup)._replace(
         init=lambda key, hyper, data: jnp.zeros(size // 4), step=lambda state, *_: (state + 1, {"loss": state[0]})
     )
-    lane = Lane(plan(1, replace(RECIPE, make=lambda setup: large)), linear.load(RECIPE.setup), Placement.choose(1, 1))
-    assert 2 * size <= lane.memory(lane.start()) < 2.1 * size
+    for rows, devices in ((1, 1), (1, 2), (2, 2)):
+        whole = plan(rows, replace(RECIPE, make=lambda setup: large))
+        lane = Lane(whole, linear.load(RECIPE.setup), Placement.choose(rows, devices))
+        assert 2 * size <= lane.memory(lane.start()) < 2.1 * size
 
 
 def test_rows_go_to_lapack_one_after_another():
@@ -847,7 +930,7 @@ def test_rows_go_to_lapack_one_after_another():
     )
     for where in (Placement.choose(6, 1), Placement.choose(6, 2)):
         args = where.put_rows(matrices), where.put_shared(right)
-        solve = where.compile(jnp.linalg.solve, (0, None), args)
+        solve = where.compile(jnp.linalg.solve, (0, None), args, donate=False)
         calls = [line for line in solve.as_text().splitlines() if "lapack_sgetrf" in line]
         assert calls and all('num_batch_dims="0"' in line for line in calls)
         np.testing.assert_allclose(where.get_rows(solve(*args)), np.linalg.solve(matrices, right), rtol=1e-4, atol=1e-5)
@@ -856,11 +939,11 @@ def test_rows_go_to_lapack_one_after_another():
 def test_a_row_that_hands_lapack_several_matrices_is_refused_on_several_devices():
     matrices = np.stack([np.eye(3, dtype=np.float32)] * 8).reshape(2, 4, 3, 3)
     one, two = Placement.choose(2, 1), Placement.choose(2, 2)
-    alone = one.compile(jnp.linalg.inv, (0,), (one.put_rows(matrices),))
+    alone = one.compile(jnp.linalg.inv, (0,), (one.put_rows(matrices),), donate=False)
     np.testing.assert_array_equal(alone(one.put_rows(matrices)), matrices)
     with pytest.raises(ValueError, match="several matrices at once on each of 2 CPU devices.*--device-count 1"):
-        two.compile(jnp.linalg.inv, (0,), (two.put_rows(matrices),))
-    in_turn = two.compile(lambda x: jax.lax.map(jnp.linalg.inv, x), (0,), (two.put_rows(matrices),))
+        two.compile(jnp.linalg.inv, (0,), (two.put_rows(matrices),), donate=False)
+    in_turn = two.compile(lambda x: jax.lax.map(jnp.linalg.inv, x), (0,), (two.put_rows(matrices),), donate=False)
     np.testing.assert_array_equal(two.get_rows(in_turn(two.put_rows(matrices))), matrices)
 
 
@@ -946,6 +1029,30 @@ def test_where_a_system_counts_no_cores_there_is_one(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     with pytest.raises(ValueError, match="device_count=2 must be at least 1 and at most the 1 cores here; try 1"):
         configure(1, light=True, device_count=2)
+
+
+@pytest.mark.parametrize("count", [-1, 0, 4])
+def test_a_process_has_the_cores_that_it_may_run_on(count, monkeypatch):
+    for name, value in (("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", ""), ("NPROC", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0: {4, 5, 6}}[process], raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    with pytest.raises(
+        ValueError, match=f"device_count={count} must be at least 1 and at most the 3 cores here; try 3"
+    ):
+        configure(1, light=True, device_count=count)
+
+
+def test_devices_and_cache_of_the_users_choice_are_left_alone(monkeypatch):
+    simulated = "--xla_force_host_platform_device_count=99"
+    for name, value in (("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", simulated), ("NPROC", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "execv", lambda *words: pytest.fail("started anew"))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "chosen")
+    now = lambda: (jax.config.jax_num_cpu_devices, jax.config.jax_compilation_cache_dir)
+    before = now()
+    configure(1, light=True, device_count=99)
+    assert now() == before, "JAX reads them itself"
 
 
 def test_a_process_that_was_started_anew_in_vain_says_why(monkeypatch):

@@ -1,5 +1,7 @@
 """Two processes share one run's batch: they give what one gives, stop together, and outlive each other by a message."""
 
+import contextlib
+import io
 import os
 import signal
 import socket
@@ -10,8 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 from research.engine import processes
 from research.engine.files import read_lines, read_manifest
@@ -169,11 +173,15 @@ def test_rows_are_not_spread_over_processes(recipe, tmp_path):
     ("arguments", "message"),
     [
         (("", 2, None), "need --coordinator HOST:PORT"),
-        (("auto", 2, 0), "leave out --processes"),
+        (("", None, 0), "need --coordinator HOST:PORT"),
+        (("auto", 2, None), "leave out --processes"),
+        (("auto", None, 0), "leave out --processes"),
         (("localhost", 2, 0), "must be HOST:PORT or auto"),
         (("localhost:0", 2, 0), "must be HOST:PORT or auto"),
-        (("localhost:70000", 2, 0), "must be HOST:PORT or auto"),
+        (("localhost:65536", 2, 0), "must be HOST:PORT or auto"),
         (("localhost:4321", None, 0), "needs --processes N and --process"),
+        (("localhost:4321", 2, None), "needs --processes N and --process"),
+        (("localhost:4321", 0, 0), "process=0 must be at least 0 and below processes=0"),
         (("localhost:4321", 2, 2), "process=2 must be at least 0 and below processes=2"),
         (("localhost:4321", 2, -1), "process=-1 must be at least 0"),
     ],
@@ -183,27 +191,140 @@ def test_what_does_not_name_several_processes_is_refused(arguments, message):
         processes.join(*arguments)
 
 
+class Cluster:
+    """Stands for JAX's: `asked` is what it was asked for, `explained` what an abort would say by then, and `met` how
+    often all processes met; with an `error` it finds nobody."""
+
+    def __init__(self, monkeypatch, *process_of_device: int) -> None:
+        self.asked, self.explained, self.met, self.error = [], [], 0, None
+        monkeypatch.setattr(processes, "_explain_abort", self.explained.append)
+        monkeypatch.setattr(jax.distributed, "initialize", self.initialize)
+        monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(process_index=p) for p in process_of_device])
+        monkeypatch.setattr(processes, "gathered", self.gathered)
+
+    def initialize(self, *address, **seconds):
+        self.asked.append((address, seconds, tuple(self.explained)))
+        if self.error:
+            raise self.error
+
+    def gathered(self, numbers):
+        self.met += 1
+
+
+def test_without_a_coordinator_there_is_one_process(monkeypatch):
+    cluster = Cluster(monkeypatch)
+    processes.join("", None, None)
+    assert not cluster.asked
+
+
+MISSED = "the processes of this run did not find each other at localhost:{} within 120 s"
+
+
+@pytest.mark.parametrize(("port", "count", "process"), [(1, 1, 0), (65535, 3, 2), (4321, 3, 0)])
+def test_processes_have_two_minutes_to_join_and_an_hour_to_part(port, count, process, monkeypatch):
+    cluster = Cluster(monkeypatch, *range(count))
+    processes.join(f"localhost:{port}", count, process)
+    seconds = {"initialization_timeout": 120, "shutdown_timeout_seconds": 3600}
+    assert cluster.asked == [((f"localhost:{port}", count, process), seconds, (MISSED.format(port),))]
+    assert cluster.explained[1:] == [processes.GONE], "from then on"
+    assert cluster.met == 1, "while all are at the same point"
+    assert not jax.config.jax_enable_preemption_service, "SIGTERM is for the engine"
+
+
+def test_processes_that_do_not_find_each_other_say_so(monkeypatch):
+    cluster = Cluster(monkeypatch)
+    cluster.error = RuntimeError("DEADLINE_EXCEEDED: Barrier timed out")
+    with pytest.raises(OSError, match=f"{MISSED.format(4321)}: DEADLINE_EXCEEDED: Barrier timed out"):
+        processes.join("localhost:4321", 2, 0)
+
+
 def test_auto_outside_a_cluster_is_refused(monkeypatch):
     """Outside a cluster JAX finds no address for 'auto', and asks for one."""
-    asked: list[object] = []
-
-    def initialize(*address, **seconds):
-        asked.extend(address)
-        raise ValueError("coordinator_address should be defined.")
-
-    monkeypatch.setattr(processes, "_explain_abort", lambda message: None)
-    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    cluster = Cluster(monkeypatch)
+    cluster.error = ValueError("coordinator_address should be defined.")
     with pytest.raises(ValueError, match="coordinator='auto' finds no cluster .*coordinator_address.*give HOST:PORT"):
         processes.join("auto", None, None)
-    assert asked == [None, None, None], "JAX finds all three out"
+    assert [address for address, *_ in cluster.asked] == [(None, None, None)], "JAX finds all three out"
 
 
 def test_processes_of_unequal_size_are_refused(monkeypatch):
-    monkeypatch.setattr(processes, "_explain_abort", lambda message: None)
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *address, **seconds: None)
-    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(process_index=number) for number in (1, 0, 1)])
+    Cluster(monkeypatch, 1, 0, 1)
     with pytest.raises(ValueError, match="found 1 in process 0, 2 in process 1; give each the same --device-count"):
         processes.join("localhost:4321", 2, 0)
+
+
+def test_where_jax_aborts_the_process_its_last_words_say_why():
+    program = "import os; from research.engine import processes; processes._explain_abort('why'); os.abort()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "\nwhy (JAX's lines above say what it saw)\n"
+
+
+@pytest.mark.parametrize(
+    ("count", "process", "several", "leads"), [(1, 0, False, True), (2, 0, True, True), (2, 1, True, False)]
+)
+def test_the_first_of_several_leads(count, process, several, leads, monkeypatch):
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax, "process_count", lambda: count)
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    assert (processes.several(), processes.leads()) == (several, leads)
+
+
+def test_one_process_leads_and_is_asked_nothing_before_jax_has_begun(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: pytest.fail("starts the backend"))
+    assert not processes.several() and processes.leads() is True
+
+
+SENT = {
+    "tick": np.int32(-7),
+    "seed": np.array([2**63, 2**32 + 1], np.uint64),
+    "rate": np.array([[0.1, np.nan], [np.inf, -0.0]]),
+    "alive": np.array([True, False]),
+    "none": np.zeros((0, 3), np.float32),
+}
+
+
+def test_every_bit_of_the_leaders_arrays_arrives(monkeypatch):
+    """JAX sums, process by process, what only the leader's holds, and knows no 64 bits."""
+    wire = iter([x for x in jax.tree.leaves(SENT) if x.size])
+
+    def broadcast(own):
+        assert own.dtype == np.uint8 and own.size
+        return jnp.int32(np.frombuffer(next(wire).tobytes(), np.uint8))
+
+    assert processes.from_leader(SENT) is SENT, "one process has them already"
+    monkeypatch.setattr(processes, "several", lambda: True)
+    monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", broadcast)
+    received = processes.from_leader(jax.tree.map(np.zeros_like, SENT))
+    assert received.keys() == SENT.keys()
+    for name, x in SENT.items():
+        assert (received[name].shape, received[name].dtype) == (x.shape, x.dtype), name
+        assert received[name].tobytes() == x.tobytes(), name
+
+
+@pytest.mark.parametrize(("options", "named"), [("aab", "2"), ("abb", "1, 2"), ("aaa", None)])
+def test_processes_that_differ_from_the_first_are_named(options, named, monkeypatch):
+    digests = np.array([[ord(option)] * 32 for option in options], np.uint8)
+    monkeypatch.setattr(processes, "gathered", lambda digest: digests)
+    refused = pytest.raises(ValueError, match=f"^process {named} was started with other options")
+    with refused if named else contextlib.nullcontext():
+        processes.agree(digests[0])
+
+
+@pytest.mark.parametrize(("count", "process", "pauses"), [(1, 0, None), (2, 0, [1]), (2, 1, [])])
+def test_one_of_several_ends_at_once_when_all_is_said_the_leader_a_second_later(count, process, pauses, monkeypatch):
+    said = {name: io.BytesIO() for name in ("stdout", "stderr")}
+    slept, ended = [], []
+    for name, stream in said.items():
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(stream))
+        print(name, end="", file=getattr(sys, name))
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax, "process_count", lambda: count)
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(os, "_exit", lambda code: ended.append((code, *[x.getvalue() for x in said.values()])))
+    processes.part(3)
+    assert (ended, slept) == (([], []) if pauses is None else ([(3, b"stdout", b"stderr")], pauses))
 
 
 @pytest.mark.parametrize(

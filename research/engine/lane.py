@@ -45,9 +45,9 @@ class Lane:
 
     def template(self) -> Any:
         """NumPy zeros [width, ...] in the state's structure, shapes and dtypes; nothing is compiled."""
-        seed, hyper = jax.tree.map(lambda x: x[0], self.plan.stacked(1))
-        shapes = jax.eval_shape(begin(self.experiment), seed, hyper, self.data)
-        return jax.tree.map(lambda x: np.zeros((self.placement.width, *x.shape), x.dtype), shapes)
+        rows = jax.vmap(begin(self.experiment), (ROW, ROW, SHARED))
+        shapes = jax.eval_shape(rows, *self.plan.stacked(self.placement.width), self.data)
+        return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
 
     def start(self) -> Any:
         """State at tick 0."""
@@ -90,14 +90,14 @@ class Lane:
         """One chunk from `tick`. Consumes the state -> (state, metrics [width, W])."""
         return self._run(self._chunk(state, self.placement.put_shared(np.int32(tick)), feed))
 
-    def evaluate(self, state: Any, tick: int, final: bool = False) -> Any:
+    def evaluate(self, state: Any, tick: int, final: bool) -> Any:
         """Which rows are alive, bool[width], and outputs of `evaluate` as NumPy [width, ...]; on `inputs.data` or
         on `inputs.final`."""
         data = self._placed_final() if final else self.data
         at = self.placement.put_shared(np.int32(tick))
         return self.placement.get_rows(self._run(self._judge(state, data, at)))
 
-    def prefix(self, final: bool = False) -> str:
+    def prefix(self, final: bool) -> str:
         """What stands before a figure's name in the record."""
         return "" if self.inputs.final is None else "test_" if final else "validation_"
 

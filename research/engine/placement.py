@@ -48,7 +48,7 @@ def configure(rows: int, *, light: bool, device_count: int | None = None, fast: 
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        devices = device_count or min(rows, cores)
+        devices = min(rows, cores) if device_count is None else device_count
         if devices > 1 or light:
             os.environ.setdefault("NPROC", "1")  # one thread per device: XLA sizes its thread pool from this
             # LAPACK's: read when it is loaded, with its first call or, in what draws reports, already.
@@ -127,7 +127,7 @@ class Placement:
     def put_shared(self, tree: Any) -> Any:
         """Places arrays whole on every device, once: passing them from one device costs a copy a call."""
         if len(self.devices) == 1:
-            return jax.device_put(tree, self.devices[0])
+            return jax.device_put(tree, *self.devices)
         whole = NamedSharding(self.mesh, PartitionSpec())
         if processes.several():  # device_put would compare the processes' copies at every call
             place = lambda x: jax.make_array_from_process_local_data(whole, np.asarray(x), np.shape(x))
@@ -144,7 +144,7 @@ class Placement:
         row: Callable[..., Any],
         axes: tuple[int | None, ...],
         args: tuple[Any, ...],
-        donate: bool = False,
+        donate: bool,
     ) -> Any:
         """Compiles `row`, written for one row, for all rows; the first argument may be donated.
 
@@ -153,10 +153,10 @@ class Placement:
         for ever where it is small (jaxlib 0.10.2). Raises ValueError where a row itself hands it several on one of
         several devices.
         """
-        per_device = self.width // len(self.devices) if self.maps_rows else self.width
+        several_each = self.width > len(self.devices)
         # One row pays nothing: no batch dimension anywhere in its program.
-        lowered = self.lower(alone(row, axes) if per_device == 1 else jax.vmap(row, axes), axes, args, donate)
-        if per_device > 1 and LAPACK_OF_SEVERAL.search(lowered.as_text()):
+        lowered = self.lower(jax.vmap(row, axes) if several_each else alone(row, axes), axes, args, donate)
+        if several_each and LAPACK_OF_SEVERAL.search(lowered.as_text()):
             lowered = self.lower(one_by_one(row, axes), axes, args, donate)
         if len(self.devices) > 1 and LAPACK_OF_SEVERAL.search(lowered.as_text()):
             raise ValueError(
@@ -221,7 +221,8 @@ def alone(row: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[...
 
     def lane(*args: Any) -> Any:
         single = [
-            jax.tree.map(lambda x: x[0], arg) if axis == ROW else arg for arg, axis in zip(args, axes, strict=True)
+            jax.tree.map(lambda x: x.squeeze(0), arg) if axis == ROW else arg
+            for arg, axis in zip(args, axes, strict=True)
         ]
         return jax.tree.map(lambda x: x[None], row(*single))
 
@@ -232,11 +233,8 @@ def one_by_one(row: Callable[..., Any], in_axes: tuple[int | None, ...]) -> Call
     """`jax.vmap(row, in_axes)` as a loop: no operation sees a batch of rows."""
 
     def lane(*args: Any) -> Any:
-        def single(rows: Any) -> Any:
-            rows = iter(rows)
-            return row(*[next(rows) if axis == ROW else arg for arg, axis in zip(args, in_axes, strict=True)])
-
-        return jax.lax.map(single, [arg for arg, axis in zip(args, in_axes, strict=True) if axis == ROW])
+        rows = {i: arg for i, (arg, axis) in enumerate(zip(args, in_axes, strict=True)) if axis == ROW}
+        return jax.lax.map(lambda own: row(*[own.get(i, arg) for i, arg in enumerate(args)]), rows)
 
     return lane
 

@@ -52,7 +52,7 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
             raise ValueError(f"coordinator={coordinator!r} must be HOST:PORT or auto; for example localhost:4321")
         if processes is None or process is None:
             raise ValueError("--coordinator HOST:PORT needs --processes N and --process 0 .. N-1")
-        if processes < 1 or not 0 <= process < processes:
+        if not 0 <= process < processes:
             raise ValueError(f"process={process} must be at least 0 and below processes={processes}")
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which the engine heeds
     missed = f"the processes of this run did not find each other at {coordinator} within {JOIN_SECONDS} s"
@@ -78,7 +78,7 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
         raise ValueError(
             f"the processes of a run need equally many devices, found {told}; give each the same --device-count"
         )
-    gathered(np.int32(0))  # connects them now, while all are at the same point: Gloo waits 30 s, data may take longer
+    gathered(np.int32())  # connects them now, while all are at the same point: Gloo waits 30 s, data may take longer
 
 
 _on_abort: Any = None  # kept here, because the C library calls it
@@ -109,7 +109,6 @@ def from_leader(tree: Any) -> Any:
 
     def received(x: Any) -> np.ndarray:
         """Sent as bytes: JAX would round what has 64 bits."""
-        x = np.asarray(x)
         sent = np.frombuffer(x.tobytes(), np.uint8)
         got = np.asarray(multihost_utils.broadcast_one_to_all(sent)).astype(np.uint8) if x.size else sent
         return np.frombuffer(got.tobytes(), x.dtype).reshape(x.shape)
@@ -119,8 +118,6 @@ def from_leader(tree: Any) -> Any:
 
 def gathered(numbers: Any) -> np.ndarray:
     """Every process's numbers, [processes, ...]."""
-    if not several():
-        return np.asarray(numbers)[None]
     from jax.experimental import multihost_utils
 
     return np.asarray(multihost_utils.process_allgather(np.asarray(numbers)))
