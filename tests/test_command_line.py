@@ -13,6 +13,7 @@ import pytest
 import research
 from research import command
 from research.catalog import RECIPES, find
+from research.engine import placement
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = str(ROOT / "tests" / "own" / "linear.py")
@@ -207,8 +208,12 @@ def test_a_run_leaves_its_folder_and_is_complete(monkeypatch, capsys, tmp_path):
 
 def test_debug_and_profile(monkeypatch, capsys, tmp_path):
     few = "--steps", "20", "--chunk", "10", "--record-every", "10", "--evaluate-every", "20"
-    code, printed, _ = train(monkeypatch, capsys, OWN, *few, "--debug", "--out", str(tmp_path))
+    configured: list[tuple[int, bool]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(placement, "configure", lambda rows, light, **how: configured.append((rows, light)))
+        code, printed, _ = train(monkeypatch, capsys, OWN, *few, "--debug", "--out", str(tmp_path))
     assert code == 0 and "no failure in 20 ticks of 1 rows" in printed
+    assert configured == [(1, False)], "a recipe has all threads unless it says that it is light"
     assert not list(tmp_path.iterdir())
     train(monkeypatch, capsys, OWN, *SMALL, "--profile", "--out", str(tmp_path))
     (folder,) = tmp_path.iterdir()

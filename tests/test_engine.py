@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import FrozenInstanceError, dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -27,9 +27,9 @@ from research.engine.checkpoint import Checkpoints
 from research.engine.debug import debug
 from research.engine.errors import Damaged, Diverged, Interrupted
 from research.engine.experiment import Experiment, Inputs, Ratio, Tick
-from research.engine.fields import Count, Fraction, Interval, Natural, Positive, check
-from research.engine.files import read_lines, read_manifest
-from research.engine.keys import at_tick, stream
+from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, Positive, check
+from research.engine.files import claim, read_lines, read_manifest
+from research.engine.keys import SEEDS, at_tick, stream
 from research.engine.lane import Lane
 from research.engine.manifest import differences, machine
 from research.engine.placement import DETERMINISTIC, Placement, accelerator_installed, configure, spread
@@ -55,6 +55,7 @@ def plan(seeds: int = 2, recipe=RECIPE, **hyper: float) -> Plan:
         (Budget(100, chunk=10, evaluate_every=25), 1, "evaluate_every=25 is not a multiple of chunk=10; nearest: 20 or 30"),
         (Budget(500, 2, 1, 2), 512, "steps=500 is not a multiple of chunk=2 ticks of 512 steps=1024; nearest: 1024"),
         (Budget(0), 1, "steps=0 must be at least 1"),
+        (Budget(2**31, 1, 1, 1), 1, "steps=2147483648 makes more than 2147483647 ticks, which are counted in 32 bits"),
     ],
 )  # fmt: skip
 def test_a_budget_that_does_not_divide_is_refused(budget, steps_per_tick, message):
@@ -64,7 +65,9 @@ def test_a_budget_that_does_not_divide_is_refused(budget, steps_per_tick, messag
 
 
 def test_a_budget_counts_ticks():
-    assert Budget(5120, chunk=5, record_every=5, evaluate_every=10).ticks(512) == 10
+    ticks = Budget(5120, chunk=5, record_every=5, evaluate_every=10).ticks(512)
+    assert ticks == 10 and isinstance(ticks, int)
+    assert Budget(2**31 - 1, 1, 1, 1).ticks(1) == 2**31 - 1
 
 
 class Ranges(NamedTuple):
@@ -147,9 +150,11 @@ def test_ratios_are_recorded_with_their_counts_and_nothing_ended_is_null():
         {"tick": 5, "row": 0, "returned": 1.5, "returned.count": 4.0},
         {"tick": 10, "row": 0, "returned": None, "returned.count": 0.0},
     ]
-    # Over rows: 6 from 4 episodes and 2 from 1 make 8 / 5, not the mean of 1.5 and 2.
-    two = Ratio(np.array([[6.0], [2.0]]), np.array([[4.0], [1.0]]))
-    assert session.pooled(two, rows=2) == 1.6
+    # Over rows: 6 from 4 episodes and 2 from 1 make 8 / 5, not the mean of 1.5 and 2; the third row fills the lane.
+    three = Ratio(np.array([[6.0], [2.0], [9.0]]), np.array([[4.0], [1.0], [1.0]]))
+    assert session.pooled(three, rows=2) == 1.6
+    with np.errstate(all="raise"):
+        assert np.isnan(session.pooled(Ratio(np.zeros((1, 2)), np.zeros((1, 2))), rows=1))
     # Of three windows the newest, 3 and 7, without the row that fills the lane.
     assert session.pooled(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 7.0], [0.0, 0.0, 0.0]]), rows=2) == 5
 
@@ -159,9 +164,10 @@ def test_numbers_are_written_short_and_exactly():
     assert np.float32(number(np.float32(1 / 3))) == np.float32(1 / 3)
 
 
-def test_a_plan_stays_as_it_was_checked():
+@pytest.mark.parametrize("checked", [plan(1), RECIPE, RECIPE.budget], ids=["plan", "recipe", "budget"])
+def test_a_plan_stays_as_it_was_checked(checked):
     with pytest.raises(FrozenInstanceError):
-        plan(1).budget = Budget(30)
+        setattr(checked, fields(checked)[0].name, None)
 
 
 def test_a_plan_has_a_row():
@@ -180,9 +186,10 @@ def test_a_seed_has_32_bits():
 def test_rows_are_packed_into_lanes_of_one_width():
     rows = [Row(seed, linear.Hyper()) for seed in range(5)]
     assert [len(lane) for lane in pack(rows, 2)] == [2, 2, 1]
-    lane = Plan(RECIPE, RECIPE.setup, tuple(rows[4:]), RECIPE.budget)
-    seeds, hyper = lane.stacked(2)
-    assert seeds.tolist() == [4, 4] and hyper.learning_rate.shape == (2,)
+    assert [len(lane) for lane in pack(rows, 1)] == [1] * 5
+    lane = Plan(RECIPE, RECIPE.setup, tuple(rows[2:]), RECIPE.budget)
+    seeds, hyper = lane.stacked(5)
+    assert seeds.tolist() == [2, 3, 4, 4, 4] and hyper.learning_rate.shape == (5,)
     assert Placement.choose(5, 2).width == 6 and len(Placement.choose(3, None).devices) == 3
     with pytest.raises(ValueError, match="width=0 must be at least 1"):
         pack(rows, 0)
@@ -228,10 +235,21 @@ def test_a_field_that_may_be_none_is_checked_where_it_is_not():
         check(Options(count=None), Options())
 
 
+@dataclass
+class Loose:
+    """A dataclass that is not frozen."""
+
+    size: int = 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"name": "../up"}, "name='../up' names a folder"),
+        ({"name": 3}, "name=3 names a folder"),
+        ({"setup": Loose()}, "must be an object of a frozen dataclass"),
+        ({"setup": linear.Setup}, "must be an object of a frozen dataclass"),
+        ({"hyper": (0.1,)}, "must be an object of a NamedTuple"),
         ({"setup": None}, "setup=None of recipe 'linear' must be an object of a frozen dataclass"),
         ({"setup": []}, "must be an object of a frozen dataclass"),
         ({"hyper": {"learning_rate": 0.1}}, "must be an object of a NamedTuple"),
@@ -368,6 +386,21 @@ def nan_above(limit: float):
     return replace(RECIPE, make=make)
 
 
+def test_a_run_that_diverges_in_the_last_window_of_a_chunk_stops_after_it_unless_that_is_a_result(tmp_path):
+    """Ticks 18 and 19 are the fifth window of two, the last before tick 20."""
+
+    def step(state, hyper, data, tick):
+        one = jnp.float32(1)
+        return state, {"fine": one, "loss": Ratio(jnp.log(jnp.where(tick.index >= 18, -one, one)), one)}
+
+    one = plan(1, replace(with_step(step), budget=replace(RECIPE.budget, record_every=2)))
+    with pytest.raises(Diverged, match="^loss not finite in the run by tick 20 "):
+        run(one, tmp_path)
+    folder = run(one, tmp_path, heed_divergence=False)
+    assert read_manifest(folder)["complete"]
+    assert [line["finite"] for line in read_lines(folder / "metrics.jsonl")] == [True] * 9 + [False] * 11
+
+
 def test_a_single_run_that_diverges_stops_and_says_where(tmp_path):
     with pytest.raises(Diverged, match=r"loss not finite in the run by tick 15 \(row 0: seed 0, learning_rate=0.1\)"):
         run(plan(1, nan_above(0.05)), tmp_path)
@@ -480,10 +513,23 @@ def test_texts_of_the_input_lie_in_the_run_folder(tmp_path):
 
 def test_numbers_that_a_program_cannot_hold_are_refused():
     for rate, held in ((1e-50, "0"), (1e39, "inf")):
-        with pytest.raises(ValueError, match=rf"learning_rate={re.escape(str(rate))} becomes {held} as a float32"):
+        told = rf"learning_rate={re.escape(str(rate))} becomes {held} as a float32"
+        with np.errstate(over="raise"), pytest.raises(ValueError, match=told):
             plan(1, learning_rate=rate)
     with pytest.raises(ValueError, match="steps=3000000000 makes more than 2147483647 ticks"):
         Budget(3_000_000_000).ticks(1)
+    with pytest.raises(ValueError, match=f"seed={SEEDS} must be at least 0 and below {SEEDS}; usual: 0"):
+        Plan(RECIPE, RECIPE.setup, (Row(SEEDS, RECIPE.hyper),), RECIPE.budget)
+
+
+def test_numbers_at_the_ends_of_what_a_program_holds_are_taken():
+    class Decays(NamedTuple):
+        decay: NonNegative = 0.5
+
+    recipe = replace(RECIPE, hyper=Decays())
+    rows = tuple(Row(SEEDS - 1, Decays(decay)) for decay in (0.0, 1.0, 1e-38, 3e38))
+    seeds, hyper = Plan(recipe, recipe.setup, rows, recipe.budget).stacked(4)
+    assert seeds.tolist() == [SEEDS - 1] * 4 and hyper.decay.tolist() == [np.float32(row.hyper.decay) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -495,6 +541,8 @@ def test_a_setup_that_has_no_lasting_name_is_refused():
     recipe = replace(RECIPE, setup=WithFunction(), make=lambda setup: linear.make(RECIPE.setup))
     with pytest.raises(ValueError, match="<built-in function len> in a Setup cannot be part of a run's name"):
         _ = plan(1, recipe).name
+    at_a_path = replace(plan(1, recipe), setup=WithFunction(Path("a", "b.txt")))
+    assert at_a_path.identity()["setup"] == {"act": "a/b.txt"}
 
 
 def counter(key, hyper, data):
@@ -527,6 +575,39 @@ def test_the_best_state_is_the_one_that_was_evaluated(tmp_path):
     assert saved["best"]["tick"].tolist() == [20, 20]
     assert saved["best"]["state"]["count"].tolist() == [20, 20]
     assert saved["state"]["count"].tolist() == [40, 40]
+
+
+def test_each_row_keeps_its_own_best_state_however_often_the_run_is_stopped(tmp_path, monkeypatch):
+    """A row's first evaluation is its best whatever it says, a number is better than none, the first of equals stays."""
+    figures = jnp.array([[jnp.nan] * 3, [jnp.nan, 1, 0], [3, 1, 3]])  # of three rows, at ticks 20, 40 and 60
+
+    def step(state, hyper, data, tick):
+        return jax.tree.map(lambda x: x + 1, state), {"index": tick.index}
+
+    def evaluate(key, state, hyper, data):
+        return figures[hyper.learning_rate.astype(jnp.int32) - 1, state["count"] // 20 - 1]
+
+    init = lambda key, hyper, data: {"count": jnp.zeros((), jnp.int32), "trail": jnp.zeros(2)}
+    experiment = Experiment(init, step, evaluate, lambda outputs: {"figure": outputs})
+    recipe = replace(
+        RECIPE, make=lambda setup: experiment, best="figure", budget=Budget(60, chunk=10, evaluate_every=20)
+    )
+    rows = tuple(Row(0, linear.Hyper(rate)) for rate in (1.0, 2.0, 3.0))
+    three = Plan(recipe, recipe.setup, rows, recipe.budget)
+    with monkeypatch.context() as patch:
+        stop_after_one_chunk(patch)
+        for _ in range(5):
+            with pytest.raises(Interrupted):
+                run(three, tmp_path / "stopped", device_count=2)
+    state = {"count": np.zeros(3, np.int32), "trail": np.zeros((3, 2), np.float32)}
+    for out in ("stopped", "whole"):
+        folder = run(three, tmp_path / out, device_count=2)  # of four rows, the last one of which fills the lane
+        checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
+        best = checkpoints.restore(60, {"state": state, "best": no_best(state)._asdict()})["best"]
+        checkpoints.close()
+        assert best["tick"].tolist() == best["state"]["count"].tolist() == [20, 40, 20]
+        assert best["value"].tolist() == [-np.inf, 1, 3]
+        assert best["state"]["trail"].tolist() == [[20, 20], [40, 40], [20, 20]]
 
 
 def test_every_function_is_given_hyper_and_data(tmp_path):
@@ -565,6 +646,97 @@ def test_the_test_set_is_scored_once_at_the_end(tmp_path):
         ["validation_error"], ["validation_error"], ["final", "test_error"]
     ]  # fmt: skip
     assert seen == [256, 256, 7]
+    assert [line.get("final") for line in lines] == [None] * 4 + [True] * 2
+    assert read_manifest(folder)["final"] is True and read_manifest(run(plan(2), tmp_path))["final"] is False
+
+
+def chunks_take(seconds: float, monkeypatch) -> None:
+    """Sets a clock that stands still but for the chunks (s)."""
+    now, whole = [100.0], Lane.advance
+
+    def advance(self, state, tick, feed):
+        now[0] += seconds
+        return whole(self, state, tick, feed)
+
+    monkeypatch.setattr(session.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(Lane, "advance", advance)
+
+
+def test_a_run_that_goes_on_shows_its_rate_and_newest_figures(tmp_path, monkeypatch):
+    """Ten steps of each of two rows in 5.1 s are 4 in a second; 40 more take 10 s. It goes on from 20 of 80."""
+    half_done(tmp_path, monkeypatch, 2)
+    chunks_take(5.1234567, monkeypatch)
+    said, noted, whole = io.StringIO(), [], session.Session.note_metrics
+    note = lambda self, metrics, *when: noted.extend(jax.tree.leaves(metrics)) or whole(self, metrics, *when)
+    monkeypatch.setattr(session.Session, "note_metrics", note)
+    folder = run(plan(2), tmp_path, device_count=1, console=Console(file=said, width=200))
+    lines = [line.removeprefix(folder.name).strip() for line in said.getvalue().splitlines()]
+    assert lines[0] == "compiling, to go on from tick 10"
+    shown = [f"{share}%  4 updates/s  0:{left} left" for share, left in ((50, 10), ("75", "05"), (100, "00"))]
+    assert [line.split("  loss")[0] for line in lines[1:]] == shown
+    newest = {name: float(x) for name, x in re.findall(r"(loss|error) (\S+)", lines[-1])}
+    expected = {
+        name: pytest.approx(np.mean([line[name] for line in read_lines(folder / file)[-2:]]), rel=1e-3)
+        for name, file in (("loss", "metrics.jsonl"), ("error", "evaluations.jsonl"))
+    }
+    assert newest == expected
+    assert [line["seconds"] for line in read_lines(folder / "timings.jsonl")[1:]] == [5.123457] * 3
+    assert {type(x) for x in noted} == {np.ndarray}, "waited for, so that its seconds are the chunk's"
+
+
+def test_a_terminal_has_its_cursor_back_after_a_run(tmp_path):
+    said = io.StringIO()
+    run(plan(1), tmp_path, console=Console(file=said, force_terminal=True, width=100))
+    assert [said.getvalue().count(f"\x1b[?25{shown}") for shown in "lh"] == [1, 1]
+    assert "compiling" in said.getvalue() and "100%" in said.getvalue()
+
+
+def test_the_second_chunk_of_a_run_is_traced_or_the_only_one_that_is_left(tmp_path, monkeypatch):
+    done, whole = [], Lane.advance
+    advance = lambda self, state, tick, feed: done.append(tick) or whole(self, state, tick, feed)
+    trace = lambda path: contextlib.nullcontext(done.append(path))
+    monkeypatch.setattr(Lane, "advance", advance)
+    monkeypatch.setattr(session.jax.profiler, "trace", trace)
+    folder = run(plan(1), tmp_path / "whole", profile=True)
+    assert done == [0, str(folder / "profile"), 10, 20, 30]
+    with monkeypatch.context() as patch:
+        stop_after_one_chunk(patch)
+        for _ in range(3):
+            with pytest.raises(Interrupted):
+                run(plan(1), tmp_path / "rest", profile=True)
+    assert done[5:] == [0, 10, 20], "none of these came to a second chunk"
+    folder = run(plan(1), tmp_path / "rest", profile=True)
+    assert done[8:] == [str(folder / "profile"), 30]
+
+
+def test_a_feed_is_asked_for_every_chunk_and_for_nothing_past_the_end(tmp_path):
+    asked = []
+
+    def feed(first, count):
+        asked.append((first, count))
+        return np.arange(first, first + count, dtype=np.float32)
+
+    load = lambda setup: RECIPE.load(setup)._replace(feed=feed)
+    recipe = replace(with_step(lambda state, hyper, data, tick: (state, {"fed": tick.feed})), load=load)
+    folder = run(plan(1, recipe), tmp_path)
+    assert set(asked) == {(0, 10), (10, 10), (20, 10), (30, 10)}
+    assert [line["fed"] for line in read_lines(folder / "metrics.jsonl")] == [5 * window + 2 for window in range(8)]
+    (folder / "manifest.json").write_text(json.dumps(read_manifest(folder) | {"complete": False}))
+    run(plan(1, recipe), tmp_path)  # as where it was killed after its last checkpoint
+    assert set(asked) == {(0, 10), (10, 10), (20, 10), (30, 10)} and read_manifest(folder)["complete"]
+
+
+def test_what_relies_on_the_record_is_written_after_it(tmp_path, monkeypatch):
+    done: list[str] = []
+
+    def note(owner, name):
+        whole = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *what: done.append(name) or whole(*what))
+
+    for owner, name in ((Record, "sync"), (Checkpoints, "save"), (Checkpoints, "close"), (session, "write_json")):
+        note(owner, name)
+    run(plan(1), tmp_path)
+    assert done == ["sync", "save", "sync", "write_json", "close"]
 
 
 def test_what_test_and_validation_share_lies_on_a_device_once():
@@ -584,6 +756,9 @@ def test_a_checkpoint_is_saved_as_often_as_asked_for_and_at_the_end(tmp_path, mo
     run(plan(1), tmp_path / "seldom", save_seconds=3600)
     assert saved[4:] == [40]
     assert not (folder / "profile").exists()
+    chunks_take(5, monkeypatch)
+    run(plan(1), tmp_path / "half as often", save_seconds=10)
+    assert saved[5:] == [20, 40]
 
 
 def test_fresh_sets_the_older_folder_aside(tmp_path):
@@ -596,6 +771,24 @@ def test_fresh_sets_the_older_folder_aside(tmp_path):
     run(plan(1), tmp_path, fresh=True)
     assert {path.name for path in tmp_path.iterdir()} == {folder.name, older.name, f"{folder.name}.old-2"}
     assert (older / "kept").exists()
+
+
+def test_a_file_in_the_folders_place_is_set_aside(tmp_path):
+    folder = tmp_path / plan(1).name
+    folder.write_text("notes")
+    assert run(plan(1), tmp_path) == folder and read_manifest(folder)["complete"]
+    assert folder.with_name(f"{folder.name}.old-1").read_text() == "notes"
+
+
+def test_a_folder_in_use_is_neither_gone_on_with_nor_set_aside(tmp_path, monkeypatch):
+    folder = half_done(tmp_path, monkeypatch)
+    handle = claim(folder)
+    for fresh in (False, True):
+        with pytest.raises(ValueError, match="is in use: one process at a time may write there"):
+            run(plan(1), tmp_path, fresh=fresh)
+    os.close(handle)
+    assert list(tmp_path.iterdir()) == [folder]
+    assert read_manifest(run(plan(1), tmp_path))["complete"]
 
 
 @pytest.mark.parametrize(
@@ -647,12 +840,15 @@ def test_pictures_of_each_evaluation_lie_in_the_folder_and_reach_the_viewers(tmp
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == names
 
 
-def test_a_run_that_is_complete_says_so(tmp_path):
-    said, viewed = io.StringIO(), []
+def test_a_run_that_is_complete_says_so(tmp_path, monkeypatch):
+    """On a terminal, too, without a number in colours; and to its other processes."""
+    said, viewed, told = io.StringIO(), [], []
     folder = run(plan(1), tmp_path)
     before = (folder / "metrics.jsonl").read_bytes()
-    assert run(plan(1), tmp_path, console=Console(file=said, width=200), viewers=[Watching(viewed)]) == folder
-    assert said.getvalue() == f"{folder.name} is complete already; --fresh repeats it\n"
+    terminal = Console(file=said, width=200, force_terminal=True, color_system="standard")
+    monkeypatch.setattr(processes, "from_leader", lambda tick: told.append(int(tick)))
+    assert run(plan(1), tmp_path, console=terminal, viewers=[Watching(viewed)]) == run(plan(1), tmp_path) == folder
+    assert said.getvalue() == f"{folder.name} is complete already; --fresh repeats it\n" and told == [COMPLETE] * 2
     assert viewed == [("opened", folder.name, 40), ("closed",)] and (folder / "metrics.jsonl").read_bytes() == before
 
 
@@ -661,9 +857,15 @@ def test_a_run_that_other_code_began_is_told_of_and_left_alone(tmp_path, monkeyp
     manifest = json.loads((older / "manifest.json").read_text())
     (older / "manifest.json").write_text(json.dumps(manifest | {"source": "of last week"}))
     before, said = (older / "metrics.jsonl").read_bytes(), io.StringIO()
-    run(plan(1), tmp_path, console=Console(file=said, width=400))
-    assert f"{older} is unfinished, but other code began it: it is not resumed" in said.getvalue()
+    yellow = Console(file=said, width=400, force_terminal=True, color_system="standard", highlight=False)
+    folder = run(plan(1), tmp_path, console=yellow)
+    assert f"\x1b[33m{older} is unfinished, but other code began it: it is not resumed" in said.getvalue()
     assert (older / "metrics.jsonl").read_bytes() == before
+    said.truncate(0)
+    run(plan(1), tmp_path, console=yellow, fresh=True)
+    assert "other code" not in said.getvalue(), "who starts over expects nothing to be gone on with"
+    shutil.rmtree(folder)
+    assert read_manifest(run(plan(1), tmp_path))["complete"], "nobody to tell"
 
 
 def test_a_run_is_named_by_what_decides_it(tmp_path):
@@ -673,8 +875,23 @@ def test_a_run_is_named_by_what_decides_it(tmp_path):
         replace(plan(1), setup=linear.Setup(batch_size=16)).name,
         plan(1, replace(RECIPE, file=Path(linear.__file__))).name,
     }  # fmt: skip
-    assert len(names) == 6
+    assert len(names) == 6 and all(re.fullmatch("linear-[0-9a-f]{8}", name) for name in names)
     assert plan(1).name == plan(1).name
+
+
+def test_a_runs_name_does_not_depend_on_the_order_of_what_decides_it(monkeypatch):
+    whole, before = Plan.identity, plan(1).name
+    monkeypatch.setattr(Plan, "identity", lambda self: dict(reversed(whole(self).items())))
+    assert plan(1).name == before
+
+
+def test_a_manifest_says_how_to_read_a_runs_figures(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text("")
+    recipe = replace(RECIPE, steps_per_tick=lambda setup: 2, unit="pairs", best="-error", file=Path("own.py"))
+    told = {"unit": "pairs", "watch": ["error", "loss"], "best": "-error", "steps_per_tick": 2}
+    told |= {"file": str(tmp_path.resolve() / "own.py")}
+    assert {name: plan(1, recipe).manifest()[name] for name in told} == told
 
 
 def stop_after_one_chunk(patch) -> None:
@@ -740,15 +957,29 @@ def test_other_data_is_another_run(tmp_path):
     assert json.loads((folder / "manifest.json").read_text())["complete"]
 
 
-def test_a_record_whose_checkpoints_are_gone_is_not_erased(tmp_path, monkeypatch):
-    folder = half_done(tmp_path, monkeypatch)
-    shutil.rmtree(folder / "checkpoints")
-    timings = folder / "timings.jsonl"
-    timings.write_text('{"tick": 10, "seconds": 3600.0}\n')
+@pytest.mark.parametrize("seconds", [(3600.0,), (30.0, 30.5)])
+def test_a_record_whose_checkpoints_are_gone_is_not_erased(seconds, tmp_path, monkeypatch):
+    folder = without_checkpoints(tmp_path, monkeypatch, seconds)
     before = (folder / "metrics.jsonl").read_bytes()
     with pytest.raises(Damaged, match="holds a record, but no checkpoint to go on from"):
         run(plan(1), tmp_path)
     assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_record_of_a_minute_without_a_checkpoint_is_begun_again(tmp_path, monkeypatch):
+    """As where a run was killed before its first one, which comes after half a minute and the chunk that it is at."""
+    folder = without_checkpoints(tmp_path, monkeypatch, (60.0, None))
+    assert run(plan(1), tmp_path) == folder and read_manifest(folder)["complete"]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def without_checkpoints(tmp_path, monkeypatch, seconds) -> Path:
+    """A run folder without its checkpoints, whose chunks took so long."""
+    folder = half_done(tmp_path, monkeypatch)
+    shutil.rmtree(folder / "checkpoints")
+    lines = [json.dumps({"tick": 10 * (i + 1), "seconds": x}) + "\n" for i, x in enumerate(seconds)]
+    (folder / "timings.jsonl").write_text("".join(lines))
+    return folder
 
 
 NO_MANIFEST = dict.fromkeys(("[]", "null", "{}", '{"rows": []}'), "is not a run's manifest")
@@ -770,6 +1001,22 @@ def test_a_signal_before_the_first_chunk_stops_at_once(tmp_path):
 
     with pytest.raises(Interrupted, match="stopped by SIGTERM before the first chunk"):
         run(plan(1, replace(RECIPE, make=make)), tmp_path)
+
+
+def test_a_signal_in_the_last_chunk_changes_nothing(tmp_path, monkeypatch):
+    stop_after_one_chunk(monkeypatch)
+    folder = run(plan(1, replace(RECIPE, budget=Budget(10, evaluate_every=10))), tmp_path)
+    assert read_manifest(folder)["complete"]
+
+
+def test_a_signal_to_any_process_of_a_run_stops_it(tmp_path, monkeypatch):
+    """Here after its first tick, the smallest from which it can go on."""
+    few = plan(1, replace(RECIPE, budget=Budget(3, 1, 1, 1)))
+    gather = lambda x: np.stack([x, x]) if np.ndim(x) else np.array([x, signal.SIGTERM])  # digests agree
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="stopped by SIGTERM at tick 1 of 3"):
+        patch.setattr(processes, "gathered", gather)
+        run(few, tmp_path)
+    assert [line["tick"] for line in read_lines(run(few, tmp_path) / "metrics.jsonl")] == [1, 2, 3]
 
 
 def test_a_second_ctrl_c_stops_within_the_chunk(tmp_path, monkeypatch):
@@ -814,6 +1061,45 @@ def test_a_process_that_hears_of_a_complete_run_does_nothing(tmp_path, monkeypat
     monkeypatch.setattr(processes, "from_leader", lambda tick: np.int32(COMPLETE))
     recipe = with_step(lambda state, hyper, data, tick: pytest.fail("it works"))
     assert run(plan(1, recipe), tmp_path) == tmp_path / plan(1, recipe).name
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_does_not_lead_works_alike_and_writes_nothing(tmp_path, monkeypatch):
+    states: dict[int, Any] = {}
+    whole = session.Session.save
+
+    def save(self, state, tick, best):
+        states[tick] = jax.device_get(state)
+        whole(self, state, tick, best)
+
+    monkeypatch.setattr(session.Session, "save", save)
+    run(plan(2), tmp_path / "leader", device_count=1, save_seconds=0)
+    leads, states, said, viewed = states, {}, io.StringIO(), []
+    from_leader = iter([np.int32(10), leads[10]])
+    monkeypatch.setattr(processes, "leads", lambda: False)
+    monkeypatch.setattr(processes, "from_leader", lambda mine: next(from_leader))
+    how = {"device_count": 1, "save_seconds": 0, "viewers": [Watching(viewed)], "console": Console(file=said)}
+    run(plan(2), tmp_path / "other", **how)
+    assert not (tmp_path / "other").exists() and not viewed and not said.getvalue()
+    assert list(states) == [20, 30, 40]
+    for tick in states:
+        jax.tree.map(np.testing.assert_array_equal, states[tick], leads[tick])
+
+
+def test_processes_of_a_run_have_one_plan_and_machine_but_threads_of_their_own(tmp_path, monkeypatch):
+    def told(one: Plan, device_count: int = 1, threads: str = "1") -> bytes:
+        digests: list[bytes] = []
+        for name in ("NPROC", "OPENBLAS_NUM_THREADS"):
+            monkeypatch.setenv(name, threads)
+        monkeypatch.setattr(processes, "agree", lambda digest: digests.append(digest.tobytes()) or [].pop())
+        with pytest.raises(IndexError):
+            run(one, tmp_path, device_count=device_count)
+        return digests[0]
+
+    other = replace(RECIPE, load=lambda setup: Inputs({"x": np.zeros(3, np.float32)}))
+    same = told(plan(2))
+    assert told(plan(2), threads="3") == same
+    assert len({same, told(plan(2, learning_rate=0.2)), told(plan(2), 2), told(plan(2, other))}) == 4
     assert not list(tmp_path.iterdir())
 
 
@@ -868,8 +1154,6 @@ def test_an_array_without_elements_is_kept(tmp_path):
 
 
 def test_two_processes_never_write_one_folder(tmp_path):
-    from research.engine.files import claim
-
     handle = claim(tmp_path)
     held = len(os.listdir("/dev/fd"))
     with pytest.raises(ValueError, match="is in use"):

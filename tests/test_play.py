@@ -18,6 +18,7 @@ from shell import script
 
 from research.catalog import find
 from research.engine import saved
+from research.engine.checkpoint import Checkpoints
 from research.engine.chunk import alive
 from research.engine.files import read_lines, read_manifest
 from research.engine.keys import at_tick, stream
@@ -57,10 +58,15 @@ def told(printed: str) -> dict[str, float]:
     return {word: float(number) for word, number in reversed(words)}
 
 
+def own_plan(folder: Path) -> Plan:
+    """The plan of a run whose recipe stands in a file."""
+    manifest = read_manifest(folder)
+    return saved.plan_of(find(manifest["file"]), manifest)
+
+
 def by_hand(folder: Path, row: int, chosen: int) -> tuple[float, int, bool]:
     """Steps one environment of the last evaluation in a plain loop -> return, length, terminated."""
-    manifest = read_manifest(folder)
-    plan = saved.plan_of(find(manifest["file"]), manifest)
+    plan = own_plan(folder)
     state, tick, _ = saved.state_of(plan, folder, row)
     play = plan.recipe.make(plan.setup).evaluate
     actor, environment = play.actor(state), play.environment
@@ -139,8 +145,7 @@ def test_a_row_that_diverged_is_refused(folder, monkeypatch):
         found = whole(*what, **how)
         return found._replace(state=(found.state, np.float32(np.nan)))
 
-    manifest = read_manifest(folder)
-    plan = saved.plan_of(find(manifest["file"]), manifest)
+    plan = own_plan(folder)
     assert alive(saved.living_state(plan, folder, "policy").state)
     monkeypatch.setattr(saved, "state_of", dead)
     code, _, said = script("play.py", folder, "--seed", 1)
@@ -150,10 +155,45 @@ def test_a_row_that_diverged_is_refused(folder, monkeypatch):
 
 
 def test_a_run_to_begin_with_that_has_saved_nothing_is_named_with_its_field(folder, tmp_path):
-    manifest = read_manifest(folder)
-    plan = saved.plan_of(find(manifest["file"]), manifest)
     with pytest.raises(ValueError, match="policy='.*', whose data must still be there: .* holds no checkpoint"):
-        saved.living_state(plan, tmp_path, "policy")
+        saved.living_state(own_plan(folder), tmp_path, "policy")
+
+
+def test_what_another_run_begins_with_is_the_first_rows_last_state_or_its_best(folder, monkeypatch):
+    """Read where there is one device, and nothing is kept open."""
+    one, closed, whole = jax.devices()[:1], [], Checkpoints.close
+    monkeypatch.setattr(jax, "local_devices", lambda: one)
+    monkeypatch.setattr(Checkpoints, "close", lambda self: closed.append(self) or whole(self))
+    plan, lines = own_plan(folder), [line for line in read_lines(folder / "evaluations.jsonl") if line["row"] == 0]
+    best = min(lines, key=lambda line: line["episode_return"])["tick"]
+    last, kept = saved.living_state(plan, folder, "policy"), saved.living_state(plan, folder, "policy", best=True)
+    assert (last.tick, kept.tick) == (lines[-1]["tick"], best)
+    first, other = (saved.state_of(plan, folder, row).state for row in (0, 1))
+    same = lambda a, b: all(jax.tree.leaves(jax.tree.map(np.array_equal, a, b)))
+    assert same(last.state, first) and not same(last.state, other) and not same(last.state, kept.state)
+    assert len(closed) == 4
+
+
+def test_a_best_state_that_there_is_not_yet_or_never_is_refused(folder, tmp_path):
+    """Of a run that was saved before its first evaluation, and of a recipe that keeps none."""
+    early, plan = Path(shutil.copytree(folder, tmp_path / "early")), own_plan(folder)
+    tick, tree, _ = saved.last_tree(plan, early)
+    tree["best"]["tick"][:] = 0
+    checkpoints = Checkpoints(early / "checkpoints")
+    checkpoints.save(tick + 10, tree)
+    checkpoints.close()
+    assert saved.state_of(plan, early, 0).tick == tick + 10
+    with pytest.raises(ValueError, match="has not been evaluated yet, so that none of its states is the best"):
+        saved.state_of(plan, early, 0, best=True)
+    with pytest.raises(ValueError, match="recipe 'lander' keeps no best state, only the last; leave --best out"):
+        saved.state_of(replace(plan, recipe=replace(plan.recipe, best=None)), folder, 0, best=True)
+
+
+def test_a_run_to_begin_with_is_of_one_of_the_recipes_that_fit(folder):
+    plan = own_plan(folder)
+    assert saved.plan_in(folder, [find("classify"), plan.recipe], "policy") == plan
+    with pytest.raises(ValueError, match="policy='.*' is a run of 'lander', not of classify, ppo; give one of these"):
+        saved.plan_in(folder, [find("classify"), find("ppo")], "policy")
 
 
 BAD_INPUT = {
@@ -192,6 +232,23 @@ def test_a_plan_comes_back_from_its_manifest():
         assert saved.plan_of(recipe, json.loads(json.dumps(plan.manifest()))) == plan
 
 
+def test_a_manifest_that_does_not_fit_its_recipe_is_refused_with_what_differs():
+    recipe = find("classify")
+    manifest = Plan(recipe, recipe.setup, (Row(0, recipe.hyper),), recipe.budget).manifest()
+    for other, told in (
+        (
+            {"recipe": "classified"},
+            "run of recipe 'classified', and 'classify' as it is now .*: its name is another; use",
+        ),
+        (
+            {"setup": manifest["setup"] | {"lost": 1}},
+            "does not fit it: only one of the two has lost; use the code that",
+        ),
+    ):
+        with pytest.raises(ValueError, match=told):
+            saved.plan_of(recipe, manifest | other)
+
+
 @dataclass(frozen=True)
 class OfFile:
     text: Path | None
@@ -213,6 +270,9 @@ def test_a_seed_of_several_rows_is_refused_without_the_row():
     rows = (Row(0, recipe.hyper), Row(1, recipe.hyper), Row(0, recipe.hyper._replace(learning_rate=0.5)))
     plan = Plan(recipe, recipe.setup, rows, recipe.budget)
     assert [saved.row_of(plan, None, None), saved.row_of(plan, 1, None), saved.row_of(plan, 0, 2)] == [0, 1, 2]
+    assert saved.row_of(plan, None, 0) == 0
+    with pytest.raises(ValueError, match="row=-1 .* is not one of the run's 3 rows; their seeds: .0, 1, 0."):
+        saved.row_of(plan, None, -1)
     with pytest.raises(ValueError, match=r"seed=0 stands in several rows.*--row .*2: learning_rate=0.5"):
         saved.row_of(plan, 0, None)
 

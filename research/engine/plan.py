@@ -48,9 +48,10 @@ class Budget:
         divides("evaluate_every", self.evaluate_every, "chunk", self.chunk)
         unit = "chunk" if steps_per_tick == 1 else f"chunk={self.chunk} ticks of {steps_per_tick} steps"
         divides("steps", self.steps, unit, self.chunk * steps_per_tick)
-        if self.steps // steps_per_tick >= TICKS:
+        ticks = self.steps // steps_per_tick
+        if ticks >= TICKS:
             raise ValueError(f"steps={self.steps} makes more than {TICKS - 1} ticks, which are counted in 32 bits")
-        return self.steps // steps_per_tick
+        return ticks
 
 
 def divides(name: str, value: int, unit_name: str, unit: int) -> None:
@@ -167,8 +168,12 @@ class Plan:
         return self.width or len(self.rows)
 
     @property
+    def steps_per_tick(self) -> int:
+        return self.recipe.steps_per_tick(self.setup)
+
+    @property
     def ticks(self) -> int:
-        return self.budget.ticks(self.recipe.steps_per_tick(self.setup))
+        return self.budget.ticks(self.steps_per_tick)
 
     def stacked(self, width: int) -> tuple[np.ndarray, Any]:
         """-> seeds u32[width], hyper with leaves f32[width]; the last row is repeated to fill the lane."""
@@ -179,9 +184,13 @@ class Plan:
     def manifest(self) -> dict[str, Any]:
         """What a run folder says of its plan: its identity, and how to read its figures; JSON."""
         recipe = self.recipe
-        reading: dict[str, Any] = {"unit": recipe.unit, "watch": list(recipe.watch), "best": recipe.best}
-        reading["steps_per_tick"] = self.budget.steps // self.ticks
-        return self.identity() | reading | {"file": str(recipe.file.resolve()) if recipe.file else None}
+        return self.identity() | {
+            "unit": recipe.unit,
+            "watch": list(recipe.watch),
+            "best": recipe.best,
+            "steps_per_tick": self.steps_per_tick,
+            "file": str(recipe.file.resolve()) if recipe.file else None,
+        }
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result, apart from the machine; JSON."""

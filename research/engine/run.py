@@ -58,19 +58,23 @@ def run(
     if not save_seconds >= 0:
         raise ValueError(f"save_seconds={save_seconds} must be at least 0; usual: {SAVE_SECONDS:g}")
     folder = out / plan.name
-    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
-        raise ValueError(f"out={str(out)!r} is not UTF-8, and no checkpoint can be written there; give another --out")
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"out={str(out)!r} is not UTF-8, and no checkpoint can be written there; give another --out"
+        ) from None
     placement = Placement.choose(plan.lane_width, device_count)
     inputs = plan.recipe.load(plan.setup)
     manifest = plan.manifest() | {"data": data_hash(inputs), "machine": machine(placement)} | revision()
     manifest |= {"note": inputs.note, "final": inputs.final is not None}
     each_its_own = "processor", "threads", "lapack_threads"
     alike = {name: x for name, x in manifest["machine"].items() if name not in each_its_own}
-    told = json.dumps([plan.identity(), manifest["data"], alike], sort_keys=True)
+    told = json.dumps([plan.identity(), manifest["data"], alike])
     processes.agree(digest([np.frombuffer(told.encode(), np.uint8)]))
     leads = processes.leads()
     resuming = leads and (folder / MANIFEST).exists() and not fresh
-    moved = False
+    changed = leads  # whether the folder holds another manifest, or none
     if resuming:
         found = read_manifest(folder)
         match_manifest(folder, found, manifest, other_machine)
@@ -81,8 +85,8 @@ def run(
             for view in viewers:
                 view(folder, found, plan.ticks).close()
             return folder
-        moved = found["machine"] != manifest["machine"]
-        manifest["earlier_machines"] = found.get("earlier_machines", []) + moved * [found["machine"]]
+        changed = found["machine"] != manifest["machine"]
+        manifest["earlier_machines"] = found.get("earlier_machines", []) + changed * [found["machine"]]
     elif leads and console and not fresh:
         for older in abandoned(folder, manifest):
             console.print(f"{older} is unfinished, but other code began it: it is not resumed", style="yellow")
@@ -106,12 +110,12 @@ def run(
         state, best = restore(checkpoints, tick, lane) if tick else (lane.start(), None)
         lane.compile(state)
         if plan.recipe.best and not tick:
-            best_figure(plan.recipe.best, lane.figures(state, 0)[0])  # a misspelt name shows now, not in an hour
+            best_figure(plan.recipe.best, lane.figures(state, tick)[0])  # a misspelt name shows now, not in an hour
         if leads and checkpoints is None:
             if folder.exists():
                 set_aside(folder)
             checkpoints = open_folder(folder, stack)
-        if leads and (not resuming or moved):
+        if changed:
             for name, text in inputs.files.items():
                 write_text(folder / name, text)
             write_json(folder / MANIFEST, manifest)

@@ -55,11 +55,11 @@ class Session(NamedTuple):
         tick: int,
         stop: Stop,
         save_seconds: float,
-        profile: bool = False,
-        heed_divergence: bool = True,
+        profile: bool,
+        heed_divergence: bool,
     ) -> None:
         plan, lane, total = self.plan, self.lane, self.plan.ticks
-        steps_per_tick = plan.budget.steps // total * len(plan.rows)
+        steps_per_tick = plan.steps_per_tick * len(plan.rows)
         self.progress.begin(tick * steps_per_tick)
         first, saved_at, feed = tick, time.perf_counter(), lane.feed(tick) if tick < total else None
         stop.working = True
@@ -112,7 +112,7 @@ class Session(NamedTuple):
     def refuse_divergence(self, metrics: dict[str, Any], tick: int) -> None:
         """Raises Diverged where no row is finite any more."""
         rows, every, chunk = len(self.plan.rows), self.plan.budget.record_every, self.plan.budget.chunk
-        if not metrics[FINITE][:rows, -1].any():
+        if not metrics[FINITE][:, -1].any():
             window = int(np.argmin(metrics[FINITE][0]))  # the first that is not finite
             row = self.plan.rows[0]
             bad = [
