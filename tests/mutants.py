@@ -61,7 +61,7 @@ TESTS = {
     "engine/chunk": "engine contract",
     "engine/debug": "engine command_line",
     "engine/experiment": "engine contract",
-    "engine/fields": "engine command_line",
+    "engine/fields": "engine grid command_line",
     "engine/errors": "engine command_line",
     "engine/files": "engine command_line report",
     "engine/forms": "engine command_line report",

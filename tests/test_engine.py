@@ -1,8 +1,10 @@
 """The engine piece by piece: budgets, keys, folding, lanes, the record, best states, divergence, debugging."""
 
 import contextlib
+import importlib.util
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -21,20 +23,21 @@ import pytest
 from own import linear
 from rich.console import Console
 
-from research.engine import chunk, manifest, placement, processes, progress, session
+from research.engine import chunk, manifest, placement, processes, progress, record, session, source
 from research.engine.best import no_best
-from research.engine.checkpoint import Checkpoints
+from research.engine.checkpoint import Checkpoints, first_line
 from research.engine.debug import debug
 from research.engine.errors import Damaged, Diverged, Interrupted
 from research.engine.experiment import Experiment, Inputs, Ratio, Tick
-from research.engine.fields import Count, Fraction, Interval, Natural, NonNegative, Positive, check
-from research.engine.files import claim, read_lines, read_manifest
+from research.engine.fields import AtMostHalf, BelowOne, Count, Fraction, Interval, Natural, NonNegative, Positive, check
+from research.engine.files import claim, read_json, read_lines, read_manifest, replacing, write_json
+from research.engine.forms import is_figure, is_positive, whole_numbers
 from research.engine.keys import SEEDS, at_tick, stream
 from research.engine.lane import Lane
-from research.engine.manifest import differences, machine
+from research.engine.manifest import abandoned, differences, machine
 from research.engine.placement import DETERMINISTIC, Placement, accelerator_installed, configure, spread
 from research.engine.plan import Budget, Plan, Row, pack
-from research.engine.record import Record, metric_lines, number
+from research.engine.record import Record, due, metric_lines, number
 from research.engine.run import COMPLETE, run
 
 RECIPE = replace(linear.recipe, budget=Budget(40, chunk=10, record_every=5, evaluate_every=20))
@@ -97,6 +100,30 @@ def test_values_outside_their_interval_are_refused(values, message):
 def test_an_interval_holds_its_ends_where_it_says_so():
     assert Interval(0, 1).holds(0) and Interval(0, 1).holds(1)
     assert not Interval(0, 1, above=True).holds(0) and not Interval(0, 1, below=True).holds(1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "held", "refused"),
+    [
+        (Positive, "above 0", (1e-9, 3), (0.0, -1e-9)),
+        (NonNegative, "at least 0", (0.0, 3), (-1e-9, math.inf)),
+        (Fraction, "at least 0 and at most 1", (0.0, 1.0), (-1e-9, 1.01)),
+        (BelowOne, "at least 0 and below 1", (0.0, 0.99), (-1e-9, 1.0)),
+        (AtMostHalf, "above 0 and at most 0.5", (1e-9, 0.5), (0.0, 0.51)),
+        (Count, "at least 1", (1, 10**300), (0, 10**400)),
+        (Natural, "at least 0", (0, 10**300), (-1,)),
+    ],
+)
+def test_what_the_kinds_of_numbers_hold(kind, rule, held, refused):
+    class Options(NamedTuple):
+        x: kind = 1
+
+    for value in held:
+        check(Options(value), Options())
+    for value in refused:
+        with pytest.raises(ValueError) as error:
+            check(Options(value), Options())
+        assert str(error.value) == f"x={value!r} must be {rule}; usual: 1"
 
 
 def test_training_and_evaluation_share_no_key():
@@ -224,9 +251,10 @@ def test_a_field_that_may_be_none_is_checked_where_it_is_not():
     class Options(NamedTuple):
         count: Count = 1
         more: Natural | None = None
+        whatever: int | str | None = None
 
     check(Options(), Options())
-    check(Options(more=0), Options())
+    check(Options(more=0, whatever="x"), Options())
     with pytest.raises(ValueError, match="more=-1 must be at least 0"):
         check(Options(more=-1), Options())
     with pytest.raises(ValueError, match="more=1.5 must be of type int"):
@@ -265,15 +293,17 @@ def test_what_is_no_recipe_is_refused_where_it_is_written(change, message):
 def test_a_field_of_several_numbers_takes_no_other_kind():
     class Options(NamedTuple):
         widths: tuple[int, ...] = (64, 64)
+        rates: tuple[float, ...] = (0.5,)
 
-    check(Options(()), Options())
-    for value in ("x", 64, None, (None,), (64, "x"), (True,), [64]):
+    check(Options((), (1, 0.5)), Options())
+    for value in ("x", 64, None, (None,), (64, "x"), (64, 1.5), (True,), [64]):
         with pytest.raises(ValueError, match=r"widths=.* must be a tuple of int; usual: \(64, 64\)"):
             check(Options(value), Options())
 
 
 def test_differences_name_the_field():
     assert list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})) == ["a.b: 1 -> 3"]
+    assert list(differences({"a": {"b": 1}}, {"c": None, "d": "x"})) == ['a: {"b": 1} -> null', 'd: null -> "x"']
 
 
 def test_a_record_opens_at_a_tick_and_drops_what_is_past_it(tmp_path):
@@ -302,11 +332,121 @@ def test_a_record_that_has_lost_doubled_or_moved_a_line_is_not_gone_on_with(kept
     assert (tmp_path / "evaluations.jsonl").read_text() == "past the checkpoint: it would be cut"
 
 
+def test_the_lines_that_are_due_by_a_tick():
+    """One evaluation stands at the end, whether or not its turn has come."""
+
+    def found(ticks: int, tick: int) -> dict[str, list]:
+        budget = Budget(ticks, chunk=1, record_every=1, evaluate_every=2)
+        return {name: list(lines) for name, lines in due(replace(plan(1), budget=budget), tick).items()}
+
+    two = {"metrics.jsonl": [(1, 0), (2, 0)], "evaluations.jsonl": [(2, 0)], "timings.jsonl": [(1, None), (2, None)]}
+    assert found(5, 2) == found(2, 2) == two
+    assert found(5, 3)["evaluations.jsonl"] == [(2, 0)]
+    assert found(5, 5)["evaluations.jsonl"] == [(2, 0), (4, 0), (5, 0)]
+
+
+def test_a_lost_line_of_all_rows_is_named_by_its_tick(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"tick": 5, "row": 0}\n{"tick": 10, "row": 0}\n')
+    with pytest.raises(Damaged, match="timings.jsonl has no line of tick 10 where it should stand"):
+        Record(tmp_path, 10, plan(1))
+
+
+def test_lines_are_on_disk_before_the_checkpoint_that_relies_on_them(tmp_path, monkeypatch):
+    whole, synced, saved = Checkpoints.save, [], []
+    names = {"metrics.jsonl", "evaluations.jsonl", "timings.jsonl"}
+    folder = tmp_path / plan(1).name
+
+    def lines_synced() -> set[str]:
+        return {name for name in names if (folder / name).stat().st_ino in synced}
+
+    def save(self, tick, tree):
+        saved.append(lines_synced())
+        synced.clear()
+        whole(self, tick, tree)
+
+    monkeypatch.setattr(record.os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    monkeypatch.setattr(Checkpoints, "save", save)
+    run(plan(1), tmp_path, save_seconds=0)
+    assert saved == [names] * 4 and lines_synced() == names, "and before the run is called complete"
+
+
 def test_a_record_takes_no_number_that_json_has_no_word_for(tmp_path):
     opened = Record(tmp_path, 0, plan(1))
     with pytest.raises(ValueError, match="JSON"):
         opened.append("metrics.jsonl", [{"tick": 5, "row": 0, "loss": float("nan")}])
     assert read_lines(tmp_path / "metrics.jsonl") == []
+
+
+def test_what_counts_as_a_number_in_a_file():
+    largest = sys.float_info.max
+    assert all(map(is_figure, (None, True, 0, -1.5, largest, -largest)))
+    assert not any(map(is_figure, (10**400, math.inf, math.nan, "1", [1])))
+    assert [is_positive(x) for x in (1e-9, 2, 0, -1, None, math.inf, "1")] == [True, True, *[False] * 5]
+    assert whole_numbers({"steps": 1, "chunk": 2}) and not whole_numbers([1])
+    assert not any(whole_numbers({"steps": 1, "chunk": x}) for x in (0, -1, 1.5, True, None))
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    assert path.read_text() == '{\n  "a": 1\n}\n'
+    with pytest.raises(KeyError), replacing(path) as part:
+        part.write_text("half of it")
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"] and read_json(path) == {"a": 1}
+
+
+def test_files_are_utf_8_whatever_the_locale(tmp_path):
+    """And what is no text at all, as in a path, stands there as Python writes it."""
+    words = "from pathlib import Path; from research.engine.files import read_json, write_text; path = Path('a.json'); "
+    words += r"write_text(path, '\"\xe9 \udcff\"'); print(ascii(read_json(path)))"
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    said = subprocess.run([sys.executable, "-c", words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert said.stdout == "'\\xe9 \\udcff'\n", said.stderr
+    assert (tmp_path / "a.json").read_bytes() == b'"\xc3\xa9 \\udcff"'
+
+
+PACKAGE = {
+    **dict.fromkeys(("engine/keys.py", "rl/ppo.py", "recipes/deep/ppo.py"), True),
+    **dict.fromkeys(("report/stats.py", "studies/page.py", "sweep/grid.py", "catalog.py", "engine/saved.py"), False),
+    **dict.fromkeys(("rl/pictures.py", "rl/my_pictures.py", "engine/notes.md", "../tests/test_ppo.py"), False),
+}
+
+
+def test_a_run_is_named_by_the_code_that_decides_it(tmp_path):
+    package = tmp_path / "research"
+    for name in PACKAGE:
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("one = 1\n")
+    copied = shutil.copy(source.__file__, package / "engine")
+
+    def found() -> str:
+        spec = importlib.util.spec_from_file_location("copied_source", copied)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        assert module.package_source() is module.package_source(), "read once"
+        return module.package_source().hexdigest()
+
+    for name, decides in PACKAGE.items():
+        before = found()
+        (package / name).write_text("one = 2\n")
+        assert (found() != before) is decides, name
+    (package / "rl" / "ppo.py").rename(package / "rl" / "ppo2.py")
+    assert found() != before
+
+
+def test_a_recipe_of_ones_own_is_named_by_its_file_or_in_a_notebook_by_its_function(tmp_path):
+    ours = source.source_hash(run, None)
+    assert re.fullmatch("[0-9a-f]{16}", ours) and source.source_hash(pack, None) == ours
+    assert len({ours, *(source.source_hash(make, None) for make in (nan_above, counting))}) == 3
+    assert source.source_hash(len, None) == ours, "what has no text"
+    file, other = tmp_path / "own.py", tmp_path / "other.py"
+    found = {ours}
+    for path, text in ((file, "a = 1"), (file, "a = 2"), (other, "a = 2")):
+        path.write_text(text)
+        found |= {source.source_hash(run, path)}
+    assert len(found) == 4
 
 
 def test_what_bits_depend_on_is_recorded(monkeypatch):
@@ -319,6 +459,7 @@ def test_what_bits_depend_on_is_recorded(monkeypatch):
         "lane_width": 6,
         "threads": "3",
         "lapack_threads": "2",
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "deterministic": True,
         "xla_flags": ["--xla_a=1", "--xla_b=2"],
     }
@@ -565,15 +706,16 @@ def counting(best: str):
     )  # fmt: skip
 
 
-def test_the_best_state_is_the_one_that_was_evaluated(tmp_path):
+@pytest.mark.parametrize(("best", "tick"), [("figure", 20), ("-figure", 40)])
+def test_the_best_state_is_the_one_that_was_evaluated(best, tick, tmp_path):
     """Not the one from before the chunk."""
-    folder = run(plan(2, counting("figure")), tmp_path)
+    folder = run(plan(2, counting(best)), tmp_path)
     checkpoints = Checkpoints(folder / "checkpoints")
     state = {"count": np.zeros(2, np.int32)}
     saved = checkpoints.restore(40, {"state": state, "best": no_best(state)._asdict()})
     checkpoints.close()
-    assert saved["best"]["tick"].tolist() == [20, 20]
-    assert saved["best"]["state"]["count"].tolist() == [20, 20]
+    assert saved["best"]["tick"].tolist() == [tick, tick]
+    assert saved["best"]["state"]["count"].tolist() == [tick, tick]
     assert saved["state"]["count"].tolist() == [40, 40]
 
 
@@ -868,6 +1010,19 @@ def test_a_run_that_other_code_began_is_told_of_and_left_alone(tmp_path, monkeyp
     assert read_manifest(run(plan(1), tmp_path))["complete"], "nobody to tell"
 
 
+def test_only_the_same_run_of_other_code_is_told_of_where_it_is_unfinished(tmp_path):
+    own = {"recipe": "toy", "setup": {"a": 1}, "rows": [{"seed": 0, "hyper": {}}], "budget": {"steps": 1}}
+    own |= {"machine": {}, "source": "now"}
+    older = own | {"source": "of last week"}
+    changed = {"setup": {"a": 2}, "rows": [{"seed": 1, "hyper": {}}], "budget": {"steps": 2}, "complete": True}
+    found = {"toy-older": older, "toy-own": own, "other-older": older, "toy-damaged": 3}
+    found |= {f"toy-{name}": older | {name: value} for name, value in changed.items()}
+    for name, content in found.items():
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "manifest.json", content)
+    assert list(abandoned(tmp_path / "toy-new", own)) == [tmp_path / "toy-older"]
+
+
 def test_a_run_is_named_by_what_decides_it(tmp_path):
     names = {
         plan(1).name, plan(2).name, plan(1, learning_rate=0.2).name,
@@ -908,8 +1063,10 @@ def half_done(tmp_path, monkeypatch, seeds: int = 1) -> Path:
     """A run folder whose run was stopped after its first chunk."""
     with monkeypatch.context() as patch:
         stop_after_one_chunk(patch)
-        with pytest.raises(Interrupted, match="stopped by SIGTERM at tick 10 of 40, saved in .*; the same command"):
+        told = "^stopped by SIGTERM at tick 10 of 40, saved in .*; the same command, .* from there$"
+        with pytest.raises(Interrupted, match=told) as stopped:
             run(plan(seeds), tmp_path, device_count=1)
+        assert stopped.value.together
     return tmp_path / plan(seeds).name
 
 
@@ -954,7 +1111,8 @@ def test_other_data_is_another_run(tmp_path):
     other = replace(RECIPE, load=lambda setup: Inputs(data | {"y": data["y"] + 1}))
     with pytest.raises(ValueError, match=r"holds another run \(data: .*--fresh"):
         run(plan(1, other), tmp_path)
-    assert json.loads((folder / "manifest.json").read_text())["complete"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["complete"] and re.fullmatch("[0-9a-f]{16}", manifest["data"])
 
 
 @pytest.mark.parametrize("seconds", [(3600.0,), (30.0, 30.5)])
@@ -999,8 +1157,9 @@ def test_a_signal_before_the_first_chunk_stops_at_once(tmp_path):
         whole = linear.make(setup)
         return whole._replace(init=lambda *arguments: os.kill(os.getpid(), signal.SIGTERM) or whole.init(*arguments))
 
-    with pytest.raises(Interrupted, match="stopped by SIGTERM before the first chunk"):
+    with pytest.raises(Interrupted, match="stopped by SIGTERM before the first chunk") as stopped:
         run(plan(1, replace(RECIPE, make=make)), tmp_path)
+    assert not stopped.value.together, "another process may be in its chunk"
 
 
 def test_a_signal_in_the_last_chunk_changes_nothing(tmp_path, monkeypatch):
@@ -1115,13 +1274,41 @@ def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_tells_of_the_other(
     checkpoints.close()
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_nothing_and_the_older_one(tmp_path, monkeypatch):
+def test_a_reader_of_checkpoints_changes_nothing(tmp_path):
+    """Three, the last but one of which a crash kept from being removed, and one that is being written."""
+    checkpoints, tree = Checkpoints(tmp_path / "own"), {"x": np.arange(4, dtype=np.float32)}
+    for tick in (20, 30):
+        checkpoints.save(tick, tree)
+    checkpoints.close()
+    shutil.copytree(tmp_path / "own" / "20", tmp_path / "own" / "10")
+    half = tmp_path / "own" / "40.orbax-checkpoint-tmp"
+    half.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    reader = Checkpoints(tmp_path / "own", read_only=True)
+    assert reader.latest() == 30 and reader.restore(30, tree)["x"].tolist() == [0, 1, 2, 3]
+    with pytest.raises(Damaged, match=r"30 .* goes on from tick 20$"):
+        reader.restore(30, {"x": np.zeros(4, np.float64)})
+    reader.close()
+    assert Checkpoints(tmp_path / "nowhere", read_only=True).latest() is None
+    assert sorted(tmp_path.rglob("*")) == before
+    Checkpoints(tmp_path / "own").close()
+    assert not half.exists(), "who goes on with the run removes what a crash left"
+
+
+def test_an_error_is_told_in_one_line():
+    assert first_line(ValueError("\nNo space left\non any device\n")) == "No space left"
+    assert first_line(ValueError("x" * 300)) == "x" * 200 and first_line(KeyError()) == "KeyError"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing_and_the_older_one(begun, tmp_path, monkeypatch):
     """In place of a full disk, whose own test runs in a process of its own."""
     checkpoints, tree = Checkpoints(tmp_path), {"x": np.arange(4, dtype=np.float32)}
     checkpoints.save(10, tree)
 
     def full(tick, args):
-        (tmp_path / str(tick) / "state").mkdir(parents=True)
+        if begun:
+            (tmp_path / str(tick) / "state").mkdir(parents=True)
         raise RuntimeError("No space left on device\nand forty lines more")
 
     monkeypatch.setattr(checkpoints._orbax_manager, "save", full)
@@ -1166,17 +1353,56 @@ def test_two_processes_never_write_one_folder(tmp_path):
 def test_debug_names_row_seed_hyper_parameters_and_tick():
     recipe = nan_above(0.05)
     rows = (Row(7, linear.Hyper(0.01)), Row(8, linear.Hyper(0.1)))
-    with pytest.raises(FloatingPointError) as error:
+    with pytest.raises(FloatingPointError, match="in log") as error:  # the operation, not what became of it
         debug(Plan(recipe, recipe.setup, rows, replace(recipe.budget, steps=20)))
     assert "in row 1 (seed 8, learning_rate=0.1) at tick 12" in "".join(error.value.__notes__)
 
 
 def test_debug_names_a_metric_that_is_infinite_without_a_nan():
     """One over 1, then one over 0."""
-    falls = lambda tick: {"fine": jnp.float32(1), "loss": 1 / (1 - tick.index.astype(jnp.float32))}
-    recipe = with_step(lambda state, hyper, data, tick: (state, falls(tick)))
-    with pytest.raises(FloatingPointError, match=r"^loss not finite\nin row 0 .* at tick 1$"):
+
+    def step(state, hyper, data, tick):
+        falls = 1 / (1 - tick.index.astype(jnp.float32))
+        return state, {"fine": jnp.float32(1), "loss": falls, "mean": Ratio(falls, jnp.float32(1))}
+
+    with pytest.raises(FloatingPointError, match=r"^loss, mean not finite\nin row 0 .* at tick 1$"):
+        debug(plan(1, with_step(step)))
+
+
+def test_debug_gives_every_function_what_a_run_gives_it():
+    seen: list[tuple] = []
+
+    def init(key, hyper, data):
+        seen.append(("init", float(hyper.learning_rate), len(data["x"])))
+        return {"count": jnp.int32(0)}
+
+    def step(state, hyper, data, tick):
+        told = float(hyper.learning_rate), len(data["x"]), int(tick.index), int(tick.total), int(tick.feed)
+        seen.append((int(state["count"]), *told))
+        return {"count": state["count"] + 1}, {"loss": jnp.float32(0)}
+
+    def evaluate(key, state, hyper, data):
+        seen.append((int(state["count"]), float(hyper.learning_rate), len(data["x"])))
+
+    recipe = replace(
+        RECIPE,
+        make=lambda setup: Experiment(init, step, evaluate, dict),
+        load=lambda setup: linear.load(setup)._replace(feed=lambda first, count: 7 + np.arange(first, first + count)),
+    )
+    rows = tuple(Row(0, linear.Hyper(rate)) for rate in (0.5, 0.25))
+    debug(Plan(recipe, recipe.setup, rows, Budget(2, 1, 1, 1)))
+    assert seen == [
+        x
+        for rate in (0.5, 0.25)
+        for x in (("init", rate, 256), (0, rate, 256, 0, 2, 7), (1, rate, 256, 1, 2, 8), (2, rate, 256))
+    ]
+
+
+def test_debug_places_a_failure_of_the_first_state_at_tick_0():
+    recipe = replace(RECIPE, make=lambda setup: linear.make(setup)._replace(init=lambda *_: [].pop()))
+    with pytest.raises(IndexError) as error:
         debug(plan(1, recipe))
+    assert error.value.__notes__ == ["in row 0 (seed 0, learning_rate=0.1) at tick 0"]
 
 
 def test_schedules_read_the_length_of_the_run_from_the_tick(tmp_path):
@@ -1239,27 +1465,46 @@ def at(monkeypatch):
 
 def test_a_progress_line_by_hand(at):
     """Resumed at 10 of 40: ten more in five seconds are 2/s, and 20 more take 10 s. A terminal shows it at once."""
-    screen = io.StringIO()
-    at(100.0)
+    screen, threads = io.StringIO(), threading.active_count()
+    at(90.0)
     with progress.Progress(Console(file=screen, force_terminal=True, width=100), "linear", 40, "updates") as line:
+        line.stage("loading")
+        line.stage("compiling")
+        assert all(f"\x1b[2mlinear  {stage}" in screen.getvalue() for stage in ("loading", "compiling"))
+        at(100.0)
         line.begin(10)
         line.note({"loss": 0.25})
         at(105.0)
         line.advance(20)
         assert "linear   50%  2 updates/s  0:10 left  loss 0.25" in screen.getvalue()
+        for seconds, done in ((105.07, 24), (105.125, 28)):
+            at(seconds)
+            line.advance(done)
+        assert "70%" in screen.getvalue() and "60%" not in screen.getvalue(), "ten times a second"
+        assert threading.active_count() == threads and "\x1b[?25l" in screen.getvalue(), "the cursor is hidden"
+    assert screen.getvalue().endswith("\x1b[?25h"), "and comes back"
     assert [progress.clock(seconds) for seconds in (7, 59.6, 754, 3723)] == ["0:07", "1:00", "12:34", "1:02:03"]
 
 
 def test_where_nobody_watches_progress_is_a_line_every_five_seconds_and_the_last(at):
     said = io.StringIO()
-    at(100.0)
-    with progress.Progress(Console(file=said), "linear", 40, "updates") as line:
-        line.stage("compiling")
-        line.begin(0)
-        for seconds, done in ((101, 10), (104.9, 20), (105.1, 30), (106, 40)):
+    at(0.5)
+    with progress.Progress(Console(file=said, width=20), "linear", 40, "updates") as line:
+        for seconds, done in ((1, 10), (5.9, 20), (6, 30), (7, 40)):
             at(seconds)
             line.advance(done)
-    assert [told.split()[1] for told in said.getvalue().splitlines()] == ["compiling", "75%", "100%"]
+    assert said.getvalue().splitlines() == [
+        "linear   25%  20 updates/s  0:02 left  ",
+        "linear   75%  5 updates/s  0:02 left  ",
+        "linear  100%  6 updates/s  0:00 left  ",
+    ]
+
+
+def test_progress_in_debug_mode_counts_the_ticks_of_all_rows(at):
+    said = io.StringIO()
+    at(100.0)
+    debug(plan(2, replace(RECIPE, budget=Budget(2, 1, 1, 1))), Console(file=said))
+    assert [line.split()[2] for line in said.getvalue().splitlines()] == ["25%", "100%"]
 
 
 CONFIGURED = """

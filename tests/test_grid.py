@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from research.engine.fields import Natural, Positive, written
+from research.engine.fields import Natural, Positive, nearest, written
 from research.recipes.ppo import CARTPOLE
 from research.sweep import grid
 from research.sweep.grid import ablated, combine, describe, drawn, listed
@@ -135,3 +135,8 @@ def test_settings_are_told_as_the_command_line_takes_them():
     said = [written(x) for x in (True, False, (64, 64), 1e-3, 3, "relu", None)]
     assert said == ["true", "false", "64x64", "0.001", "3", "relu", "None"]
     assert describe({"setup.clip_values": False}) == "clip_values=false"
+
+
+def test_of_several_like_names_the_nearest_is_offered_and_of_none_all():
+    assert nearest("rate", iter(["date", "rates", "gate"])) == "did you mean 'rates'?"
+    assert nearest("rate", iter(["clip", "width"])) == "known: clip, width"

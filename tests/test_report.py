@@ -174,7 +174,11 @@ def test_what_is_no_run_folder_is_refused(tmp_path):
     "change",
     [{"rows": [{"seed": 0}]}, {"rows": [{"seed": "0", "hyper": {}}]}, {"setup": []}, {"watch": 3}, {"best": []}]
     + [{"rows": [{"seed": 0, "hyper": {"rate": "fast"}}]}, {"budget": {"steps": None}}, {"machine": {"versions": 3}}]
-    + [{"unit": None}, {"complete": "yes"}, {"steps_per_tick": 0}],
+    + [{"unit": None}, {"complete": "yes"}, {"steps_per_tick": 0}, {"steps_per_tick": 1.0}, {"budget": {"chunk": 1}}]
+    + [{"rows": []}, {"rows": {}}, {"rows": [3]}, {"rows": [{"seed": 0, "hyper": 3}]}, {"watch": ["loss", 3]}]
+    + [{"rows": [{"seed": 0, "hyper": {"a": 1}}, row]} for row in (3, {"seed": 1}, {"seed": 1, "hyper": {"b": 1}})]
+    + [{"rows": [{"seed": 0, "hyper": {"a": 1, "b": "x"}}]}, {"rows": [{"seed": 0, "hyper": {}}, {"hyper": {}}]}]
+    + [{"machine": []}, {"budget": {"steps": 1, "chunk": 0}}, {"recipe": None}, {"earlier_machines": {}}],
 )
 def test_a_manifest_with_another_kind_of_value_is_refused_and_the_field_named(change, tmp_path):
     classified(tmp_path)
@@ -182,6 +186,12 @@ def test_a_manifest_with_another_kind_of_value_is_refused_and_the_field_named(ch
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(Damaged, match=rf"is not a run's manifest \(see '{name}' in it\)"):
         read(tmp_path)
+
+
+def test_a_manifest_of_the_smallest_run_is_read(tmp_path):
+    least = {"budget": {"steps": 1, "chunk": 1}, "steps_per_tick": 1, "best": None, "file": None, "setup": {}}
+    run_folders.write(tmp_path, [(0, {})], complete=False, **least)
+    assert read(tmp_path).manifest.items() >= least.items()
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def saved_tree(plan: Plan, state: Any, best: Best | None) -> dict[str, Any]:
 
 def no_best(state: Any) -> Best:
     """Before the first evaluation: worse than any. state [R, ...]"""
-    rows = jax.tree.leaves(state)[0].shape[0]
+    rows = len(jax.tree.leaves(state)[0])
     return Best(np.full(rows, -np.inf), np.zeros(rows, np.int64), state)
 
 

@@ -12,19 +12,19 @@ from research.engine.errors import Damaged
 
 
 class Checkpoints:
-    """The last `keep` states of a run, each under its tick. Trees hold NumPy arrays.
+    """The last two states of a run, each under its tick. Trees hold NumPy arrays.
 
     read_only  changes nothing in the folder, which must be there: another process may be writing to it
     """
 
-    def __init__(self, folder: Path, keep: int = 2, read_only: bool = False) -> None:
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
         import orbax.checkpoint as orbax  # takes half a second to import
 
         self.folder = folder.resolve()
         self._orbax = orbax
         alone = jax.process_index()  # of several processes one saves, and waits for no other
         options = orbax.CheckpointManagerOptions(
-            max_to_keep=None if read_only else keep,
+            max_to_keep=2,
             cleanup_tmp_directories=not read_only,
             enable_async_checkpointing=False,
             create=False,
@@ -80,7 +80,7 @@ def digest(tree: Any) -> np.ndarray:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.ascontiguousarray(leaf)
         total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {np.shape(leaf)}".encode())
-        total.update(array.reshape(-1).view(np.uint8).data)  # no second copy of a large replay
+        total.update(array.ravel().view(np.uint8).data)  # no second copy of a large replay
     return np.frombuffer(total.digest(), np.uint8)
 
 

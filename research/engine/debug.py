@@ -21,7 +21,6 @@ def debug(plan: Plan, console: Console | None = None) -> None:
     progress = Progress(console, f"{plan.name} (debug)", plan.ticks * len(plan.rows), "ticks")
     seeds, hypers = plan.stacked(len(plan.rows))
     with progress, jax.disable_jit(), jax.debug_nans(True):
-        progress.begin(0)
         for row in range(len(plan.rows)):
             seed, hyper = jax.tree.map(lambda x, row=row: jax.numpy.asarray(x[row]), (seeds, hypers))
             data = jax.tree.map(jax.numpy.asarray, inputs.data)
@@ -32,7 +31,7 @@ def debug(plan: Plan, console: Console | None = None) -> None:
                     feed = inputs.feed(tick, 1) if inputs.feed else None
                     one = advance(experiment, 1, 1)
                     state, metrics = one(state, seed, hyper, data, np.int32(tick), np.int32(plan.ticks), feed)
-                    if not metrics[FINITE].all():
+                    if not metrics[FINITE]:
                         bad = [name for name, m in metrics.items() if not np.isfinite(jax.tree.leaves(m)).all()]
                         raise FloatingPointError(f"{', '.join(bad)} not finite")
                 progress.advance(row * plan.ticks + tick + 1)

@@ -8,6 +8,7 @@ class Hyper(NamedTuple):
 
 import difflib
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -15,25 +16,19 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 class Interval(NamedTuple):
     """The finite numbers from `low` to `high`; `above` and `below` leave out the end points."""
 
-    low: float = -math.inf
+    low: float
     high: float = math.inf
     above: bool = False
     below: bool = False
 
     def holds(self, value: float) -> bool:
-        if not math.isfinite(value):
-            return False
         over = value > self.low if self.above else value >= self.low
         under = value < self.high if self.below else value <= self.high
-        return over and under
+        return over and under and abs(value) <= sys.float_info.max
 
     def __str__(self) -> str:
-        bounds = ["finite"]
-        if math.isfinite(self.low):
-            bounds.append(f"{'above' if self.above else 'at least'} {self.low:g}")
-        if math.isfinite(self.high):
-            bounds.append(f"{'below' if self.below else 'at most'} {self.high:g}")
-        return " and ".join(bounds[1:] or bounds)
+        low = f"{'above' if self.above else 'at least'} {self.low:g}"
+        return low if self.high == math.inf else f"{low} and {'below' if self.below else 'at most'} {self.high:g}"
 
 
 Positive = Annotated[float, Interval(0, above=True)]
@@ -101,5 +96,5 @@ def described(settings: Mapping[str, Any]) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """What to offer for a name that is not `known`."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

@@ -33,12 +33,17 @@ def whole_numbers(x: Any) -> bool:
 
 def rows(x: Any) -> bool:
     """Rows of one recipe: each has a seed, and all the same hyper-parameters."""
-    if not isinstance(x, list) or not x or not all(isinstance(row, dict) and type(row.get("seed")) is int for row in x):
-        return False
-    hypers = [row.get("hyper") for row in x]
-    return all(
-        isinstance(hyper, dict) and hyper.keys() == hypers[0].keys() and all(map(is_figure, hyper.values()))
-        for hyper in hypers
+    return (
+        bool(x)
+        and isinstance(x, list)
+        and all(
+            isinstance(row, dict)
+            and type(row.get("seed")) is int
+            and isinstance(row.get("hyper"), dict)
+            and row["hyper"].keys() == x[0]["hyper"].keys()
+            and all(map(is_figure, row["hyper"].values()))
+            for row in x
+        )
     )
 
 

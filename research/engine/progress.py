@@ -1,5 +1,6 @@
 """One progress line: rate, remaining time, newest figures. Plain lines where nobody watches a terminal."""
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -16,9 +17,9 @@ class Progress:
     def __init__(self, console: Console | None, name: str, steps: int, unit: str) -> None:
         self.console, self.name, self.steps, self.unit = console, name, steps, unit
         self.figures: dict[str, float] = {}
-        self._done, self._begun_at, self._begun_done = 0, time.perf_counter(), 0
-        self._last_print = 0.0
+        self._last_print = -math.inf
         self._live = Live(console=console, auto_refresh=False) if console and console.is_terminal else None
+        self.begin(0)
 
     def __enter__(self) -> "Progress":
         if self._live:
@@ -35,7 +36,7 @@ class Progress:
 
     def begin(self, done: int) -> None:
         """Starts the clock; steps done before (a resumed run) do not count into the rate."""
-        self._done = self._begun_done = done
+        self._begun_done = done
         self._begun_at = time.perf_counter()
 
     def note(self, figures: Mapping[str, float]) -> None:
@@ -43,9 +44,9 @@ class Progress:
         self.figures.update(figures)
 
     def advance(self, done: int) -> None:
-        self._done = done
+        """Shows that more steps are done than at `begin`."""
         elapsed = max(time.perf_counter() - self._begun_at, 1e-9)
-        rate = max(done - self._begun_done, 1) / elapsed
+        rate = (done - self._begun_done) / elapsed
         share = done / self.steps
         newest = "  ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
         left = (self.steps - done) / rate
@@ -62,7 +63,7 @@ class Progress:
         if self._live:
             self._live.update(line, refresh=True)
         else:
-            self.console.print(line, highlight=False, soft_wrap=True)
+            self.console.print(line, soft_wrap=True)
 
 
 def clock(seconds: float) -> str:
