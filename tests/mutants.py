@@ -46,7 +46,7 @@ TESTS = {
     "numerics/blocks": "blocks gan_images",
     "numerics/calibration": "finetune",
     "numerics/decode": "decode lm",
-    "numerics/foreign": "environments",
+    "numerics/foreign": "foreign environments",
     "numerics/minibatches": "ppo",
     "numerics/moments": "returns ppo",
     "numerics/objectives": "schedules finetune",

@@ -288,10 +288,19 @@ def test_gradients_are_integrated():
     np.testing.assert_allclose(found, [np.sin(2) - np.sin(1) + 2.0, 3.0], rtol=1e-5)  # mean of y is 2, of x 1.5
 
 
+@pytest.mark.filterwarnings("error")
 def test_calibration_error_by_hand():
     # Of 15 bins the one that ends at 0.6 holds two (one right), that at 1 holds two (both right).
     found = calibration_error(np.array([0.55, 0.6, 0.95, 1.0]), np.array([True, False, True, True]))
     assert found == pytest.approx((abs(1.15 - 1) + abs(1.95 - 2)) / 4)
+    # The first bin holds 0 and 0.05, the second 0.1; the last but one 0.9, the last 0.95 and what was rounded to above 1.
+    found = calibration_error(np.array([0.0, 0.05, 0.1, 0.9, 0.95, 1.0000001]), np.array([1, 0, 0, 0, 1, 1], bool))
+    assert found == pytest.approx((abs(0.05 - 1) + 0.1 + 0.9 + abs(1.95 - 2)) / 6)
+    found = calibration_error(np.array([0.95, 1.0000001]), np.array([False, True]))
+    assert found == pytest.approx(0.95 / 2)
+    # In half precision 0.6 is 0.60010: beyond that bin's end, whatever 15 times it is in that precision.
+    found = calibration_error(np.array([0.55, 0.6], np.float16), np.array([True, False]))
+    assert found == pytest.approx((0.45 + 0.6) / 2, abs=1e-3)
     generator = np.random.default_rng(0)
     sure = generator.uniform(0.5, 1, 100_000)
     assert calibration_error(sure, generator.random(100_000) < sure) < 0.01

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research.numerics.moments import deviation, seen, standardize, unseen
+from research.numerics.moments import Moments, deviation, seen, standardize, unseen
 from research.numerics.returns import (
     backward_sums,
     discounted_returns,
@@ -78,12 +78,20 @@ def test_moments_in_batches_are_moments_of_all():
         moments = seen(moments, jnp.asarray(batch))
     np.testing.assert_allclose(moments.mean, items.mean((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(deviation(moments), items.std((0, 1)), rtol=1e-5)
+    standard = (items - items.mean((0, 1))) / items.std((0, 1))
+    np.testing.assert_allclose(standardize(moments, jnp.asarray(items)), standard, atol=1e-5)
 
 
 def test_an_entry_that_never_varies_is_not_blown_up():
     moments = seen(unseen(()), jnp.full(8, 7.0))
     assert float(deviation(moments)) == 1.0
     assert float(standardize(moments, jnp.float32(7.0))) == 0.0
+
+
+def test_to_vary_is_to_deviate_by_more_than_a_hundred_thousandth_of_the_mean():
+    mean, share = numbers(-100, -100, 0.01, 0.01), numbers(0.9e-5, 1.1e-5, 0.9e-5, 1.1e-5)
+    found = deviation(Moments(numbers(2)[0], mean, 2 * (share * mean) ** 2))
+    np.testing.assert_allclose(found, [1, 1.1e-3, 1, 1.1e-7], rtol=1e-5)
 
 
 def test_returns_of_n_steps_by_hand():

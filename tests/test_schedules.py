@@ -42,11 +42,11 @@ def test_never_nothing_never_above_one(schedule, share):
 
 
 def test_cross_entropy_by_hand():
-    """Logits 0, log 3: probabilities 1/4 and 3/4. With smoothing 1/2 the target is 3/4 and 1/4 (label 0)."""
-    logits, labels = jnp.log(jnp.array([[1.0, 3.0], [1.0, 3.0]])), jnp.array([0, 1])
-    assert cross_entropy(logits, labels) == pytest.approx(np.log([4, 4 / 3]), rel=1e-6)
-    smoothed = 0.75 * np.log(4) + 0.25 * np.log(4 / 3)
-    assert cross_entropy(logits, labels, jnp.float32(0.5))[0] == pytest.approx(smoothed, rel=1e-6)
+    """Logits 0 and log 3: probabilities 1/4 and 3/4; 0 and log 4: 1/5 and 4/5. With smoothing 1/2 the label keeps 3/4."""
+    logits, labels = jnp.log(jnp.array([[1.0, 3.0], [1.0, 4.0]])), jnp.array([0, 1])
+    assert cross_entropy(logits, labels) == pytest.approx(np.log([4, 5 / 4]), rel=1e-6)
+    smoothed = 0.75 * np.log([4, 5 / 4]) + 0.25 * np.log([4 / 3, 5])
+    assert cross_entropy(logits, labels, jnp.float32(0.5)) == pytest.approx(smoothed, rel=1e-6)
 
 
 def test_cross_entropy_of_huge_logits_is_finite():

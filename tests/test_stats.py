@@ -1,6 +1,7 @@
 """Intervals against hand-worked numbers, and against the rate that they promise."""
 
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,7 @@ def test_mean_interval_covers_the_truth_at_its_rate(n, level):
     assert covered == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 20_000))
 
 
+@pytest.mark.filterwarnings("error")
 def test_band_is_the_interval_at_each_time_over_what_is_there():
     curves = np.random.default_rng(1).normal(size=(5, 4))
     curves[0, 1] = np.nan
@@ -131,16 +133,16 @@ def test_profile_equals_rliables_and_its_band_holds_it():
 
 
 def test_percentiles_of_shares_by_hand():
-    """Ten of twenty runs at 1, the others at 0: of twenty drawn anew Binomial(20, 1/2) are at 1: less than 6 of them in
-    2.1 % of draws and at most 6 in 5.8 %, and as often as many more than ten."""
-    runs = {"": np.repeat([0.0, 1.0], 10)}
+    """Half of forty runs at 1, the others at 0: of forty drawn anew Binomial(40, 1/2) are at 1: less than 14 of them in
+    1.9 % of draws and at most 14 in 4.0 %, and as often as many more than twenty."""
+    runs = {"": np.repeat([0.0, 1.0], 20)}
     found = performance_profile(runs, np.array([-1.0, 0.5, 1.0]), resamples=20_000)
-    np.testing.assert_allclose(found, [[1, 0.5, 0], [1, 0.3, 0], [1, 0.7, 0]], atol=1e-9)
+    np.testing.assert_allclose(found, [[1, 0.5, 0], [1, 0.35, 0], [1, 0.65, 0]], atol=1e-9)
     found = improvement(runs, {"": [0.5] * 9}, resamples=20_000)
-    assert found == pytest.approx((0.5, 0.3, 0.7, 9), abs=1e-9)
+    assert found == pytest.approx((0.5, 0.35, 0.65, 9), abs=1e-9)
     for statistic in (stats.mean, stats.median, stats.optimality_gap(1.0)):
         found = bootstrap(runs, statistic, method="percentile", resamples=20_000)
-        assert found == pytest.approx((0.5, 0.3, 0.7, 20), abs=1e-9)
+        assert found == pytest.approx((0.5, 0.35, 0.65, 40), abs=1e-9)
 
 
 def test_improvement_equals_rliables_and_by_hand():
@@ -156,6 +158,8 @@ def test_improvement_equals_rliables_and_by_hand():
     # So would five; and where one side has fewer, its number counts.
     assert improvement({"": [2.0, 3, 4, 5, 6]}, {"": [0.0, 0.1, 0.2, 0.3, 0.4]}) == (1.0, None, None, 5)
     assert improvement({"": [2.0, 0, 4, 0, 6]}, {"": [1.0, 3.0]})[1:] == (None, None, 2)
+    assert improvement({"": [2.0, 0, 4, 0]}, {"": [1.0] * 9})[1:] == (None, None, 4)
+    assert improvement({"": [2.0, 0, 4, 0, 6]}, {"": [1.0] * 9}).low is not None
     with pytest.raises(ValueError, match=r"tasks differ: \['a'\]"):
         improvement({"a": [1.0], "b": [1.0]}, {"b": [1.0]})
 
@@ -175,10 +179,46 @@ def test_bootstrap_heeds_its_seed_and_strata():
     # Two tasks without spread: drawn within tasks the mean never moves.
     constant = bootstrap({"a": [0.0] * 9 + [1e-9], "b": [10.0] * 10}, stats.mean, resamples=200)
     assert constant.high - constant.low < 1e-8
-    assert bootstrap({"a": [1.0, 1.0]}, stats.mean)[1:3] == (1.0, 1.0)
-    assert bootstrap({"a": [1.0]}, stats.mean)[1:3] == (None, None)
+    assert bootstrap({"a": [1.0], "b": [1.0, 2.0]}, stats.mean) == (1.25, None, None, 1)
     # Nine seeds at the limit and one below: BCa cannot say, and says so.
     assert bootstrap({"a": [500.0] * 9 + [300.0]}, stats.iqm, method="BCa", resamples=200)[1:3] == (None, None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_tasks_without_any_spread_have_width_zero_and_no_warning():
+    assert bootstrap({"a": [1.0, 1.0], "b": [4.0] * 3}, stats.mean, method="BCa") == (2.5, 2.5, 2.5, 2)
+
+
+OURS, THEIRS = tasks(RLIABLE["ours"]), tasks(RLIABLE["theirs"])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # SciPy's, of the standard error of one draw
+@pytest.mark.parametrize(
+    ("function", "resamples"),
+    [
+        (partial(bootstrap, OURS, stats.mean), 10_000),
+        (partial(performance_profile, OURS, RLIABLE["thresholds"]), 2_000),
+        (partial(improvement, OURS, THEIRS), 2_000),
+    ],
+)
+def test_draws_are_as_many_as_asked_for_and_the_same_whenever_nothing_is(function, resamples):
+    equal = lambda a, b: all(map(np.array_equal, a, b))
+    assert equal(function(), function(resamples=resamples, seed=0))
+    assert not equal(function(), function(resamples=resamples, seed=1))
+    once = function(resamples=1)
+    assert np.array_equal(*once[1:3]), "one draw has no width"
+
+
+def test_the_expanded_interval_is_a_percentile_interval_of_a_wider_level(monkeypatch):
+    # Student's t at 97.5 % with 10 degrees of freedom is 2.22814 (any table), times sqrt(3 / 2) 2.72890; the normal's tail
+    # beyond that is 0.00318.
+    assert stats.wider(0.95, 3, 10) == pytest.approx(1 - 2 * 0.003178, abs=2e-6)
+    # Four tasks of 3 runs and one of 4 have 4 x 2 + 3 = 11 degrees of freedom, and 3 runs are the fewest.
+    scores = {str(task): np.random.default_rng(task).normal(size=3 + (task == 4)) for task in range(5)}
+    with pytest.warns(UserWarning, match="n=3"):
+        expanded = bootstrap(scores, stats.mean)
+        monkeypatch.setattr(stats, "LEVEL", stats.wider(0.95, 3, 11))
+        assert bootstrap(scores, stats.mean, method="percentile") == expanded
 
 
 def coverage(method: str, n: int, draws: int, resamples: int = 1_000) -> float:
@@ -202,9 +242,13 @@ def test_bootstrap_covers_too_rarely_without_expansion_or_with_three_runs():
     assert 0.60 <= coverage("expanded", 3, draws=400) <= 0.93
 
 
-def test_few_runs_are_warned_of():
-    with pytest.warns(UserWarning, match="n=3 runs are too few for a bootstrap"):
-        bootstrap({"": [1.0, 2.0, 4.0]}, stats.mean, resamples=50)
+def test_fewer_than_five_runs_are_warned_of():
+    with pytest.warns(UserWarning, match="n=4 runs are too few for a bootstrap.*use 5 or more") as told:
+        bootstrap({"a": [1.0, 2.0, 4.0, 8.0], "b": [0.0] * 9}, stats.mean, resamples=50)
+    assert [warning.filename for warning in told] == [__file__], "the line that asked for it"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bootstrap({"": [1.0, 2.0, 4.0, 8.0, 16.0]}, stats.mean, resamples=50)
 
 
 def test_pairs_take_the_shared_noise_out():
@@ -213,7 +257,12 @@ def test_pairs_take_the_shared_noise_out():
     found = paired({0: 101.0, 1: 51.0, 2: 2.0, 9: 5.0}, {0: 100.0, 1: 50.0, 2: 0.0})
     assert found.estimate == pytest.approx((4 / 3, 4 / 3 - 1.434218, 4 / 3 + 1.434218, 3), abs=1e-5)
     assert found.p == pytest.approx(0.0571909, abs=1e-6)
+    # No difference anywhere; one that is the same everywhere, which no noise explains; one seed, which has no spread.
     assert paired({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}).p == 1.0
+    assert paired({0: 3.0, 1: 4.0}, {0: 1.0, 1: 2.0}) == ((2.0, 2.0, 2.0, 2), None)
+    assert paired({0: 3.0}, {0: 3.0}) == ((0.0, None, None, 1), None)
+    # Differences 0 and 1 of two seeds: t = 1 with 1 degree of freedom, half of all lies within +-1.
+    assert paired({0: 3.0, 1: 5.0}, {0: 3.0, 1: 4.0}).p == pytest.approx(0.5)
     with pytest.raises(ValueError, match="share no seed"):
         paired({0: 1.0}, {1: 1.0})
 
@@ -222,6 +271,13 @@ def test_holm_by_hand():
     # Sorted 0.005 x 4, 0.01 x 3, 0.03 x 2, 0.04 x 1 = 0.02, 0.03, 0.06, 0.04, of which none may fall below one before.
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+
+
+def test_prediction_interval_by_hand():
+    # Half of mean_interval's is 2.48414 here; sqrt(3/1 + 1) = 2 times that for one more run, sqrt(3/3 + 1) for three more.
+    one, three = 2 * 2.48414, np.sqrt(2) * 2.48414
+    assert prediction_interval([1.0, 2.0, 3.0]) == pytest.approx((2, 2 - one, 2 + one, 3), abs=1e-4)
+    assert prediction_interval([1.0, 2.0, 3.0], further=3) == pytest.approx((2, 2 - three, 2 + three, 3), abs=1e-4)
 
 
 def test_prediction_interval_covers_one_further_run():
@@ -235,7 +291,7 @@ def test_prediction_interval_covers_one_further_run():
     assert prediction_interval([3.0]) == Estimate(3.0, None, None, 1), "one score says nothing of the next"
 
 
-@pytest.mark.parametrize("scores", [{}, {"a": []}, {"a": [np.nan]}, {"a": [[1.0]]}])
+@pytest.mark.parametrize("scores", [{}, {"a": []}, {"a": [1.0, np.nan]}, {"a": [[1.0]]}])
 def test_scores_without_a_statistic_are_refused(scores):
     with pytest.raises(ValueError, match="scores of"):
         bootstrap(scores, stats.mean)

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 
-def integrated_gradients(f: Callable[[Array], Array], x: Array, baseline: Array, nodes: int = 32) -> Array:
+def integrated_gradients(f: Callable[[Array], Array], x: Array, baseline: Array, nodes: int) -> Array:
     """How much each input has to do with f(x) - f(baseline), of which all of them are the sum (Sundararajan et al. 2017,
     eq. 1): the gradients on the straight line between the two, integrated by K Gauss-Legendre nodes.
 

@@ -42,7 +42,7 @@ def deviation(moments: Moments) -> Array:
     """Standard deviation f32[...]; 1 where nothing has been seen or nothing varies by more than rounding."""
     variance = moments.squares / jnp.maximum(moments.count, 1.0)
     varies = variance > 1e-10 * moments.mean**2
-    return jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 1.0)
+    return jnp.sqrt(jnp.where(varies, variance, 1.0))
 
 
 def standardize(moments: Moments, items: Array, limit: float = 10.0) -> Array:

@@ -50,9 +50,10 @@ def n_step_returns(rewards: Array, terminated: Array, ended: Array, discount: Ar
     n = rewards.shape[0]
     before = jnp.cumsum(ended.astype(jnp.int32), 0) - ended.astype(jnp.int32)  # [n,...] episodes that ended earlier
     powers = (discount ** jnp.arange(n).astype(rewards.dtype)).reshape(-1, *[1] * (rewards.ndim - 1))
-    sums = jnp.where(before == 0, rewards * jnp.broadcast_to(powers, rewards.shape), 0.0).sum(0)
+    counted = before == 0
+    sums = jnp.where(counted, rewards * jnp.broadcast_to(powers, rewards.shape), 0.0).sum(0)
     last = jnp.where(ended.any(0), ended.argmax(0), n - 1).astype(jnp.int32)
-    over = jnp.take_along_axis(terminated, last[None], 0)[0]
+    over = (counted & terminated).any(0)
     return sums, jnp.where(over, 0.0, discount ** (last.astype(rewards.dtype) + 1)), last
 
 
@@ -84,13 +85,7 @@ def backward_sums(terms: Array, decays: Array) -> Array:
 
     terms f32[T,...], decays f32[T,...] -> f32[T,...]
     """
-
-    def back(after: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        term, decay = now
-        here = term + decay * after
-        return here, here
-
-    return lax.scan(back, jnp.zeros_like(terms[0]), (terms, decays), reverse=True, unroll=16)[1]
+    return running_sums(jnp.zeros(terms.shape[1:], terms.dtype), terms, decays, reverse=True)[1]
 
 
 def forward_sums(first: Array, terms: Array, decays: Array) -> tuple[Array, Array]:
@@ -98,10 +93,15 @@ def forward_sums(first: Array, terms: Array, decays: Array) -> tuple[Array, Arra
 
     first f32[...], terms f32[T,...], decays f32[T,...] -> (x[T - 1] f32[...], x f32[T,...])
     """
+    return running_sums(first, terms, decays, reverse=False)
+
+
+def running_sums(first: Array, terms: Array, decays: Array, reverse: bool) -> tuple[Array, Array]:
+    """`forward_sums`; with `reverse` from the last step to the first."""
 
     def on(before: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
         term, decay = now
         here = term + decay * before
         return here, here
 
-    return lax.scan(on, first, (terms, decays), unroll=16)
+    return lax.scan(on, first, (terms, decays), reverse=reverse, unroll=16)

@@ -47,8 +47,8 @@ def mean_interval(scores: Sequence[float] | np.ndarray, level: float = LEVEL) ->
         raise ValueError(f"scores of shape {x.shape} must be one-dimensional and hold at least one; give one per seed")
     if not np.isfinite(x).all():
         raise ValueError(f"scores hold {(~np.isfinite(x)).sum()} of {len(x)} that are not finite; report those apart")
-    mean, low, high, n = (float(line[0]) for line in mean_band(x[:, None], level))
-    return Estimate(mean, None, None, 1) if n == 1 else Estimate(mean, low, high, int(n))
+    mean, low, high, n = (line.item() for line in mean_band(x[:, None], level))
+    return Estimate(mean, None, None, n) if n == 1 else Estimate(mean, low, high, n)
 
 
 def mean_band(curves: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -72,25 +72,25 @@ Scores = Mapping[str, Sequence[float] | np.ndarray]
 FEW = 5
 
 
-def mean(*tasks: np.ndarray, axis: int = -1) -> Any:
+def mean(*tasks: np.ndarray) -> Any:
     """Mean of the tasks' means: each task counts the same, however many runs it has."""
     return np.mean([np.mean(x, axis=-1) for x in tasks], axis=0)
 
 
-def median(*tasks: np.ndarray, axis: int = -1) -> Any:
+def median(*tasks: np.ndarray) -> Any:
     """Median over tasks of the means over runs."""
     return np.median([np.mean(x, axis=-1) for x in tasks], axis=0)
 
 
-def iqm(*tasks: np.ndarray, axis: int = -1) -> Any:
+def iqm(*tasks: np.ndarray) -> Any:
     """Interquartile mean: of all runs of all tasks together, the mean of those in the middle half (Agarwal et al. 2021,
     section 4.3)."""
     return stats.trim_mean(np.concatenate(tasks, axis=-1), 0.25, axis=-1)
 
 
-def optimality_gap(gamma: float = 1.0) -> Callable[..., Any]:
+def optimality_gap(gamma: float) -> Callable[..., Any]:
     """-> by how much runs miss the score `gamma` on average; a run beyond it counts as one that reaches it."""
-    return lambda *tasks, axis=-1: gamma - np.mean([np.mean(np.minimum(x, gamma), axis=-1) for x in tasks], axis=0)
+    return lambda *tasks: gamma - np.mean([np.mean(np.minimum(x, gamma), axis=-1) for x in tasks], axis=0)
 
 
 def bootstrap(
@@ -103,32 +103,32 @@ def bootstrap(
 ) -> Estimate:
     """A statistic with its stratified bootstrap interval: runs are drawn anew within each task, tasks are kept.
 
-    scores {task: f64[N]}, finite; statistic (f64[...,N1], f64[...,N2], ..., axis=-1) -> f64[...]; the same `seed` gives
-    the same interval. method: percentile (Efron 1979); BCa (Efron 1987), which corrects bias and skew; expanded, the
+    scores {task: f64[N]}, finite; statistic (f64[...,N1], f64[...,N2], ...) -> f64[...]; the same `seed` gives the same
+    interval. method: percentile (Efron 1979); BCa (Efron 1987), which corrects bias and skew; expanded, the
     percentiles of a wider level (Hesterberg 2015, section 5.3), which makes up for what both lack with few runs: at 10
     normal scores they cover about 90 % where 95 % is stated, and this 95 % (tests/test_stats.py measures it).
     Warns where a task has fewer than 5 runs: no bootstrap of so few keeps its level.
     """
-    tasks = checked(scores)
+    tasks = tuple(checked(scores).values())
     n = min(map(len, tasks))
-    value = float(statistic(*tasks, axis=-1))
-    if n == 1 or all(np.ptp(x) == 0 for x in tasks):
-        return Estimate(value, None, None, n) if n == 1 else Estimate(value, value, value, n)
+    value = float(statistic(*tasks))
+    if n == 1:
+        return Estimate(value, None, None, n)
+    if all(np.ptp(x) == 0 for x in tasks):
+        return Estimate(value, value, value, n)
     if n < FEW:
         warnings.warn(
             f"n={n} runs are too few for a bootstrap: its interval is too narrow; use {FEW} or more", stacklevel=2
         )
     found = stats.bootstrap(
         tasks,
-        statistic,
+        lambda *drawn, axis: statistic(*drawn),  # `axis` is the last; that it is there says that many are drawn at once
         n_resamples=resamples,
-        vectorized=True,
-        axis=-1,
         confidence_level=wider(LEVEL, n, sum(len(x) - 1 for x in tasks)) if method == "expanded" else LEVEL,
-        method="BCa" if method == "BCa" else "percentile",
+        method="percentile" if method == "expanded" else method,
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    if not np.isfinite([found.low, found.high]).all():  # BCa has no interval where leaving one run out changes nothing
+    if np.isnan(found.low):  # BCa has no interval where leaving one run out changes nothing
         return Estimate(value, None, None, n)
     return Estimate(value, float(found.low), float(found.high), n)
 
@@ -147,7 +147,7 @@ def performance_profile(
     thresholds f64[K] -> share, low, high f64[K]: a stratified bootstrap's percentile interval at each threshold, too
     narrow for few runs and without width for one.
     """
-    tasks = checked(scores)
+    tasks = checked(scores).values()
     rng = np.random.default_rng(seed)
 
     def shares(*drawn: np.ndarray) -> np.ndarray:
@@ -171,7 +171,8 @@ def improvement(ours: Scores, theirs: Scores, *, resamples: int = 2_000, seed: i
     if set(ours) != set(theirs):
         raise ValueError(f"tasks differ: {sorted(set(ours) ^ set(theirs))} stand on one side only; give both the same")
     rng = np.random.default_rng(seed)
-    pairs = list(zip(checked(ours), checked({task: theirs[task] for task in ours}), strict=True))
+    others = checked(theirs)
+    pairs = [(x, others[task]) for task, x in checked(ours).items()]
     value = float(np.mean([better(x, y) for x, y in pairs]))
     drawn = [
         better(rng.choice(x, (resamples, len(x))), rng.choice(y, (resamples, len(y)))) for x, y in pairs
@@ -201,8 +202,8 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference
         raise ValueError("the two settings share no seed, so nothing can be paired; run both with the same seeds")
     gaps = np.array([ours[seed] - theirs[seed] for seed in shared], np.float64)
     estimate = mean_interval(gaps)
-    if len(gaps) < 2 or np.ptp(gaps) == 0:
-        return Difference(estimate, None if len(gaps) < 2 or gaps[0] else 1.0)
+    if np.ptp(gaps) == 0:
+        return Difference(estimate, None if len(gaps) < 2 or estimate.value else 1.0)
     return Difference(estimate, float(stats.ttest_1samp(gaps, 0.0).pvalue))
 
 
@@ -222,13 +223,13 @@ def prediction_interval(scores: Sequence[float] | np.ndarray, further: int = 1) 
     The question to ask of a published single run: could it be one of ours?
     """
     whole = mean_interval(scores)
-    if whole.low is None or whole.high is None:
+    if whole.high is None:
         return whole
     half = float((whole.high - whole.value) * np.sqrt(whole.n / further + 1))  # t s / sqrt(n) times sqrt(n/m + 1)
     return Estimate(whole.value, whole.value - half, whole.value + half, whole.n)
 
 
-def checked(scores: Scores) -> tuple[np.ndarray, ...]:
+def checked(scores: Scores) -> dict[str, np.ndarray]:
     """The tasks' scores as arrays. Raises ValueError for none, or for some that are not finite."""
     tasks = {name: np.asarray(x, np.float64) for name, x in scores.items()}
     if not tasks:
@@ -236,7 +237,7 @@ def checked(scores: Scores) -> tuple[np.ndarray, ...]:
     for name, x in tasks.items():
         if x.ndim != 1 or not len(x) or not np.isfinite(x).all():
             raise ValueError(f"scores of task {name!r} must be one-dimensional, at least one, and finite; found {x}")
-    return tuple(tasks.values())
+    return tasks
 
 
 def unseen_share(n: int) -> float:

@@ -113,7 +113,7 @@ def aggregates(arms: dict[str, dict[str, np.ndarray]]) -> list[list[str]]:
         if tasks:
             with warnings.catch_warnings():  # an interval of fewer is not shown
                 warnings.simplefilter("ignore")
-                found = [bootstrap(tasks, iqm), bootstrap(tasks, optimality_gap())]
+                found = [bootstrap(tasks, iqm), bootstrap(tasks, optimality_gap(1.0))]
         if tasks and first and tasks is not first:
             found.append(improvement(tasks, first))
         told = []
