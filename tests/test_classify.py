@@ -13,7 +13,6 @@ from research.data.pictures import tiled
 from research.engine.chunk import advance, begin
 from research.engine.experiment import Tick
 from research.models.cnn import NETS
-from research.numerics.optimizers import descend
 from research.recipes.classify import CLASSIFY, load, pictures
 from research.vision.classify import Data, Hyper, Outputs, Setup, augment, make, score
 
@@ -36,15 +35,6 @@ def state(setup=TINY):
 
 def tick(index=0, total=100):
     return Tick(jnp.int32(index), jnp.int32(total), jax.random.key(index))
-
-
-def test_only_kernels_decay():
-    """No gradient, rate 1/2, decay 1/10: a kernel's weight 2 becomes 2 - 1/2 * 1/10 * 2 = 1.9, a bias stays."""
-    params = {"kernel": jnp.full((1, 1), 2.0), "bias": jnp.full(1, 2.0)}
-    none = jax.tree.map(jnp.zeros_like, params)
-    adam = optax.scale_by_adam()
-    moved, _ = descend(adam, params, adam.init(params), none, jnp.float32(0.5), weight_decay=jnp.float32(0.1))
-    assert moved["kernel"].item() == pytest.approx(1.9) and moved["bias"].item() == 2
 
 
 @pytest.mark.parametrize("rate", [1e-3, 0.1])

@@ -10,7 +10,6 @@ from jax import lax
 from known_values import KNOWN, environment
 
 from research.engine.chunk import advance, begin, judge
-from research.numerics import minibatches
 from research.recipes.ppo import BREAKOUT, CARTPOLE, RECIPES
 from research.rl import environments, objectives, ppo
 from research.rl.actor_critic import Agent, make_actor, make_agent
@@ -124,26 +123,6 @@ def test_gradients_are_clipped_by_their_common_norm_not_entry_by_entry(cartpole)
     np.testing.assert_allclose(np.linalg.norm(moment[1e-3]), 1e-3, rtol=1e-4)
     whole = moment[1e9]
     np.testing.assert_allclose(moment[1e-3], whole * 1e-3 / np.linalg.norm(whole), atol=1e-8)
-
-
-def test_every_sample_is_used_once_in_an_epoch():
-    for count in (1, 2, 125, 500):
-        assert sorted(minibatches.order(KEY, count).tolist()) == list(range(count))
-    assert minibatches.order(KEY, 500).tolist() != minibatches.order(jax.random.key(1), 500).tolist()
-
-
-def test_passes_go_over_all_samples_each_time_in_another_order():
-    """Two passes over 0 .. 5 by twos: what was seen is kept in turn, and the outputs' mean is that of all samples."""
-
-    def learn(carry, samples):
-        n, seen = carry
-        return (n + 2, lax.dynamic_update_slice(seen, samples, (n,))), samples.mean()
-
-    begin = (jnp.int32(0), jnp.zeros(12))
-    (n, seen), mean = minibatches.passes(learn, begin, jnp.arange(6.0), KEY, epochs=2, minibatches=3)
-    first, second = seen[:6].tolist(), seen[6:].tolist()
-    assert n == 12 and mean == 2.5 and first != second
-    assert sorted(first) == sorted(second) == [0, 1, 2, 3, 4, 5]
 
 
 def test_the_learning_rate_falls_linearly_with_the_ticks():

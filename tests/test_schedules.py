@@ -32,6 +32,8 @@ def test_cosine_without_warmup():
 def test_cosine_follows_the_warmup():
     # Four ticks up, then four of half a cosine: at tick 4 it is 1 still, at tick 6 a half.
     assert over(cosine, 8, 0.5)[[0, 3, 4, 6]] == pytest.approx([0.25, 1, 1, 0.5])
+    # 8.5 ticks up leave 1.5: the last tick stands 0.5 behind the top, a third of the way, and cos(pi / 3) is a half.
+    assert over(cosine, 10, 0.85)[[8, 9]] == pytest.approx([1, 0.75])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 1.0])
@@ -58,9 +60,13 @@ def test_a_floor_is_where_the_cosine_ends_and_the_warmup_begins_below_it():
     # Half way down half is left of the 0.9 that lie above the floor: 0.1 + 0.45.
     floored = over(lambda *x: cosine(*x, 0.1), 8, 0.5)
     assert floored[[0, 3, 4, 6]] == pytest.approx([0.25, 1, 1, 0.55])
+    after = cosine(jnp.int32(12), jnp.int32(8), jnp.float32(0.5), 0.1)
+    assert after == pytest.approx(0.1), "one period, which does not begin again"
 
 
 def test_inverse_square_root_by_hand():
     # Two ticks up, then sqrt(2 / t) at t = 3, 4, 8: the ticks taken with this one.
     found = over(inverse_square_root, 8, 0.25)[[0, 1, 2, 3, 7]]
     assert found == pytest.approx([0.5, 1, np.sqrt(2 / 3), np.sqrt(1 / 2), 0.5])
+    # Without a warm-up the first tick is the top.
+    assert over(inverse_square_root, 4, 0.0) == pytest.approx([1, np.sqrt(1 / 2), np.sqrt(1 / 3), 0.5])

@@ -33,7 +33,6 @@ def permute(order: Array, places: Array, n: int) -> Array:
     if not 1 <= n <= 2**31:
         raise ValueError(f"n={n} must be at least 1 and at most {2**31}; a permutation has something to permute")
     size = jnp.uint32(n)
-    order = jnp.broadcast_to(order, places.shape)
 
     def swap(x: Array, turn: Array) -> tuple[Array, None]:
         turn = mix(order + mix(turn))
