@@ -29,7 +29,17 @@ from research.engine.checkpoint import Checkpoints, first_line
 from research.engine.debug import debug
 from research.engine.errors import Damaged, Diverged, Interrupted
 from research.engine.experiment import Experiment, Inputs, Ratio, Tick
-from research.engine.fields import AtMostHalf, BelowOne, Count, Fraction, Interval, Natural, NonNegative, Positive, check
+from research.engine.fields import (
+    AtMostHalf,
+    BelowOne,
+    Count,
+    Fraction,
+    Interval,
+    Natural,
+    NonNegative,
+    Positive,
+    check,
+)
 from research.engine.files import claim, read_json, read_lines, read_manifest, replacing, write_json
 from research.engine.forms import is_figure, is_positive, whole_numbers
 from research.engine.keys import SEEDS, at_tick, stream
@@ -1291,7 +1301,9 @@ def test_a_reader_of_checkpoints_changes_nothing(tmp_path):
     reader.close()
     assert Checkpoints(tmp_path / "nowhere", read_only=True).latest() is None
     assert sorted(tmp_path.rglob("*")) == before
-    Checkpoints(tmp_path / "own").close()
+    goes_on = Checkpoints(tmp_path / "own")
+    goes_on.save(50, tree)  # waits for the rest to be removed
+    goes_on.close()
     assert not half.exists(), "who goes on with the run removes what a crash left"
 
 

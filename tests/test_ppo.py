@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 from known_values import KNOWN, environment
 
 from research.engine.chunk import advance, begin, judge

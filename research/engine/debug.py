@@ -31,7 +31,7 @@ def debug(plan: Plan, console: Console | None = None) -> None:
                     feed = inputs.feed(tick, 1) if inputs.feed else None
                     one = advance(experiment, 1, 1)
                     state, metrics = one(state, seed, hyper, data, np.int32(tick), np.int32(plan.ticks), feed)
-                    if not metrics[FINITE]:
+                    if not metrics[FINITE].all():
                         bad = [name for name, m in metrics.items() if not np.isfinite(jax.tree.leaves(m)).all()]
                         raise FloatingPointError(f"{', '.join(bad)} not finite")
                 progress.advance(row * plan.ticks + tick + 1)

@@ -24,7 +24,7 @@ class Interval(NamedTuple):
     def holds(self, value: float) -> bool:
         over = value > self.low if self.above else value >= self.low
         under = value < self.high if self.below else value <= self.high
-        return over and under and abs(value) <= sys.float_info.max
+        return over and under and abs(value) <= sys.float_info.max  # `isfinite` raises for whole numbers beyond it
 
     def __str__(self) -> str:
         low = f"{'above' if self.above else 'at least'} {self.low:g}"

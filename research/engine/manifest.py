@@ -34,10 +34,9 @@ def data_hash(inputs: Inputs) -> str:
 def machine(placement: Placement) -> dict[str, Any]:
     """What a run's bits depend on besides its plan."""
     flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag != DETERMINISTIC]
-    first, *_ = placement.devices
     return {
-        "backend": first.platform,
-        "device_kind": first.device_kind,
+        "backend": placement.devices[0].platform,
+        "device_kind": placement.devices[0].device_kind,
         "device_count": len(placement.devices),
         "processes": jax.process_count(),
         "lane_width": placement.width,

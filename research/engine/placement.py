@@ -127,7 +127,7 @@ class Placement:
     def put_shared(self, tree: Any) -> Any:
         """Places arrays whole on every device, once: passing them from one device costs a copy a call."""
         if len(self.devices) == 1:
-            return jax.device_put(tree, *self.devices)
+            return jax.device_put(tree, self.devices[0])
         whole = NamedSharding(self.mesh, PartitionSpec())
         if processes.several():  # device_put would compare the processes' copies at every call
             place = lambda x: jax.make_array_from_process_local_data(whole, np.asarray(x), np.shape(x))

@@ -78,7 +78,7 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
         raise ValueError(
             f"the processes of a run need equally many devices, found {told}; give each the same --device-count"
         )
-    gathered(np.int32())  # connects them now, while all are at the same point: Gloo waits 30 s, data may take longer
+    gathered(np.int32(0))  # connects them now, while all are at the same point: Gloo waits 30 s, data may take longer
 
 
 _on_abort: Any = None  # kept here, because the C library calls it

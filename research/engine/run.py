@@ -110,7 +110,7 @@ def run(
         state, best = restore(checkpoints, tick, lane) if tick else (lane.start(), None)
         lane.compile(state)
         if plan.recipe.best and not tick:
-            best_figure(plan.recipe.best, lane.figures(state, tick)[0])  # a misspelt name shows now, not in an hour
+            best_figure(plan.recipe.best, lane.figures(state, 0)[0])  # a misspelt name shows now, not in an hour
         if leads and checkpoints is None:
             if folder.exists():
                 set_aside(folder)

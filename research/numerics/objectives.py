@@ -14,5 +14,5 @@ def cross_entropy(logits: Array, labels: Array, smoothing: Array | float = 0.0) 
     Szegedy et al. 2016, section 7. logits f[B,N], labels i32[B], smoothing f[] from 0 to 1 -> f[B]
     """
     log_probabilities = jax.nn.log_softmax(logits)
-    target = jnp.take_along_axis(log_probabilities, labels[:, None], 1).squeeze(1)  # [B]
+    target = jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]  # [B]
     return -(1.0 - smoothing) * target - smoothing * log_probabilities.mean(axis=1)
